@@ -1,0 +1,441 @@
+"""Names, types and ranges of every setting. The values live in `configs/`, and only there.
+
+Hydra composes the YAML files against these dataclasses, so that a misspelled key or a wrong type
+is refused before anything runs; `from_hydra` then turns the result into plain dataclasses.
+Code below the commands never sees OmegaConf.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum, auto
+from typing import Annotated, Any, TypeVar, get_type_hints
+
+import yaml
+from hydra.core.config_store import ConfigStore
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from seq2seq.errors import UserError
+
+
+class Task(StrEnum):
+    """Where examples come from: generated tasks, or files of tab-separated columns."""
+
+    reverse = auto()
+    copy = auto()
+    sort = auto()
+    addition = auto()
+    scan = auto()
+    dates = auto()
+    tsv = auto()
+
+
+class ScanSplit(StrEnum):
+    """The published splits of SCAN."""
+
+    simple = auto()
+    length = auto()
+    turn_left = auto()
+    jump = auto()
+
+
+class Normalization(StrEnum):
+    """Unicode normalisation forms."""
+
+    NFC = "NFC"
+    NFD = "NFD"
+    NFKC = "NFKC"
+    NFKD = "NFKD"
+    none = "none"
+
+
+class Cell(StrEnum):
+    """Recurrent cells."""
+
+    lstm = auto()
+    gru = auto()
+    simple_rnn = auto()
+
+
+class InputKind(StrEnum):
+    """How ids are read."""
+
+    one_hot = auto()
+    embedding = auto()
+
+
+class DecoderKind(StrEnum):
+    """What the decoder reads at every step."""
+
+    state_seeded = auto()
+    repeat_vector = auto()
+
+
+class BridgeKind(StrEnum):
+    """How a state is handed over."""
+
+    copy = auto()
+    sum = auto()
+    concat = auto()
+    dense = auto()
+    zero = auto()
+    learned = auto()
+
+
+class AttentionKind(StrEnum):
+    """How the decoder's queries are compared with the memory."""
+
+    none = auto()
+    dot = auto()
+    general = auto()
+    additive = auto()
+
+
+class Precision(StrEnum):
+    """What layers compute in."""
+
+    float32 = auto()
+    mixed_bfloat16 = auto()
+
+
+class Monitor(StrEnum):
+    """The dev metrics that can choose the best epoch."""
+
+    sequence_accuracy = auto()
+    symbol_error_rate = auto()
+    loss = auto()
+    bleu = auto()
+    chrf = auto()
+
+
+class SearchKind(StrEnum):
+    """Ways to decode."""
+
+    greedy = auto()
+    beam = auto()
+    sampling = auto()
+
+
+class OutputFormat(StrEnum):
+    """Forms of the answers of `infer.py`."""
+
+    text = auto()
+    tsv = auto()
+    jsonl = auto()
+
+
+@dataclass(frozen=True)
+class Range:
+    """The inclusive range of a number."""
+
+    minimum: float = -math.inf
+    maximum: float = math.inf
+
+    def __contains__(self, value: float) -> bool:
+        return self.minimum <= value <= self.maximum
+
+    def __str__(self) -> str:
+        if math.isinf(self.maximum):
+            return f"at least {self.minimum}"
+        return f"from {self.minimum} to {self.maximum}"
+
+
+@dataclass
+class SideConfig:
+    """How one side of an example is read: its column (from 1) and how it splits into tokens."""
+
+    column: Annotated[int, Range(minimum=1)]
+    tokens: str
+
+
+@dataclass
+class FeaturesConfig:
+    """The optional column of tags that condition the model, e.g. `V;PST;3;SG`."""
+
+    column: Annotated[int | None, Range(minimum=1)]
+    separator: str
+
+
+@dataclass
+class DataConfig:
+    """Where examples come from: a generated task, or files of tab-separated columns."""
+
+    task: Task
+    train: str | None
+    dev: str | None
+    test: str | None
+    source: SideConfig
+    target: SideConfig
+    features: FeaturesConfig
+    normalization: Normalization
+    max_source_length: Annotated[int, Range(minimum=1)]
+    max_target_length: Annotated[int, Range(minimum=1)]
+    min_count: Annotated[int, Range(minimum=1)]
+    buckets: Annotated[int, Range(minimum=1)]
+    seed: Annotated[int, Range(minimum=0)]
+    train_examples: Annotated[int | None, Range(minimum=1)]
+    dev_examples: Annotated[int | None, Range(minimum=1)]
+    test_examples: Annotated[int | None, Range(minimum=0)]
+    symbols: Annotated[int, Range(minimum=2)]
+    min_length: Annotated[int, Range(minimum=1)]
+    max_length: Annotated[int, Range(minimum=1)]
+    digits: Annotated[int, Range(minimum=1, maximum=18)]
+    split: ScanSplit
+
+
+@dataclass
+class EncoderConfig:
+    """The encoder; `null` takes the value of the model."""
+
+    bidirectional: bool
+    cell: Cell | None
+    units: Annotated[int | None, Range(minimum=1)]
+    layers: Annotated[int | None, Range(minimum=1)]
+
+
+@dataclass
+class DecoderConfig:
+    """The decoder; `null` takes the value of the model."""
+
+    kind: DecoderKind
+    cell: Cell | None
+    units: Annotated[int | None, Range(minimum=1)]
+    layers: Annotated[int | None, Range(minimum=1)]
+
+
+@dataclass
+class BridgeConfig:
+    """How the encoder's final state becomes the decoder's initial state.
+
+    `state_h` and `state_c` may each have their own kind; `null` takes `kind`.
+    """
+
+    kind: BridgeKind
+    state_h: BridgeKind | None
+    state_c: BridgeKind | None
+
+
+@dataclass
+class AttentionConfig:
+    """What the decoder sees of the encoder besides its state; `units` are those of `additive`."""
+
+    kind: AttentionKind
+    units: Annotated[int | None, Range(minimum=1)]
+
+
+@dataclass
+class ModelConfig:
+    """An encoder, a bridge, a decoder."""
+
+    cell: Cell
+    units: Annotated[int, Range(minimum=1)]
+    layers: Annotated[int, Range(minimum=1)]
+    input: InputKind
+    embedding_size: Annotated[int, Range(minimum=1)]
+    tied_output: bool
+    dropout: Annotated[float, Range(minimum=0.0, maximum=0.95)]
+    encoder: EncoderConfig
+    decoder: DecoderConfig
+    bridge: BridgeConfig
+    attention: AttentionConfig
+
+
+@dataclass
+class TrainingConfig:
+    """The training loop."""
+
+    epochs: Annotated[int, Range(minimum=1)]
+    batch_size: Annotated[int, Range(minimum=1)]
+    seed: Annotated[int, Range(minimum=0)]
+    label_smoothing: Annotated[float, Range(minimum=0.0, maximum=0.9)]
+    clip_norm: Annotated[float | None, Range(minimum=0.0)]
+    monitor: Monitor
+    patience: Annotated[int | None, Range(minimum=1)]
+    evaluate_every: Annotated[int, Range(minimum=1)]
+    bleu: bool
+    precision: Precision
+    jit_compile: bool
+    steps_per_execution: Annotated[int, Range(minimum=1)]
+
+
+@dataclass
+class DecodingConfig:
+    """The search; `max_length: null` is found out from the training data."""
+
+    kind: SearchKind
+    batch_size: Annotated[int, Range(minimum=1)]
+    max_length: Annotated[int | None, Range(minimum=1)]
+    n_best: Annotated[int, Range(minimum=1)]
+    beam_size: Annotated[int, Range(minimum=1)]
+    length_penalty: float
+    temperature: Annotated[float, Range(minimum=1e-3)]
+    top_k: Annotated[int, Range(minimum=0)]
+    top_p: Annotated[float, Range(minimum=1e-6, maximum=1.0)]
+    seed: Annotated[int, Range(minimum=0)]
+
+
+@dataclass
+class DecodingChanges:
+    """The search of a trained run, where it is to differ; `null` is as the run was trained."""
+
+    kind: SearchKind | None
+    batch_size: Annotated[int | None, Range(minimum=1)]
+    max_length: Annotated[int | None, Range(minimum=1)]
+    n_best: Annotated[int | None, Range(minimum=1)]
+    beam_size: Annotated[int | None, Range(minimum=1)]
+    length_penalty: float | None
+    temperature: Annotated[float | None, Range(minimum=1e-3)]
+    top_k: Annotated[int | None, Range(minimum=0)]
+    top_p: Annotated[float | None, Range(minimum=1e-6, maximum=1.0)]
+    seed: Annotated[int | None, Range(minimum=0)]
+
+
+@dataclass
+class CallbacksConfig:
+    """What TensorBoard is shown, and further `keras.callbacks` under `extra`, by `_target_`."""
+
+    tensorboard: bool
+    examples: Annotated[int, Range(minimum=0)]
+    histograms_every: Annotated[int, Range(minimum=0)]
+    extra: dict[str, Any]
+
+
+@dataclass
+class TrainConfig:
+    """Everything that `train.py` can be told."""
+
+    name: str
+    run_dir: str
+    resume: str | None
+    data: DataConfig
+    model: ModelConfig
+    training: TrainingConfig
+    optimizer: dict[str, Any]
+    decoding: DecodingConfig
+    callbacks: CallbacksConfig
+
+
+@dataclass
+class InputColumnConfig:
+    """A column (from 1) of the lines to decode."""
+
+    column: Annotated[int, Range(minimum=1)]
+
+
+@dataclass
+class InferConfig:
+    """Everything that `infer.py` can be told."""
+
+    run: str
+    input: str
+    output: str
+    format: OutputFormat
+    source: InputColumnConfig
+    features: InputColumnConfig
+    decoding: DecodingChanges
+
+
+@dataclass
+class EvaluateDataConfig:
+    """The file to score; `null` is the test data that the run was trained with."""
+
+    test: str | None
+
+
+@dataclass
+class EvaluateConfig:
+    """Everything that `python -m seq2seq.evaluate` can be told."""
+
+    run: str
+    data: EvaluateDataConfig
+    decoding: DecodingChanges
+    bleu: bool
+
+
+def register() -> None:
+    """Makes the dataclasses known to Hydra as the schemas of the primary configs."""
+    store = ConfigStore.instance()
+    store.store(name="train_schema", node=TrainConfig)
+    store.store(name="infer_schema", node=InferConfig)
+    store.store(name="evaluate_schema", node=EvaluateConfig)
+
+
+AnyConfig = TypeVar("AnyConfig")
+
+
+def from_hydra(config: DictConfig, schema: type[AnyConfig]) -> AnyConfig:
+    """Turns a composed Hydra config into a checked dataclass.
+
+    Raises:
+        UserError: A value is missing or outside its range; the message names its key.
+    """
+    if missing := sorted(OmegaConf.missing_keys(config)):
+        raise UserError(f"{missing[0]} is not set; add {missing[0]}=... to the command line")
+    result: Any = OmegaConf.to_object(config)
+    assert isinstance(result, schema)
+    check_ranges(result)
+    return result
+
+
+def check_ranges(config: Any, prefix: str = "") -> None:
+    """Raises `UserError` if a number lies outside the range its dataclass declares."""
+    hints = get_type_hints(type(config), include_extras=True)
+    for setting in dataclasses.fields(config):
+        key, value = prefix + setting.name, getattr(config, setting.name)
+        if dataclasses.is_dataclass(value):
+            check_ranges(value, prefix=f"{key}.")
+        for allowed in getattr(hints[setting.name], "__metadata__", ()):
+            # "not in" also refuses nan, which is in no range.
+            if value is not None and value not in allowed:
+                raise UserError(f"{key}={value} is out of range: it must be {allowed}")
+
+
+def to_yaml(config: Any) -> str:
+    """Returns a config dataclass as YAML text that `from_yaml` reads back."""
+    return OmegaConf.to_yaml(OmegaConf.structured(config))
+
+
+def from_yaml(text: str, schema: type[AnyConfig]) -> AnyConfig:
+    """Reads back what `to_yaml` wrote; the text is data and cannot run or look up anything.
+
+    Raises:
+        UserError: The text is no YAML, or does not fit the schema.
+    """
+    try:
+        values = yaml.safe_load(text)
+        if not isinstance(values, dict):
+            raise UserError("not a mapping of settings")
+        # Resolvers such as ${oc.env:...} would read the reader's environment.
+        node = OmegaConf.create(values)
+        if any("${" in value for value in _strings(values)):
+            raise UserError("interpolations (${...}) are not allowed in a saved config")
+        return from_hydra(OmegaConf.merge(OmegaConf.structured(schema), node), schema)  # type: ignore[arg-type]
+    except (yaml.YAMLError, OmegaConfBaseException) as error:
+        raise UserError(" ".join(str(error).split())) from error
+
+
+def override(config: AnyConfig, changes: Sequence[str]) -> AnyConfig:
+    """Returns the config with changes such as `training.epochs=200`.
+
+    Raises:
+        UserError: A change does not fit the schema.
+    """
+    try:
+        merged = OmegaConf.merge(OmegaConf.structured(config), OmegaConf.from_dotlist([*changes]))
+        return from_hydra(merged, type(config))  # type: ignore[arg-type]
+    except OmegaConfBaseException as error:
+        raise UserError(" ".join(str(error).split())) from error
+
+
+def _strings(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        value = [*value.keys(), *value.values()]
+    if isinstance(value, list):
+        for item in value:
+            yield from _strings(item)
+    elif isinstance(value, str):
+        yield value
