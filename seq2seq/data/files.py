@@ -1,0 +1,149 @@
+"""Reads examples from tab-separated UTF-8 files, and turns text into tokens in the one right way.
+
+Inference uses the same `source_tokens` and `feature_tokens`, so that a model is asked in the form
+it was taught. Files have no header; further columns are ignored.
+"""
+
+from __future__ import annotations
+
+import codecs
+import gzip
+import os
+import sys
+import unicodedata
+import zlib
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import BinaryIO, Literal, cast
+
+from seq2seq.config import DataConfig, Normalization, SideConfig
+from seq2seq.data import Example
+from seq2seq.errors import UserError
+from seq2seq.vocabulary import Tokenizer
+
+
+def normalize(text: str, normalization: Normalization) -> str:
+    """Returns `text` in a Unicode normal form, or as it is."""
+    if normalization is Normalization.none:
+        return text
+    form = cast(Literal["NFC", "NFD", "NFKC", "NFKD"], normalization.value)
+    return unicodedata.normalize(form, text)
+
+
+def source_tokens(text: str, config: DataConfig) -> tuple[str, ...]:
+    """Returns the tokens of a source as the model sees them."""
+    return Tokenizer(config.source.tokens).split(normalize(text, config.normalization))
+
+
+def target_tokens(text: str, config: DataConfig) -> tuple[str, ...]:
+    """Returns the tokens of a target as the model sees them."""
+    return Tokenizer(config.target.tokens).split(normalize(text, config.normalization))
+
+
+def feature_tokens(text: str, config: DataConfig) -> tuple[str, ...]:
+    """Returns the features in `text`, e.g. `V;PST;3;SG`; an empty text has none."""
+    return Tokenizer(config.features.separator).split(normalize(text, config.normalization))
+
+
+def read_examples(path: str, config: DataConfig) -> list[Example]:
+    """Reads the examples of a file, one per line; lines of white space alone are skipped.
+
+    Args:
+        path: A file, compressed if its name ends in `.gz`, or `-` for standard input.
+        config: Says which columns to read and how they split into tokens.
+
+    Raises:
+        UserError: The file or one of its lines cannot be read; the message begins with
+            `FILE:` or `FILE:LINE:`.
+    """
+    name = _display_name(path)
+    examples = []
+    for number, line in enumerate(_lines(path), start=1):
+        where = f"{name}:{number}"
+        text = _decode(line, where, is_first=number == 1)
+        if text.strip():
+            examples.append(_parse(text.split("\t"), where, config))
+    if not examples:
+        raise UserError(f"{name}: has no examples: it is empty, or all its lines are blank")
+    return examples
+
+
+def _display_name(path: str) -> str:
+    return "<stdin>" if path == "-" else path
+
+
+def _lines(path: str) -> Iterator[bytes]:
+    """Yields the lines as bytes, so that nothing but a line feed ends a line."""
+    name = _display_name(path)
+    try:
+        with _open(path) as stream:
+            for line in stream:
+                yield line.removesuffix(b"\n").removesuffix(b"\r")
+    except FileNotFoundError as error:
+        raise UserError(f"{name}: no such file") from error
+    except IsADirectoryError as error:
+        raise UserError(f"{name}: is a directory, not a file") from error
+    except PermissionError as error:
+        raise UserError(f"{name}: no permission to read it") from error
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise UserError(f"{name}: is no gzip file, or a damaged one: {error}") from error
+    except OSError as error:
+        raise UserError(f"{name}: cannot be read: {error.strerror or error}") from error
+
+
+def _open(path: str) -> AbstractContextManager[BinaryIO]:
+    if path == "-":
+        if sys.stdin is None:
+            raise UserError("<stdin>: standard input is closed")
+        return nullcontext(sys.stdin.buffer)  # not ours to close
+    # The shell leaves the ~ of data.train=~/words.tsv alone; Path.expanduser raises on ~words.tsv.
+    path = os.path.expanduser(path)  # noqa: PTH111
+    if path.lower().endswith(".gz"):
+        return cast(BinaryIO, gzip.open(path, "rb"))
+    return Path(path).open("rb")
+
+
+def _decode(line: bytes, where: str, is_first: bool) -> str:
+    skipped = len(codecs.BOM_UTF8) if is_first and line.startswith(codecs.BOM_UTF8) else 0
+    try:
+        return line[skipped:].decode("utf-8")
+    except UnicodeDecodeError as error:
+        position = skipped + error.start
+        column = line[:position].count(b"\t") + 1
+        raise UserError(
+            f"{where}: byte 0x{line[position]:02x} (byte {position + 1} of the line, in column "
+            f"{column}) is not UTF-8; convert the file to UTF-8"
+        ) from error
+
+
+def _parse(columns: list[str], where: str, config: DataConfig) -> Example:
+    """Makes an example of the columns of a line."""
+    source_text = _pick(columns, "source", config.source.column, where)
+    target_text = _pick(columns, "target", config.target.column, where)
+    features: tuple[str, ...] = ()
+    if config.features.column is not None:
+        features_text = _pick(columns, "features", config.features.column, where)
+        features = feature_tokens(features_text, config)
+    source, target = source_tokens(source_text, config), target_tokens(target_text, config)
+    if not source:
+        raise UserError(f"{where}: {_why_empty('source', source_text, config.source)}")
+    if not target:
+        raise UserError(f"{where}: {_why_empty('target', target_text, config.target)}")
+    return Example(source, target, features)
+
+
+def _pick(columns: list[str], side: str, column: int, where: str) -> str:
+    if column > len(columns):
+        count = f"{len(columns)} column" + "s" * (len(columns) != 1)
+        raise UserError(
+            f"{where}: the line has {count} (separated by tabs), "
+            f"but data.{side}.column={column} asks for column {column}"
+        )
+    return columns[column - 1]
+
+
+def _why_empty(side: str, text: str, config: SideConfig) -> str:
+    if not text:
+        return f"the {side} is empty (data.{side}.column={config.column})"
+    return f"the {side} {text!r} has no tokens (data.{side}.tokens={config.tokens!r})"
