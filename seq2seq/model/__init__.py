@@ -1,0 +1,1 @@
+"""The model: encoder, bridge, decoder, and the layers they are made of."""

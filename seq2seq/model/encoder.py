@@ -1,0 +1,103 @@
+"""The encoder: reads the source and returns what it wrote down, and the state it ended in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from seq2seq.config import Cell, InputKind, ModelConfig
+from seq2seq.model.dropout import Dropout
+from seq2seq.model.recurrent import RECURRENT_LAYERS, STATE_NAMES
+from seq2seq.vocabulary import PAD
+
+Tensor = Any
+# One list per layer; within it the direction's state_h (and state_c of an LSTM), forward first:
+# [[fwd_h, fwd_c, bwd_h, bwd_c], ...] for a bidirectional LSTM. Every tensor is [B, U].
+EncoderState = list[list[Tensor]]
+
+
+class Encoder(keras.layers.Layer):
+    """A stack of recurrent layers, each with `return_sequences` and `return_state`.
+
+    A bidirectional layer is two layers over the same input (Schuster & Paliwal 1997); it returns
+    five tensors for an LSTM: the sequence, and state_h and state_c of either direction. The
+    backward direction's final state is the one at the *first* source token.
+    """
+
+    def __init__(self, config: ModelConfig, source_size: int, **layer_arguments: Any) -> None:
+        """Creates the layers; `source_size` counts source (and feature) ids."""
+        super().__init__(**layer_arguments)
+        self.cell: Cell = config.encoder.cell or config.cell
+        self.units = config.encoder.units or config.units
+        self.directions = 2 if config.encoder.bidirectional else 1
+        self.reader = InputReader(config, source_size, name="source")
+        self.recurrent_layers = []
+        for i in range(config.encoder.layers or config.layers):
+            layer = RECURRENT_LAYERS[self.cell](
+                self.units,
+                return_sequences=True,
+                return_state=True,
+                one_hot_depth=self.reader.one_hot_depth if i == 0 else None,
+                name=f"{self.cell}_{i}",
+            )
+            if config.encoder.bidirectional:
+                layer = keras.layers.Bidirectional(layer, name=f"bidirectional_{self.cell}_{i}")
+            self.recurrent_layers.append(layer)
+        self.dropout = Dropout(config.dropout, name="dropout")
+
+    def call(
+        self, source: Tensor, training: bool | None = None
+    ) -> tuple[Tensor, Tensor, EncoderState]:
+        """Encodes a batch.
+
+        Args:
+            source: Ids `[B, S]`, padded on the right; every row has at least one token.
+            training: Whether dropout is on.
+
+        Returns:
+            The top layer's sequence `[B, S, M]` (M = units × directions), the mask `[B, S]`
+            (True = real token), and the final state of every layer.
+        """
+        mask = ops.not_equal(source, PAD)  # [B, S]
+        sequence = self.reader(source, training=training)
+        state: EncoderState = []
+        for i, layer in enumerate(self.recurrent_layers):
+            if i > 0:
+                sequence = self.dropout(sequence, training=training)
+            # Keras drops an automatic mask in several situations: it is always passed by hand.
+            sequence, *layer_state = layer(sequence, mask=mask, training=training)
+            state.append(layer_state)
+        return self.dropout(sequence, training=training), mask, state
+
+    def final_vector(self, state: EncoderState) -> Tensor:
+        """Returns the top layer's final state_h, all directions side by side `[B, M]`."""
+        return ops.concatenate(state[-1][:: len(STATE_NAMES[self.cell])], axis=-1)
+
+
+class InputReader(keras.layers.Layer):
+    """Turns ids `[B, T]` into what a recurrent layer reads: one-hot vectors, or embeddings.
+
+    A one-hot vector is never made: an integer `[B, T, 1]` goes to a layer that was told the
+    depth, which picks rows of its kernel.
+    """
+
+    def __init__(
+        self, config: ModelConfig, size: int, is_tied: bool = False, **layer_arguments: Any
+    ) -> None:
+        """Creates the table; `is_tied`: it also turns decoder outputs into logits."""
+        super().__init__(**layer_arguments)
+        is_one_hot = config.input is InputKind.one_hot
+        self.one_hot_depth = size if is_one_hot else None
+        self.embedding: keras.layers.Layer | None = None
+        if not is_one_hot:
+            table = keras.layers.ReversibleEmbedding if is_tied else keras.layers.Embedding
+            self.embedding = table(size, config.embedding_size, name="embedding")
+        self.dropout = Dropout(config.dropout, name="dropout")
+
+    def call(self, ids: Tensor, training: bool | None = None) -> Tensor:
+        """Returns `[B, T, 1]` integers (one-hot) or `[B, T, E]` embeddings with dropout."""
+        if self.embedding is None:
+            return ops.expand_dims(ids, axis=-1)
+        return self.dropout(self.embedding(ids), training=training)

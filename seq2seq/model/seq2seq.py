@@ -1,0 +1,134 @@
+"""The whole model: one set of layers, seen as a training model and as two inference models."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+import keras
+from keras import ops
+
+from seq2seq.config import DecoderKind, InputKind, ModelConfig, Precision
+from seq2seq.errors import UserError
+from seq2seq.model.bridge import Bridge, DecoderState, StateShape
+from seq2seq.model.decoder import DECODERS, Memory
+from seq2seq.model.encoder import Encoder
+
+Tensor = Any
+
+
+class Seq2Seq(keras.Model):
+    """An encoder-decoder; called with source and target it is the training model.
+
+    `encoder_model` and `decoder_model` are ordinary functional Keras models over the *same*
+    layers: what is trained here is there at once. Build it with `build_model`.
+    """
+
+    def __init__(
+        self, config: ModelConfig, source_size: int, target_size: int, **model_arguments: Any
+    ) -> None:
+        """Creates the layers.
+
+        Args:
+            config: The model's settings.
+            source_size: Number of source (and feature) ids.
+            target_size: Number of target ids, V.
+            **model_arguments: Those of `keras.Model`.
+
+        Raises:
+            UserError: The settings contradict each other.
+        """
+        super().__init__(**model_arguments)
+        _refuse_contradictions(config)
+        encoder, decoder = StateShape.of_encoder(config), StateShape.of_decoder(config)
+        self.encoder = Encoder(config, source_size, name="encoder")
+        self.bridge = Bridge(config.bridge, encoder, decoder, name="bridge")
+        self.decoder = DECODERS[config.decoder.kind](
+            config, target_size, encoder.units * encoder.directions, name="decoder"
+        )
+
+    def call(self, inputs: dict[str, Tensor], training: bool | None = None) -> Tensor:
+        """Teacher forcing: the decoder reads the true previous tokens.
+
+        Args:
+            inputs: `source` ids `[B, S]` and `target_in` ids `[B, T]` (`BOS` first).
+            training: Whether dropout is on.
+
+        Returns:
+            Logits `[B, T, V]` of the next token at every step, float32.
+        """
+        memory, state = self.encode(inputs["source"], training=training)
+        logits, _, _ = self.decoder(inputs["target_in"], state, memory, training=training)
+        return logits
+
+    def encode(self, source: Tensor, training: bool | None = None) -> tuple[Memory, DecoderState]:
+        """Encodes once: ids `[B, S]` to the memory and the decoder's initial state."""
+        sequence, mask, encoder_state = self.encoder(source, training=training)
+        state = self.bridge(encoder_state)
+        return self.decoder.memory(self.encoder, sequence, mask, encoder_state), state
+
+    @cached_property
+    def encoder_model(self) -> keras.Model:
+        """Source ids `[B, S]` → `{"memory", "state"}`; the state is what the bridge hands over."""
+        source = keras.Input((None,), dtype="int32", name="source")
+        memory, state = self.encode(source)
+        return keras.Model(source, {"memory": memory, "state": state}, name="encoder_model")
+
+    @cached_property
+    def decoder_model(self) -> keras.Model:
+        """`{"target_in", "state", "memory"}` → `{"logits", "state"[, "attention_weights"]}`.
+
+        Feed the returned state back in to go on; T = 1 is one step.
+        """
+        target_in = keras.Input((None,), dtype="int32", name="target_in")
+        given = keras.tree.map_structure(
+            lambda tensor: keras.Input(tensor.shape[1:], dtype=tensor.dtype),
+            self.encoder_model.output,
+        )
+        logits, state, weights = self.decoder(target_in, given["state"], given["memory"])
+        outputs = {"logits": logits, "state": state}
+        if weights is not None:
+            outputs["attention_weights"] = weights
+        return keras.Model({"target_in": target_in, **given}, outputs, name="decoder_model")
+
+
+def build_model(
+    config: ModelConfig,
+    source_size: int,
+    target_size: int,
+    precision: Precision = Precision.float32,
+) -> Seq2Seq:
+    """Creates a model with all its weights, ready for `load_weights`.
+
+    Raises:
+        UserError: The settings contradict each other.
+    """
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(str(precision))
+    try:
+        model = Seq2Seq(config, source_size, target_size, name="seq2seq")
+        # A symbolic call creates the weights without computing anything.
+        ids = {
+            name: keras.Input((None,), dtype="int32", name=name) for name in ("source", "target_in")
+        }
+        model(ids)
+        return model
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def count_parameters(model: keras.Model) -> int:
+    """Returns the number of trained weights."""
+    return sum(int(ops.size(weight)) for weight in model.trainable_weights)
+
+
+def _refuse_contradictions(config: ModelConfig) -> None:
+    if config.tied_output and config.input is not InputKind.embedding:
+        raise UserError(
+            "model.tied_output=true needs an embedding to tie: set model.input=embedding"
+        )
+    if config.tied_output and config.decoder.kind is DecoderKind.repeat_vector:
+        raise UserError(
+            "model.tied_output=true needs a decoder that reads tokens: "
+            "set model.decoder.kind=state_seeded"
+        )
