@@ -1,0 +1,195 @@
+"""The line protocol of `infer.py`: one answer per input line, in order, and nothing else."""
+
+from __future__ import annotations
+
+import gzip
+import itertools
+import json
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple, TextIO
+
+from seq2seq.config import InferConfig, OutputFormat
+from seq2seq.errors import UserError
+from seq2seq.inference import Prediction, Predictor
+from seq2seq.run_dir import RunDir
+
+log = logging.getLogger(__name__)
+
+CHUNKS = 32  # batches that are sorted by length together; bounds the memory of a long input
+
+
+class Line(NamedTuple):
+    """One line of input."""
+
+    source: str
+    features: str
+    problem: str | None = None
+
+
+Write = Callable[[Line, Prediction], str]
+
+
+def infer(config: InferConfig) -> None:
+    """Decodes the input of `infer.py` to its output.
+
+    Raises:
+        UserError: The run, the input or the output cannot be opened.
+    """
+    predictor = Predictor.load(RunDir.find(config.run), config.decoding)
+    has_features = predictor.vocabularies.features is not None
+    write = _WRITERS[config.format]
+    if config.input == "-" and sys.stdin.isatty():
+        _converse(predictor, config, has_features, write)
+        return
+    size = CHUNKS * predictor.decoding.batch_size
+    with ExitStack() as stack:
+        source = stack.enter_context(_open_input(config.input))
+        target = stack.enter_context(_Output(config.output))
+        lines = (_parse(raw, config, has_features) for raw in _raw_lines(source))
+        numbers = itertools.count(1)
+        try:
+            while chunk := list(itertools.islice(lines, size)):
+                for line, prediction in zip(chunk, _answer(predictor, chunk), strict=True):
+                    number = next(numbers)
+                    if prediction.problem:
+                        log.warning("%s:%d: %s", config.input, number, prediction.problem)
+                    target.write(write(line, prediction))
+        except BrokenPipeError:
+            # The reader has seen enough (`| head`); the interpreter's own flush must not complain.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _answer(predictor: Predictor, lines: list[Line]) -> list[Prediction]:
+    predictions = predictor.predict(
+        [line.source for line in lines], [line.features for line in lines]
+    )
+    return [
+        Prediction([], line.problem) if line.problem else prediction
+        for line, prediction in zip(lines, predictions, strict=True)
+    ]
+
+
+def _converse(predictor: Predictor, config: InferConfig, has_features: bool, write: Write) -> None:
+    """Answers at a prompt until the end of input."""
+    import readline  # noqa: F401  (line editing and history)
+
+    print("Type a line and press Enter; Ctrl-D ends.", file=sys.stderr)
+    while True:
+        try:
+            text = input("> ")
+        except EOFError:
+            print(file=sys.stderr)
+            return
+        line = _parse(text.encode("utf-8", "surrogateescape"), config, has_features)
+        [prediction] = _answer(predictor, [line])
+        print(prediction.problem or write(line, prediction), end="\n" * bool(prediction.problem))
+
+
+def _open_input(path: str) -> BinaryIO:
+    try:
+        if path == "-":
+            return sys.stdin.buffer
+        open_file: Any = gzip.open if path.endswith(".gz") else open
+        return open_file(path, "rb")
+    except OSError as error:
+        raise UserError(f"input={path}: {error.strerror}") from error
+
+
+def _raw_lines(source: BinaryIO) -> Iterator[bytes]:
+    """Yields lines without their end; only \\n (or \\r\\n) ends a line."""
+    for number, raw in enumerate(source):
+        if number == 0:
+            raw = raw.removeprefix(b"\xef\xbb\xbf")
+        yield raw.removesuffix(b"\n").removesuffix(b"\r")
+
+
+def _parse(raw: bytes, config: InferConfig, has_features: bool) -> Line:
+    """Cuts the source and the features out of a line."""
+    try:
+        columns = raw.decode("utf-8").split("\t")
+    except UnicodeDecodeError as error:
+        return Line(
+            "", "", f"not UTF-8: byte 0x{raw[error.start]:02x} at position {error.start + 1}"
+        )
+    wanted = {"source.column": config.source.column}
+    if has_features:
+        wanted["features.column"] = config.features.column
+    for setting, column in wanted.items():
+        if column > len(columns):
+            problem = f"{setting}={column}, but the line has {len(columns)} tab-separated columns"
+            return Line("", "", problem)
+    features = columns[config.features.column - 1] if has_features else ""
+    return Line(columns[config.source.column - 1], features)
+
+
+class _Output:
+    """Standard output, or a file that gets its name only when it is complete."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.temporary = Path(f"{path}.tmp")
+        self.stream: TextIO
+
+    def __enter__(self) -> _Output:
+        if self.path == "-":
+            # Predictions end with \n and are UTF-8 whatever the locale.
+            sys.stdout.reconfigure(encoding="utf-8", newline="\n")  # type: ignore[union-attr]
+            self.stream = sys.stdout
+            return self
+        try:
+            self.stream = self.temporary.open("w", encoding="utf-8", newline="\n")
+        except OSError as error:
+            raise UserError(f"output={self.path}: {error.strerror}") from error
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self.stream.flush()
+        if self.path != "-":
+            self.stream.close()
+            if kind is None:
+                self.temporary.replace(self.path)
+            else:
+                self.temporary.unlink()
+
+    def write(self, text: str) -> None:
+        """Writes one answer."""
+        self.stream.write(text)
+
+
+def _as_text(line: Line, prediction: Prediction) -> str:
+    return f"{prediction.text}\n"
+
+
+def _as_tsv(line: Line, prediction: Prediction) -> str:
+    if prediction.problem:
+        return f"{line.source}\t0\t\t{prediction.problem}\n"
+    rows: Iterable[str] = (
+        f"{line.source}\t{rank}\t{hypothesis.text}\t{hypothesis.score:.6f}\n"
+        for rank, hypothesis in enumerate(prediction.hypotheses, start=1)
+    )
+    return "".join(rows)
+
+
+def _as_jsonl(line: Line, prediction: Prediction) -> str:
+    answer: dict[str, object] = {"source": line.source}
+    if line.features:
+        answer["features"] = line.features
+    if prediction.problem:
+        answer["error"] = prediction.problem
+    answer["predictions"] = [
+        {"text": hypothesis.text, "score": round(hypothesis.score, 6)}
+        for hypothesis in prediction.hypotheses
+    ]
+    return json.dumps(answer, ensure_ascii=False) + "\n"
+
+
+_WRITERS: dict[OutputFormat, Write] = {
+    OutputFormat.text: _as_text,
+    OutputFormat.tsv: _as_tsv,
+    OutputFormat.jsonl: _as_jsonl,
+}

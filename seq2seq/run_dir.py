@@ -1,0 +1,211 @@
+"""The run folder: every path and file format of a run, in one place.
+
+A run folder is self-contained and is read as data: nothing in it is executed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import json
+import logging
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from seq2seq.config import TrainConfig, from_yaml, to_yaml
+from seq2seq.data.pipeline import Vocabularies
+from seq2seq.errors import UserError
+from seq2seq.model.seq2seq import Seq2Seq, build_model
+from seq2seq.vocabulary import Vocabulary
+
+
+class RunDir:
+    """Names and files of one run.
+
+    Attributes:
+        path: The folder.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.config_file = self.path / "config.yaml"
+        self.source_vocabulary = self.path / "source_vocab.txt"
+        self.target_vocabulary = self.path / "target_vocab.txt"
+        self.feature_vocabulary = self.path / "feature_vocab.txt"
+        self.best_weights = self.path / "best.weights.h5"
+        self.checkpoints = self.path / "checkpoints"
+        self.tensorboard = self.path / "tensorboard"
+        self.metrics = self.path / "metrics.csv"
+        self.results = self.path / "results.json"
+        self.predictions = self.path / "predictions"
+        self.log = self.path / "train.log"
+        self.hydra = self.path / ".hydra"
+
+    @classmethod
+    def create(cls, path: str | Path) -> RunDir:
+        """Makes the folder of a new run.
+
+        Raises:
+            UserError: The folder already holds a run, or cannot be written.
+        """
+        run_dir = cls(path)
+        if run_dir.config_file.exists():
+            raise UserError(
+                f"run_dir={path} already holds a run; choose another folder, "
+                f"or go on with it by resume={path}"
+            )
+        try:
+            run_dir.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"run_dir={path} cannot be created: {error.strerror}") from error
+        return run_dir
+
+    @classmethod
+    def open(cls, path: str | Path, setting: str = "run") -> RunDir:
+        """Opens the folder of an existing run.
+
+        Raises:
+            UserError: There is no run in it; `setting` is named as the one to change.
+        """
+        run_dir = cls(path)
+        if not run_dir.config_file.is_file():
+            problem = "has no config.yaml" if run_dir.path.exists() else "does not exist"
+            raise UserError(f"{setting}={path} is no run folder: it {problem}")
+        return run_dir
+
+    @classmethod
+    def find(cls, name: str) -> RunDir:
+        """Opens a run by its folder, or the newest below `outputs` by the word `latest`."""
+        return cls.latest() if name == "latest" else cls.open(name)
+
+    @classmethod
+    def latest(cls, outputs: str | Path = "outputs") -> RunDir:
+        """Opens the run below `outputs` whose weights were written last.
+
+        Raises:
+            UserError: There is none.
+        """
+        weights = sorted(
+            Path(outputs).glob("**/best.weights.h5"), key=lambda file: file.stat().st_mtime
+        )
+        if not weights:
+            raise UserError(f"run=latest: no trained run below {outputs}/; train one, or name it")
+        return cls.open(weights[-1].parent)
+
+    def save_config(self, config: TrainConfig, hydra_record: dict[str, str]) -> None:
+        """Writes the complete settings of the run, and what Hydra recorded under `.hydra/`."""
+        for name, text in hydra_record.items():
+            write_atomically(self.hydra / name, text)
+        write_atomically(self.config_file, to_yaml(config))
+
+    def load_config(self) -> TrainConfig:
+        """Reads the settings.
+
+        Raises:
+            UserError: The file does not fit this version's settings.
+        """
+        try:
+            return from_yaml(self.config_file.read_text(encoding="utf-8"), TrainConfig)
+        except (OSError, UnicodeDecodeError, UserError) as error:
+            raise UserError(f"{self.config_file}: {error}") from error
+
+    def save_vocabularies(self, vocabularies: Vocabularies) -> None:
+        """Writes one text file per vocabulary."""
+        write_atomically(self.source_vocabulary, vocabularies.source.to_text())
+        write_atomically(self.target_vocabulary, vocabularies.target.to_text())
+        if vocabularies.features is not None:
+            write_atomically(self.feature_vocabulary, vocabularies.features.to_text())
+
+    def load_vocabularies(self) -> Vocabularies:
+        """Reads the vocabularies.
+
+        Raises:
+            UserError: One is missing or damaged.
+        """
+        has_features = self.feature_vocabulary.exists()
+        return Vocabularies(
+            Vocabulary.load(self.source_vocabulary),
+            Vocabulary.load(self.target_vocabulary),
+            Vocabulary.load(self.feature_vocabulary) if has_features else None,
+        )
+
+    def save_weights(self, model: Seq2Seq) -> None:
+        """Writes the model's weights as the best so far."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        # Keras insists on the ending.
+        temporary = self.path / ".best.tmp.weights.h5"
+        model.save_weights(temporary)
+        _publish(temporary, self.best_weights)
+
+    def load_model(self) -> Seq2Seq:
+        """Rebuilds the model from the settings and the vocabularies, with the best weights.
+
+        Raises:
+            UserError: The weights are missing, damaged, or of another shape.
+        """
+        config, vocabularies = self.load_config(), self.load_vocabularies()
+        model = build_model(
+            config.model,
+            vocabularies.source_size,
+            len(vocabularies.target),
+            config.training.precision,
+        )
+        if not self.best_weights.is_file():
+            raise UserError(f"{self.path}: no best.weights.h5; has the run finished an epoch?")
+        try:
+            model.load_weights(self.best_weights)
+        except (OSError, ValueError, KeyError) as error:
+            reason = str(error).strip().splitlines()[0]
+            raise UserError(
+                f"{self.best_weights}: the weights do not fit config.yaml and the vocabularies "
+                f"({reason})"
+            ) from error
+        return model
+
+    def save_results(self, results: dict[str, Any]) -> None:
+        """Writes the final results."""
+        write_atomically(self.results, json.dumps(results, indent=2, ensure_ascii=False) + "\n")
+
+    def save_metrics(self, rows: list[dict[str, Any]]) -> None:
+        """Writes the table of metrics, one row per epoch; what was not measured is left empty."""
+        text = io.StringIO()
+        columns = list(dict.fromkeys(column for row in rows for column in row))
+        writer = csv.DictWriter(text, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        write_atomically(self.metrics, text.getvalue())
+
+    def save_predictions(self, split: str, rows: Iterable[Sequence[str]]) -> None:
+        """Writes rows of text as tab-separated columns to `predictions/{split}.tsv`."""
+        text = "".join("\t".join(row) + "\n" for row in rows)
+        write_atomically(self.predictions / f"{split}.tsv", text)
+
+    @contextlib.contextmanager
+    def logging(self) -> Iterator[None]:
+        """Copies log messages to `train.log` while the context lasts."""
+        handler = logging.FileHandler(self.log, encoding="utf-8")
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        logging.getLogger().addHandler(handler)
+        try:
+            yield
+        finally:
+            logging.getLogger().removeHandler(handler)
+            handler.close()
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Writes a whole file or nothing: a temporary file, fsync, rename."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_text(text, encoding="utf-8", newline="")
+    _publish(temporary, path)
+
+
+def _publish(temporary: Path, path: Path) -> None:
+    """Makes a finished temporary file durable and gives it its name."""
+    with temporary.open("rb") as file:
+        os.fsync(file.fileno())
+    temporary.replace(path)
