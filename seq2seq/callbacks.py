@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -121,6 +122,8 @@ class TensorBoard(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         step = epoch + 1
         for name, value in (logs or {}).items():
+            if name == "val_examples":
+                continue
             split = "dev" if name.startswith("val_") else "train"
             with self.writers[split].as_default(step):
                 tf.summary.scalar(name.removeprefix("val_"), value)
@@ -134,12 +137,21 @@ class TensorBoard(keras.callbacks.Callback):
 
     def write_results(self, results: dict[str, Any]) -> None:
         """Writes the hyper-parameters with the final scores, and the projector's vectors."""
+        scores = {
+            f"result/{split}_{name}": value
+            for split in ("dev", "test")
+            for name, value in results.get(split, {}).items()
+            if name != "examples"
+        }
+        settings = _hyper_parameters(self.config)
         with tf.summary.create_file_writer(str(self.run.tensorboard)).as_default(results["epochs"]):
-            hparams.hparams(_flatten(self.config), trial_id=self.run.path.name)
-            for split in ("dev", "test"):
-                for name, value in results.get(split, {}).items():
-                    if name != "examples":
-                        tf.summary.scalar(f"result/{split}_{name}", value)
+            hparams.hparams_config(
+                hparams=[hparams.HParam(name) for name in settings],
+                metrics=[hparams.Metric(tag) for tag in scores],
+            )
+            hparams.hparams(settings, trial_id=self.run.path.name)
+            for tag, value in scores.items():
+                tf.summary.scalar(tag, value)
         self._write_projector()
 
     def _write_examples(self) -> None:
@@ -240,19 +252,17 @@ def _token_vectors(side: Any) -> np.ndarray:
     return keras.ops.convert_to_numpy(layer.cell.kernel)
 
 
-def _flatten(config: TrainConfig) -> dict[str, Any]:
-    """Returns the hyper-parameters as TensorBoard takes them: dotted names, plain values."""
-    import dataclasses
-
-    flat: dict[str, Any] = {}
+def _hyper_parameters(config: TrainConfig) -> dict[str, bool | float | str]:
+    """Returns the settings of the model and its training as dotted names and plain values."""
+    flat: dict[str, bool | float | str] = {"data.task": config.data.task.value}
 
     def visit(prefix: str, value: Any) -> None:
         if isinstance(value, dict):
             for key, item in value.items():
-                visit(f"{prefix}.{key}" if prefix else key, item)
+                visit(f"{prefix}.{key}", item)
         elif value is not None:
             flat[prefix] = value if isinstance(value, bool | int | float) else str(value)
 
-    parts = ("data", "model", "training", "optimizer")
-    visit("", {name: value for name, value in dataclasses.asdict(config).items() if name in parts})
+    for part in ("model", "training", "optimizer"):
+        visit(part, dataclasses.asdict(config)[part])
     return flat

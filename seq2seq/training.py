@@ -132,11 +132,15 @@ class Training:
         self.evaluate_batches = compile_evaluation(self.model)
         self.predictor = Predictor(self.model, vocabularies, config.data, config.decoding)
         self.console = Console()
-        self.tensorboard = TensorBoard(config, run, self.predictor, splits.dev)
+        self.tensorboard = (
+            TensorBoard(config, run, self.predictor, splits.dev)
+            if config.callbacks.tensorboard
+            else None
+        )
         self.callbacks = keras.callbacks.CallbackList(
             [
                 ProgressBar(self.console, settings.epochs, self.plan.steps),
-                *([self.tensorboard] if config.callbacks.tensorboard else []),
+                *([self.tensorboard] if self.tensorboard else []),
                 *make_callbacks(config.callbacks.extra),
             ],
             model=self.model,
@@ -300,7 +304,7 @@ class Training:
             "versions": _versions(),
         }
         self.run.save_results(results)
-        if self.config.callbacks.tensorboard:
+        if self.tensorboard is not None:
             self.tensorboard.write_results(results)
         report.show_results(self.console, self.config, results, scored)
         return results

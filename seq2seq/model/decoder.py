@@ -107,7 +107,8 @@ class Decoder(keras.layers.Layer):
             )
         logits = self.logits(self.dropout(sequence, training=training))
         if self.is_tied:
-            assert self.reader is not None and self.reader.embedding is not None
+            assert self.reader is not None
+            assert self.reader.embedding is not None
             logits = ops.cast(self.reader.embedding(logits, reverse=True), "float32")
         return logits, new_state, weights
 
