@@ -23,7 +23,7 @@ train: $(READY) ## Train; ARGS="data=addition model=attention" overrides any set
 	$(BIN)/python train.py $(ARGS)
 
 test: $(READY) ## Run all tests
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n auto $(ARGS)
 
 lint: $(READY) ## Check style, format and types
 	$(BIN)/ruff check .

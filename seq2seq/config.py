@@ -252,7 +252,7 @@ class TrainingConfig:
     batch_size: Annotated[int, Range(minimum=1)]
     seed: Annotated[int, Range(minimum=0)]
     label_smoothing: Annotated[float, Range(minimum=0.0, maximum=0.9)]
-    clip_norm: Annotated[float | None, Range(minimum=0.0)]
+    clip_norm: Annotated[float | None, Range(minimum=1e-6)]
     monitor: Monitor
     patience: Annotated[int | None, Range(minimum=1)]
     evaluate_every: Annotated[int, Range(minimum=1)]

@@ -233,8 +233,11 @@ class Training:
             )
         row = {"epoch": number, "seconds": 0.0, **logs}
         if number == settings.epochs or number % settings.evaluate_every == 0:
+            # A callback may swap in averaged weights for the test; the best are then these.
+            self.callbacks.on_test_begin()
             metrics, _ = self._evaluate(self.splits.dev)
             self._keep_best(metrics)
+            self.callbacks.on_test_end(metrics)
             logs |= {f"val_{name}": value for name, value in metrics.items()}
             row |= {f"dev_{name}": value for name, value in metrics.items()}
         progress.seconds += progress.epoch_seconds + time.perf_counter() - began

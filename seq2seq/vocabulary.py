@@ -49,7 +49,7 @@ class Vocabulary:
         self.tokens = (*SPECIAL_TOKENS, *tokens)
         self._ids = {token: i for i, token in enumerate(self.tokens) if i >= len(SPECIAL_TOKENS)}
         if len(self._ids) != len(tokens):
-            raise UserError("the vocabulary lists a token twice")
+            raise ValueError("a vocabulary lists every token once")
 
     @classmethod
     def build(cls, sequences: Iterable[Sequence[str]], min_count: int) -> Vocabulary:
@@ -89,7 +89,8 @@ class Vocabulary:
         """Reads a vocabulary file.
 
         Raises:
-            UserError: The file is missing, is not UTF-8, or does not begin with the special tokens.
+            UserError: The file is missing, is not UTF-8, does not begin with the special tokens,
+                or lists a token twice.
         """
         try:
             text = path.read_bytes().decode("utf-8")
@@ -99,4 +100,7 @@ class Vocabulary:
         tokens = text.removesuffix("\n").split("\n")
         if tuple(tokens[: len(SPECIAL_TOKENS)]) != SPECIAL_TOKENS:
             raise UserError(f"{path}:1: a vocabulary begins with {', '.join(SPECIAL_TOKENS)}")
-        return cls(tokens[len(SPECIAL_TOKENS) :])
+        ordinary = tokens[len(SPECIAL_TOKENS) :]
+        if repeated := [token for token, count in Counter(tokens).items() if count > 1]:
+            raise UserError(f"{path}: the token {repeated[0]!r} stands there twice")
+        return cls(ordinary)

@@ -1,0 +1,200 @@
+"""Our layers against Keras's own, and against NumPy: outputs, states and every gradient."""
+
+import keras
+import numpy as np
+import numpy_reference
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from seq2seq.model.recurrent import GRU, LSTM, RECURRENT_LAYERS, STATE_NAMES, SimpleRNN
+
+KERAS = {"lstm": keras.layers.LSTM, "gru": keras.layers.GRU, "simple_rnn": keras.layers.SimpleRNN}
+CELLS = list(KERAS)
+
+
+def random_like(rng, shape):
+    return tf.constant(rng.normal(size=shape) * 0.7, tf.float32)
+
+
+def pair(cell, rng, features, bidirectional=False, **arguments):
+    """Returns Keras's layer and ours with the same random weights."""
+    layers = []
+    for kind in (KERAS[cell], RECURRENT_LAYERS[cell]):
+        layer = kind(return_sequences=True, return_state=True, **arguments)
+        layers.append(keras.layers.Bidirectional(layer) if bidirectional else layer)
+        layers[-1].build((None, None, features))
+    layers[1].set_weights([rng.normal(size=w.shape) * 0.6 for w in layers[0].weights])
+    layers[0].set_weights(layers[1].get_weights())
+    return layers
+
+
+def gradients(layer, x, states, mask, weights_of_loss):
+    with tf.GradientTape() as tape:
+        tape.watch([x, *states])
+        outputs = layer(x, initial_state=states or None, mask=mask)
+        loss = sum(tf.reduce_sum(o * w) for o, w in zip(outputs, weights_of_loss, strict=True))
+    return [*outputs, *tape.gradient(loss, [x, *states, *layer.trainable_variables])]
+
+
+def assert_same(ours, theirs):
+    for a, b in zip(ours, theirs, strict=True):
+        a, b = np.asarray(a), np.asarray(b)
+        np.testing.assert_allclose(a, b, atol=2e-5 * max(1.0, np.abs(b).max()))
+
+
+@pytest.mark.parametrize("how", ["eager", "graph", "xla"])
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("cell", CELLS)
+def test_equals_keras_with_masks_and_initial_state(cell, bidirectional, how):
+    rng = np.random.default_rng(7)
+    batch, time, features, units = 3, 6, 4, 5
+    n_states = len(STATE_NAMES[cell]) * (1 + bidirectional)
+    x = random_like(rng, (batch, time, features))
+    states = [random_like(rng, (batch, units)) for _ in range(n_states)]
+    width = units * (1 + bidirectional)
+    loss = [random_like(rng, (batch, time, width)), *(random_like(rng, s.shape) for s in states)]
+    right_padded = np.arange(time) < np.array([[6], [3], [1]])
+    for mask in (None, right_padded, rng.random((batch, time)) > 0.4):
+        theirs, ours = pair(cell, rng, features, bidirectional, units=units)
+        mask = None if mask is None else tf.constant(mask)
+        expected = gradients(theirs, x, states, mask, loss)
+
+        def run(x, states, layer=ours, mask=mask):
+            return gradients(layer, x, states, mask, loss)
+
+        if how != "eager":
+            # Traced without knowing batch or time, as the training step is.
+            signature = [tf.TensorSpec([None, None, features])]
+            signature.append([tf.TensorSpec([None, units])] * n_states)
+            run = tf.function(run, jit_compile=how == "xla", input_signature=signature)
+        assert_same(run(x, states), expected)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.sampled_from(CELLS),
+    st.tuples(*[st.integers(1, 5)] * 4),
+    st.booleans(),
+    st.booleans(),
+    st.integers(0, 99),
+)
+def test_equals_keras_for_any_shape(cell, shape, go_backwards, has_mask, seed):
+    batch, time, features, units = shape
+    rng = np.random.default_rng(seed)
+    theirs, ours = pair(cell, rng, features, units=units, go_backwards=go_backwards)
+    x = random_like(rng, (batch, time, features))
+    states = [random_like(rng, (batch, units)) for _ in STATE_NAMES[cell]]
+    mask = tf.constant(rng.random((batch, time)) > 0.3) if has_mask else None
+    loss = [random_like(rng, (batch, time, units)), *(random_like(rng, s.shape) for s in states)]
+    assert_same(
+        gradients(ours, x, states, mask, loss), gradients(theirs, x, states, mask, loss)
+    )
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_equals_numpy(cell):
+    rng = np.random.default_rng(3)
+    _, ours = pair(cell, rng, 4, units=5)
+    x = rng.normal(size=(3, 6, 4)).astype("float32")
+    states = [rng.normal(size=(3, 5)).astype("float32") for _ in STATE_NAMES[cell]]
+    mask = np.arange(6) < np.array([[6], [4], [2]])
+    expected = numpy_reference.CELLS[cell](x, *states, *ours.get_weights(), mask)
+    assert_same(ours(x, initial_state=[tf.constant(s) for s in states], mask=mask), expected)
+
+
+@pytest.mark.parametrize("how", ["eager", "graph", "xla"])
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("depth", [7, 1000])
+def test_class_indices_equal_dense_one_hot(depth, bidirectional, how):
+    rng = np.random.default_rng(5)
+    theirs = keras.layers.LSTM(4, return_sequences=True, return_state=True)
+    ours = LSTM(4, return_sequences=True, return_state=True, one_hot_depth=depth)
+    if bidirectional:
+        theirs, ours = keras.layers.Bidirectional(theirs), keras.layers.Bidirectional(ours)
+    theirs.build((None, None, depth))
+    ours.build((None, None, 1))
+    ours.set_weights(theirs.get_weights())
+    ids = tf.constant(rng.integers(0, depth, (3, 5, 1)), tf.int32)
+    dense = tf.one_hot(ids[..., 0], depth)
+    mask = tf.constant(np.arange(5) < np.array([[5], [3], [1]]))
+
+    def run(layer, x):
+        with tf.GradientTape() as tape:
+            outputs = layer(x, mask=mask)
+            loss = sum(tf.reduce_sum(o**2) for o in outputs)
+        gradients = tape.gradient(loss, layer.trainable_variables)
+        return [*outputs, *(tf.convert_to_tensor(g) for g in gradients)]
+
+    traced = tf.function(run, jit_compile=how == "xla") if how != "eager" else run
+    assert_same(traced(ours, ids), run(theirs, dense))
+
+
+def test_one_hot_works_in_a_functional_model():
+    source = keras.Input((None, 1), dtype="int32")
+    model = keras.Model(source, LSTM(3, one_hot_depth=9)(source))
+    assert model(np.array([[[1], [8]]])).shape == (1, 3)
+
+
+def test_one_hot_refuses_input_dropout():
+    with pytest.raises(ValueError, match="dropout"):
+        LSTM(3, one_hot_depth=9, dropout=0.2)
+
+
+@pytest.mark.parametrize("layer", [LSTM, GRU, SimpleRNN])
+def test_configuration_and_weights_travel_both_ways(layer, tmp_path):
+    original = layer(4, one_hot_depth=6, return_sequences=True, name="r")
+    again = layer.from_config(original.get_config())
+    assert again.get_config() == original.get_config()
+    theirs = KERAS[dict(zip([LSTM, GRU, SimpleRNN], CELLS, strict=True))[layer]](4)
+    ours = layer(4)
+    x = np.random.default_rng(0).normal(size=(2, 3, 5)).astype("float32")
+    for first, second in ((theirs, ours), (ours, theirs)):
+        a, b = keras.Sequential([first]), keras.Sequential([second])
+        a(x), b(x)
+        first.set_weights([w + 0.1 for w in first.get_weights()])
+        a.save_weights(tmp_path / "w.weights.h5")
+        b.load_weights(tmp_path / "w.weights.h5")
+        np.testing.assert_allclose(a(x), b(x), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"activation": "relu"},
+        {"recurrent_activation": "hard_sigmoid"},
+        {"recurrent_dropout": 0.2},
+        {"unroll": True},
+    ],
+)
+def test_what_is_left_to_keras_still_works(arguments):
+    theirs, ours = pair("lstm", np.random.default_rng(1), 3, units=4, **arguments)
+    assert not ours.is_fast
+    x = random_like(np.random.default_rng(2), (2, 5, 3))
+    assert_same(ours(x), theirs(x))
+
+
+def test_default_layers_take_the_fast_loop():
+    assert all(layer(3).is_fast for layer in (LSTM, GRU, SimpleRNN))
+    assert not GRU(3, reset_after=False).is_fast
+
+
+def test_input_dropout_keeps_its_meaning():
+    layer = LSTM(3, dropout=0.5, seed=1, return_sequences=True)
+    x = tf.ones((2, 4, 50))
+    assert not np.allclose(layer(x, training=True), layer(x, training=True))
+    np.testing.assert_array_equal(layer(x, training=False), layer(x, training=False))
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_bfloat16_stays_close(cell):
+    rng = np.random.default_rng(4)
+    _, ours = pair(cell, rng, 4, units=8)
+    mixed = RECURRENT_LAYERS[cell](8, return_sequences=True, dtype="mixed_bfloat16")
+    mixed.build((None, None, 4))
+    mixed.set_weights(ours.get_weights())
+    x = random_like(rng, (2, 5, 4))
+    output = mixed(x)
+    assert output.dtype == tf.bfloat16
+    np.testing.assert_allclose(tf.cast(output, tf.float32), ours(x)[0], atol=0.05)
