@@ -105,12 +105,12 @@ class TensorBoard(keras.callbacks.Callback):
         self.predictor = predictor
         self.examples = group_references(dev)[: self.settings.examples]
         self.state_examples = dev[:256]
-        self.writers = {
-            name: tf.summary.create_file_writer(str(run.tensorboard / name))
-            for name in ("train", "dev")
-        }
+        self.writers: dict[str, tf.summary.SummaryWriter] = {}
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        for split in ("train", "dev"):
+            folder = str(self.run.tensorboard / split)
+            self.writers[split] = tf.summary.create_file_writer(folder)
         model = self.predictor.model
         ids = tf.TensorSpec([None, None], tf.int32)
         forward = tf.function(

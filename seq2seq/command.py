@@ -53,9 +53,7 @@ def command(name: str, schema: type[AnyConfig]) -> Callable[..., Callable[[], No
                 # Not an exception for Hydra, which would add lines of its own.
                 sys.exit(_refuse(str(error)))
             finally:
-                # Hydra makes the folder before anyone can refuse; an empty one is of no use.
-                with contextlib.suppress(OSError):
-                    output_dir().rmdir()
+                _remove_if_empty(output_dir())
 
         main = hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name=name)(run)
 
@@ -146,6 +144,17 @@ def _explain_unknown_key(key: str, owner: str, text: str) -> str:
 def _suggest(wrong: str, names: list[str]) -> str:
     close = difflib.get_close_matches(wrong, names, n=1)
     return f", did you mean {close[0]}?" if close else ""
+
+
+def _remove_if_empty(folder: Path) -> None:
+    """Takes back the run folder that Hydra makes before anyone can refuse, if nothing is in it."""
+    here = Path.cwd()
+    with contextlib.suppress(OSError):
+        if folder != here:
+            folder.rmdir()
+        for parent in folder.parents:
+            if here in parent.parents:
+                parent.rmdir()
 
 
 def _refuse(message: str) -> int:

@@ -88,9 +88,7 @@ def test_equals_keras_for_any_shape(cell, shape, go_backwards, has_mask, seed):
     states = [random_like(rng, (batch, units)) for _ in STATE_NAMES[cell]]
     mask = tf.constant(rng.random((batch, time)) > 0.3) if has_mask else None
     loss = [random_like(rng, (batch, time, units)), *(random_like(rng, s.shape) for s in states)]
-    assert_same(
-        gradients(ours, x, states, mask, loss), gradients(theirs, x, states, mask, loss)
-    )
+    assert_same(gradients(ours, x, states, mask, loss), gradients(theirs, x, states, mask, loss))
 
 
 @pytest.mark.parametrize("cell", CELLS)
