@@ -134,8 +134,10 @@ class Predictor:
         ids = self.vocabularies.encode_source(*source)
         target_in = [BOS, *self.vocabularies.target.encode(target)]
         memory, state = self.model.encode(tf.constant([ids], tf.int32))
-        _, _, weights = self.model.decoder(tf.constant([target_in], tf.int32), state, memory)
-        return None if weights is None else keras.ops.convert_to_numpy(weights)[0]
+        _, _, seen = self.model.decoder(tf.constant([target_in], tf.int32), state, memory)
+        if "attention_weights" not in seen:
+            return None
+        return keras.ops.convert_to_numpy(seen["attention_weights"])[0]
 
     def _problem(self, source: Tokens) -> str | None:
         if not source:

@@ -79,7 +79,7 @@ class Decoder(keras.layers.Layer):
         state: DecoderState,
         memory: Memory,
         training: bool | None = None,
-    ) -> tuple[Tensor, DecoderState, Tensor | None]:
+    ) -> tuple[Tensor, DecoderState, dict[str, Tensor]]:
         """Runs T steps.
 
         Args:
@@ -89,8 +89,8 @@ class Decoder(keras.layers.Layer):
             training: Whether dropout is on.
 
         Returns:
-            Logits `[B, T, V]`, the state after the last step, and the attention weights
-            `[B, T, S]` (None without attention).
+            Logits `[B, T, V]`, the state after the last step, and what else there is to see:
+            `attention_weights` `[B, T, S]`, or nothing without attention.
         """
         sequence = self.inputs(target_in, memory, training)
         new_state: DecoderState = []
@@ -100,9 +100,9 @@ class Decoder(keras.layers.Layer):
             # No mask: padding is on the right, after everything that is scored.
             sequence, *layer_state = layer(sequence, initial_state=layer_state, training=training)
             new_state.append(layer_state)
-        weights = None
+        seen: dict[str, Tensor] = {}
         if self.attention is not None:
-            sequence, weights = self.attention(
+            sequence, seen["attention_weights"] = self.attention(
                 sequence, memory["values"], memory["keys"], memory["mask"]
             )
         logits = self.logits(self.dropout(sequence, training=training))
@@ -110,7 +110,7 @@ class Decoder(keras.layers.Layer):
             assert self.reader is not None
             assert self.reader.embedding is not None
             logits = ops.cast(self.reader.embedding(logits, reverse=True), "float32")
-        return logits, new_state, weights
+        return logits, new_state, seen
 
 
 class RepeatVectorDecoder(Decoder):

@@ -69,7 +69,9 @@ class Encoder(keras.layers.Layer):
             # Keras drops an automatic mask in several situations: it is always passed by hand.
             sequence, *layer_state = layer(sequence, mask=mask, training=training)
             state.append(layer_state)
-        return self.dropout(sequence, training=training), mask, state
+        # A copy, because Keras hangs the mask on the tensor itself and then warns wherever it is
+        # given to a model; here it is handed on beside it.
+        return ops.copy(self.dropout(sequence, training=training)), mask, state
 
     def final_vector(self, state: EncoderState) -> Tensor:
         """Returns the top layer's final state_h, all directions side by side `[B, M]`."""

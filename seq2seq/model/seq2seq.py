@@ -85,10 +85,8 @@ class Seq2Seq(keras.Model):
             lambda tensor: keras.Input(tensor.shape[1:], dtype=tensor.dtype),
             self.encoder_model.output,
         )
-        logits, state, weights = self.decoder(target_in, given["state"], given["memory"])
-        outputs = {"logits": logits, "state": state}
-        if weights is not None:
-            outputs["attention_weights"] = weights
+        logits, state, seen = self.decoder(target_in, given["state"], given["memory"])
+        outputs = {"logits": logits, "state": state, **seen}
         return keras.Model({"target_in": target_in, **given}, outputs, name="decoder_model")
 
 

@@ -1,0 +1,126 @@
+"""The bridge by hand: every kind, both states, unequal depths, sizes and cells."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from seq2seq.config import BridgeKind, Cell
+from seq2seq.errors import UserError
+from seq2seq.model.bridge import Bridge, StateShape, legal_bridges
+from seq2seq.model.seq2seq import build_model
+
+
+def settings(compose, kind, **states):
+    words = [f"model.bridge.{name}={value}" for name, value in states.items()]
+    return compose("run_dir=x", f"model.bridge.kind={kind}", *words).model.bridge
+
+
+def encoder_state(shape, batch=2):
+    """Random states, and the same as arrays [layer][direction][name]."""
+    rng = np.random.default_rng(1)
+    names = 2 if shape.cell is Cell.lstm else 1
+    arrays = rng.normal(size=(shape.layers, shape.directions, names, batch, shape.units))
+    arrays = arrays.astype("float32")
+    return [[tf.constant(x) for d in layer for x in d] for layer in arrays], arrays
+
+
+BI = StateShape(Cell.lstm, 3, 1, 2)
+
+
+@pytest.mark.parametrize(
+    ("kind", "units", "expected"),
+    [
+        ("sum", 3, lambda h: h[0] + h[1]),
+        ("concat", 6, lambda h: np.concatenate([h[0], h[1]], -1)),
+        ("zero", 4, lambda h: np.zeros((2, 4))),
+        ("learned", 4, lambda h: np.zeros((2, 4))),
+    ],
+)
+def test_bidirectional_kinds(compose, kind, units, expected):
+    state, arrays = encoder_state(BI)
+    bridge = Bridge(settings(compose, kind), BI, StateShape(Cell.lstm, units, 1, 1))
+    [[h, c]] = bridge(state)
+    np.testing.assert_allclose(h, expected(arrays[0, :, 0]), atol=1e-6)
+    np.testing.assert_allclose(c, expected(arrays[0, :, 1]), atol=1e-6)
+
+
+def test_copy_hands_over_the_state_itself(compose):
+    shape = StateShape(Cell.lstm, 3, 2, 1)
+    state, arrays = encoder_state(shape)
+    bridged = Bridge(settings(compose, "copy"), shape, shape)(state)
+    for layer in range(2):
+        for name in range(2):
+            np.testing.assert_array_equal(bridged[layer][name], arrays[layer, 0, name])
+
+
+def test_dense_is_tanh_of_both_directions(compose):
+    state, arrays = encoder_state(BI)
+    bridge = Bridge(settings(compose, "dense"), BI, StateShape(Cell.lstm, 5, 1, 1))
+    [[h, _]] = bridge(state)
+    kernel, bias = bridge.dense_layers["state_h_0"].get_weights()
+    both = np.concatenate([arrays[0, 0, 0], arrays[0, 1, 0]], -1)
+    np.testing.assert_allclose(h, np.tanh(both @ kernel + bias), atol=1e-6)
+
+
+def test_state_h_and_state_c_each_have_their_kind(compose):
+    state, arrays = encoder_state(BI)
+    config = settings(compose, "concat", state_c="zero")
+    [[h, c]] = Bridge(config, BI, StateShape(Cell.lstm, 6, 1, 1))(state)
+    np.testing.assert_array_equal(h, np.concatenate([*arrays[0, :, 0]], -1))
+    assert not np.any(c)
+
+
+def test_learned_is_the_same_for_every_source(compose):
+    bridge = Bridge(settings(compose, "learned"), BI, StateShape(Cell.gru, 4, 1, 1))
+    bridge.learned["state_h_0"].assign([1.0, 2.0, 3.0, 4.0])
+    [[h]] = bridge(encoder_state(BI)[0])
+    np.testing.assert_array_equal(h, [[1, 2, 3, 4]] * 2)
+
+
+@pytest.mark.parametrize(
+    ("encoder_layers", "decoder_layers", "taken"),
+    [(3, 3, [0, 1, 2]), (3, 2, [1, 2]), (3, 1, [2]), (1, 3, [0, 0, 0]), (2, 3, [0, 1, 1])],
+)
+def test_unequal_depths_meet_at_the_top(compose, encoder_layers, decoder_layers, taken):
+    encoder = StateShape(Cell.gru, 3, encoder_layers, 1)
+    state, arrays = encoder_state(encoder)
+    bridge = Bridge(settings(compose, "copy"), encoder, StateShape(Cell.gru, 3, decoder_layers, 1))
+    for [h], layer in zip(bridge(state), taken, strict=True):
+        np.testing.assert_array_equal(h, arrays[layer, 0, 0])
+
+
+def test_a_gru_lends_its_state_h_to_an_lstm(compose):
+    encoder = StateShape(Cell.gru, 3, 1, 1)
+    state, arrays = encoder_state(encoder)
+    [[h, c]] = Bridge(settings(compose, "copy"), encoder, StateShape(Cell.lstm, 3, 1, 1))(state)
+    np.testing.assert_array_equal(h, arrays[0, 0, 0])
+    np.testing.assert_array_equal(c, arrays[0, 0, 0])
+
+
+@pytest.mark.parametrize("directions", [1, 2])
+@pytest.mark.parametrize("units", [2, 3, 4, 6])
+@pytest.mark.parametrize("kind", BridgeKind)
+def test_what_cannot_be_wired_is_refused_with_what_can(compose, kind, units, directions):
+    encoder = StateShape(Cell.lstm, 3, 1, directions)
+    decoder = StateShape(Cell.lstm, units, 1, 1)
+    legal = legal_bridges(encoder, decoder)
+    if kind in legal:
+        [[h, c]] = Bridge(settings(compose, kind), encoder, decoder)(encoder_state(encoder)[0])
+        assert h.shape == c.shape == (2, units)
+        return
+    with pytest.raises(UserError, match=f"model.bridge.kind={kind}") as error:
+        Bridge(settings(compose, kind), encoder, decoder)
+    assert all(choice in str(error.value) for choice in legal)
+    with pytest.raises(UserError, match=r"model\.bridge\.state_c="):
+        Bridge(settings(compose, "zero", state_c=kind), encoder, decoder)
+
+
+@pytest.mark.parametrize(("kind", "learns"), [("copy", True), ("dense", True), ("zero", False)])
+def test_the_encoder_learns_through_the_bridge_alone(compose, kind, learns):
+    config = compose("run_dir=x", "model=state", "model.units=4", f"model.bridge.kind={kind}")
+    model = build_model(config.model, 7, 7)
+    ids = {"source": tf.constant([[4, 5]]), "target_in": tf.constant([[2, 6]])}
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(model(ids) ** 2)
+    gradients = tape.gradient(loss, model.encoder.trainable_variables)
+    assert any(g is not None and np.any(tf.convert_to_tensor(g)) for g in gradients) is learns

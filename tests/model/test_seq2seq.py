@@ -1,0 +1,235 @@
+"""The whole model: gold values from NumPy, stepping, padding, sharing, and as a Keras model."""
+
+import keras
+import numpy as np
+import numpy_reference as reference
+import pytest
+import tensorflow as tf
+
+from seq2seq.config import Precision
+from seq2seq.errors import UserError
+from seq2seq.model.seq2seq import Seq2Seq, build_model, count_parameters
+from seq2seq.vocabulary import PAD
+
+V_SOURCE, V_TARGET = 9, 8
+SOURCE = np.array([[4, 5, 6, 7, 8], [5, 4, 4, 0, 0], [8, 0, 0, 0, 0]], np.int32)
+TARGET_IN = np.array([[2, 4, 5, 6], [2, 7, 7, 0], [2, 5, 0, 0]], np.int32)
+SMALL = ["model.units=6", "model.embedding_size=5"]
+BIDIRECTIONAL = ["model.encoder.bidirectional=true", "model.encoder.units=3"]
+
+
+def random_model(compose, *overrides, seed=0):
+    model = build_model(compose("run_dir=x", *SMALL, *overrides).model, V_SOURCE, V_TARGET)
+    rng = np.random.default_rng(seed)
+    for weight in model.weights:
+        if weight.dtype == "float32":
+            weight.assign(rng.normal(size=weight.shape) * 0.7)
+    return model
+
+
+def logits(model, source=SOURCE, target_in=TARGET_IN):
+    return model({"source": tf.constant(source), "target_in": tf.constant(target_in)}).numpy()
+
+
+def read(side, ids):
+    reader = side.reader
+    if reader.embedding is None:
+        return np.eye(reader.one_hot_depth)[ids]
+    return reader.embedding.weights[0].numpy()[ids]
+
+
+def numpy_forward(model, cell, kind):
+    """The encoder-decoder from its weights alone (bridge: concat or copy)."""
+    mask = SOURCE != PAD
+    x, states = read(model.encoder, SOURCE), []
+    for layer in model.encoder.recurrent_layers:
+        weights, units = layer.get_weights(), model.encoder.units
+        if model.encoder.directions == 2:
+            x, state = reference.bidirectional(cell, x, weights, mask, units)
+            n = len(state) // 2
+            state = [np.concatenate(pair, -1) for pair in zip(state[:n], state[n:], strict=True)]
+        else:
+            zeros = [np.zeros((len(x), units))] * (2 if cell == "lstm" else 1)
+            x, *state = reference.CELLS[cell](x, *zeros, *weights, mask)
+        states.append(state)
+    y = read(model.decoder, TARGET_IN)
+    for layer, state in zip(model.decoder.recurrent_layers, states, strict=True):
+        y, *_ = reference.CELLS[cell](y, *state, *layer.get_weights())
+    if kind != "none":
+        attention = model.decoder.attention
+        weights = {}
+        if kind in ("general", "additive"):
+            weights["key"] = attention.key_projection.get_weights()[0]
+        if kind == "additive":
+            weights["query"], weights["query_bias"] = attention.query_projection.get_weights()
+            [weights["scale"]] = attention.score.get_weights()
+        context, _ = reference.attend(kind, y, x, mask, weights)
+        kernel, bias = attention.combine.get_weights()
+        y = np.tanh(np.concatenate([context, y], -1) @ kernel + bias)
+    kernel, bias = model.decoder.logits.get_weights()
+    return y @ kernel + bias
+
+
+@pytest.mark.parametrize("kind", ["none", "dot", "general", "additive"])
+@pytest.mark.parametrize("layers", [1, 2])
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("cell", ["lstm", "gru", "simple_rnn"])
+def test_equals_numpy(compose, cell, bidirectional, layers, kind):
+    model = random_model(
+        compose,
+        f"model.cell={cell}",
+        f"model.layers={layers}",
+        f"model.attention.kind={kind}",
+        "model.input=embedding" if layers == 2 else "model.input=one_hot",
+        *(BIDIRECTIONAL if bidirectional else []),
+        f"model.bridge.kind={'concat' if bidirectional else 'copy'}",
+    )
+    np.testing.assert_allclose(logits(model), numpy_forward(model, cell, kind), atol=1e-5)
+
+
+VARIANTS = [
+    ["model=state"],
+    ["model=attention", "model.encoder.units=3", "model.dropout=0"],
+    ["model.cell=gru", "model.layers=2", *BIDIRECTIONAL, "model.bridge.kind=dense"],
+    ["model.attention.kind=additive", "model.encoder.cell=gru", "model.encoder.layers=2"],
+    ["model.decoder.kind=repeat_vector", "model.attention.kind=dot"],
+    ["model.input=embedding", "model.tied_output=true"],
+]
+
+
+@pytest.mark.parametrize("overrides", VARIANTS)
+def test_stepping_equals_the_unrolled_pass(compose, overrides):
+    model = random_model(compose, *overrides)
+    expected = logits(model)
+    encoded = model.encoder_model(SOURCE)
+    state = encoded["state"]
+    for t in range(TARGET_IN.shape[1]):
+        step = {
+            "target_in": tf.constant(TARGET_IN[:, t : t + 1]),
+            "memory": encoded["memory"],
+            "state": state,
+        }
+        output = model.decoder_model(step)
+        np.testing.assert_allclose(output["logits"][:, 0], expected[:, t], atol=1e-5)
+        state = output["state"]
+
+
+@pytest.mark.parametrize("overrides", VARIANTS)
+def test_padding_and_order_change_nothing(compose, overrides):
+    model = random_model(compose, *overrides)
+    expected = logits(model)
+    padded = np.pad(SOURCE, [(0, 0), (0, 3)])
+    longer = np.pad(TARGET_IN, [(0, 0), (0, 2)])
+    np.testing.assert_allclose(logits(model, padded, longer)[:, :4], expected, atol=1e-5)
+    order = [2, 0, 1]
+    np.testing.assert_allclose(
+        logits(model, SOURCE[order], TARGET_IN[order]), expected[order], atol=1e-5
+    )
+    # Each row alone, without any padding.
+    for i, row in enumerate(SOURCE):
+        alone = logits(model, row[row != PAD][None], TARGET_IN[i : i + 1])
+        np.testing.assert_allclose(alone[0], expected[i], atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["dot", "general", "additive"])
+def test_attention_weights_are_a_distribution_over_real_tokens(compose, kind):
+    model = random_model(compose, f"model.attention.kind={kind}")
+    output = model.decoder_model(
+        {"target_in": tf.constant(TARGET_IN), **model.encoder_model(SOURCE)}
+    )
+    weights = output["attention_weights"].numpy()
+    assert weights.shape == (3, 4, 5)
+    np.testing.assert_allclose(weights.sum(-1), 1.0, atol=1e-6)
+    assert np.all(weights.transpose(0, 2, 1)[SOURCE == PAD] == 0)
+
+
+def test_without_attention_the_memory_is_empty(compose):
+    model = random_model(compose, "model=state")
+    assert model.encoder_model(SOURCE)["memory"] == {}
+
+
+def test_models_share_their_weights(compose):
+    model = random_model(compose, "model=attention", "model.encoder.units=3")
+    encoder_model, decoder_model = model.encoder_model, model.decoder_model
+    before = decoder_model({"target_in": tf.constant(TARGET_IN), **encoder_model(SOURCE)})[
+        "logits"
+    ].numpy()
+    for weight in model.trainable_weights:
+        weight.assign(weight * 0.5)
+    after = decoder_model({"target_in": tf.constant(TARGET_IN), **encoder_model(SOURCE)})["logits"]
+    assert not np.allclose(before, after)
+    np.testing.assert_allclose(after, logits(model), atol=1e-6)
+    ours = {id(weight) for weight in model.weights}
+    for part in (encoder_model, decoder_model):
+        assert {id(weight) for weight in part.weights} <= ours
+
+
+def test_it_is_an_ordinary_keras_model(compose, tmp_path):
+    config = compose("run_dir=x", *SMALL)
+    model = Seq2Seq(config.model, V_SOURCE, V_TARGET)
+    model.compile(
+        optimizer=keras.optimizers.Adam(0.02),
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=PAD),
+    )
+    inputs = {"source": SOURCE, "target_in": TARGET_IN}
+    target_out = np.array([[4, 5, 6, 3], [7, 7, 3, 0], [5, 3, 0, 0]])
+    history = model.fit(inputs, target_out, epochs=30, batch_size=3, verbose=0).history["loss"]
+    assert history[-1] < 0.5 * history[0]
+    model.save_weights(tmp_path / "m.weights.h5")
+    again = build_model(config.model, V_SOURCE, V_TARGET)
+    again.load_weights(tmp_path / "m.weights.h5")
+    np.testing.assert_array_equal(logits(again), logits(model))
+    assert count_parameters(model) == sum(np.prod(w.shape) for w in again.trainable_weights)
+
+
+def test_repeat_vector_reads_no_tokens(compose):
+    model = random_model(compose, "model.decoder.kind=repeat_vector")
+    np.testing.assert_array_equal(logits(model), logits(model, target_in=TARGET_IN * 0 + 5))
+    assert not np.allclose(logits(model)[0], logits(model)[1])
+
+
+def test_tied_output_is_the_table_that_reads(compose):
+    model = random_model(compose, "model.input=embedding", "model.tied_output=true")
+    # The only weights of the target vocabulary's size are the table's.
+    shapes = [w.shape for w in model.decoder.trainable_weights if V_TARGET in w.shape]
+    assert shapes == [(V_TARGET, 5)]
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["model.tied_output=true"],
+        ["model.input=embedding", "model.tied_output=true", "model.decoder.kind=repeat_vector"],
+        ["model.attention.kind=dot", "model.encoder.units=5", "model.bridge.kind=dense"],
+    ],
+)
+def test_contradictions_are_refused(compose, overrides):
+    with pytest.raises(UserError, match=r"model\."):
+        random_model(compose, *overrides)
+
+
+def test_one_hot_input_makes_no_dense_vectors(compose):
+    """No tensor of the training graph is [B, S, V]."""
+    size = 5011
+    model = build_model(compose("run_dir=x", *SMALL).model, size, V_TARGET)
+
+    @tf.function(input_signature=[tf.TensorSpec([4, 6], tf.int32), tf.TensorSpec([4, 3], tf.int32)])
+    def step(source, target_in):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(model({"source": source, "target_in": target_in}, training=True))
+        return tape.gradient(loss, model.trainable_variables)
+
+    graph = step.get_concrete_function().graph
+    shapes = [tensor.shape for op in graph.get_operations() for tensor in op.outputs]
+    assert any(shape.rank == 2 and size in shape for shape in shapes)  # the kernel
+    assert not any(shape.rank == 3 and size in shape for shape in shapes)
+
+
+def test_bfloat16_keeps_logits_in_float32(compose):
+    config = compose("run_dir=x", *SMALL).model
+    model = build_model(config, V_SOURCE, V_TARGET, Precision.mixed_bfloat16)
+    assert keras.config.dtype_policy().name == "float32"
+    assert logits(model).dtype == np.float32
+    exact = build_model(config, V_SOURCE, V_TARGET)
+    exact.set_weights(model.get_weights())
+    np.testing.assert_allclose(logits(model), logits(exact), atol=0.05)
