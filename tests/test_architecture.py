@@ -7,7 +7,7 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from project import ROOT
 
 PACKAGE = ROOT / "seq2seq"
 FLOORS = [

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import ROOT, compose_config, run_process
+from project import ROOT, compose_config, run_process
 
 from seq2seq import config as settings
 from seq2seq.errors import UserError

@@ -3,7 +3,7 @@
 import hashlib
 
 import pytest
-from conftest import ROOT, run_process
+from project import ROOT, run_process
 
 TRAIN, INFER = ROOT / "train.py", ROOT / "infer.py"
 

@@ -12,7 +12,7 @@ import time
 import h5py
 import numpy as np
 import pytest
-from conftest import ROOT, TINY, run_process
+from project import ROOT, TINY, run_process
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 TRAIN, INFER = ROOT / "train.py", ROOT / "infer.py"

@@ -9,11 +9,12 @@ from keras import ops
 
 from seq2seq.config import AttentionConfig, AttentionKind
 from seq2seq.errors import UserError
+from seq2seq.model.composite import CompositeLayer
 
 Tensor = Any
 
 
-class Attention(keras.layers.Layer):
+class Attention(CompositeLayer):
     """Adds to the decoder's outputs what they ask of the encoder's memory.
 
     Every memory position is scored for every query; the context is the mean of the memory with

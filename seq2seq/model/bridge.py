@@ -10,6 +10,7 @@ from keras import ops
 
 from seq2seq.config import BridgeConfig, BridgeKind, Cell, ModelConfig
 from seq2seq.errors import UserError
+from seq2seq.model.composite import CompositeLayer
 from seq2seq.model.encoder import EncoderState
 from seq2seq.model.recurrent import STATE_NAMES
 
@@ -62,7 +63,7 @@ def legal_bridges(encoder: StateShape, decoder: StateShape) -> list[BridgeKind]:
     return [kind for kind in BridgeKind if fits.get(kind, True)]
 
 
-class Bridge(keras.layers.Layer):
+class Bridge(CompositeLayer):
     """Makes one decoder state per decoder layer, each of state_h and state_c by its own kind.
 
     - `copy`: the encoder's state itself (Sutskever et al. 2014);

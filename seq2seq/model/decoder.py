@@ -14,6 +14,7 @@ from keras import ops
 from seq2seq.config import AttentionKind, DecoderKind, ModelConfig
 from seq2seq.model.attention import Attention
 from seq2seq.model.bridge import DecoderState, StateShape
+from seq2seq.model.composite import CompositeLayer
 from seq2seq.model.dropout import Dropout
 from seq2seq.model.encoder import Encoder, EncoderState, InputReader
 from seq2seq.model.recurrent import RECURRENT_LAYERS
@@ -25,7 +26,7 @@ Tensor = Any
 Memory = dict[str, Tensor]
 
 
-class Decoder(keras.layers.Layer):
+class Decoder(CompositeLayer):
     """A stack of recurrent layers seeded through `initial_state`, then attention, then logits."""
 
     def __init__(

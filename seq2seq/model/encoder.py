@@ -8,6 +8,7 @@ import keras
 from keras import ops
 
 from seq2seq.config import Cell, InputKind, ModelConfig
+from seq2seq.model.composite import CompositeLayer
 from seq2seq.model.dropout import Dropout
 from seq2seq.model.recurrent import RECURRENT_LAYERS, STATE_NAMES
 from seq2seq.vocabulary import PAD
@@ -18,7 +19,7 @@ Tensor = Any
 EncoderState = list[list[Tensor]]
 
 
-class Encoder(keras.layers.Layer):
+class Encoder(CompositeLayer):
     """A stack of recurrent layers, each with `return_sequences` and `return_state`.
 
     A bidirectional layer is two layers over the same input (Schuster & Paliwal 1997); it returns
@@ -78,7 +79,7 @@ class Encoder(keras.layers.Layer):
         return ops.concatenate(state[-1][:: len(STATE_NAMES[self.cell])], axis=-1)
 
 
-class InputReader(keras.layers.Layer):
+class InputReader(CompositeLayer):
     """Turns ids `[B, T]` into what a recurrent layer reads: one-hot vectors, or embeddings.
 
     A one-hot vector is never made: an integer `[B, T, 1]` goes to a layer that was told the

@@ -11,13 +11,14 @@ from keras import ops
 from seq2seq.config import DecoderKind, InputKind, ModelConfig, Precision
 from seq2seq.errors import UserError
 from seq2seq.model.bridge import Bridge, DecoderState, StateShape
+from seq2seq.model.composite import CompositeLayer
 from seq2seq.model.decoder import DECODERS, Memory
 from seq2seq.model.encoder import Encoder
 
 Tensor = Any
 
 
-class Seq2Seq(keras.Model):
+class Seq2Seq(CompositeLayer, keras.Model):
     """An encoder-decoder; called with source and target it is the training model.
 
     `encoder_model` and `decoder_model` are ordinary functional Keras models over the *same*
@@ -105,11 +106,9 @@ def build_model(
     keras.config.set_dtype_policy(str(precision))
     try:
         model = Seq2Seq(config, source_size, target_size, name="seq2seq")
-        # A symbolic call creates the weights without computing anything.
-        ids = {
-            name: keras.Input((None,), dtype="int32", name=name) for name in ("source", "target_in")
-        }
-        model(ids)
+        # One call on two tokens creates the weights.
+        tokens = ops.ones((1, 2), dtype="int32")
+        model({"source": tokens, "target_in": tokens})
         return model
     finally:
         keras.config.set_dtype_policy(before)

@@ -1,0 +1,105 @@
+"""Saved and loaded again in a fresh process, every kind of model answers just the same."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+from itertools import product
+
+import pytest
+import tensorflow as tf
+from project import ROOT
+
+from seq2seq.config import Cell
+from seq2seq.data.examples import Example
+from seq2seq.data.pipeline import Vocabularies
+from seq2seq.inference import Predictor
+from seq2seq.model.bridge import StateShape, legal_bridges
+from seq2seq.model.seq2seq import build_model
+from seq2seq.run_dir import RunDir
+
+SOURCES = ["a b c", "c", "b b a c a", "a d"]
+EXAMPLES = [Example(("a", "b", "c"), ("x", "y")), Example(("d",), ("z", "x", "y"))]
+UNITS = 4
+
+# Runs in the fresh process: loads each run folder and prints what it answers.
+READER = """
+import json, sys
+import tensorflow as tf
+from seq2seq.inference import Predictor
+from seq2seq.run_dir import RunDir
+tf.config.run_functions_eagerly(True)
+for path in sys.argv[2:]:
+    predictions = Predictor.load(RunDir.open(path)).predict(json.loads(sys.argv[1]))
+    print(json.dumps([[h.text, h.score] for p in predictions for h in p.hypotheses]))
+"""
+
+
+def cases(cell, directions):
+    """(overrides) of every layers × legal bridge × attention."""
+    # The encoder's units are such that sum fits as well as, once more, concat.
+    for layers, attention in product([1, 2], ["none", "dot", "additive"]):
+        for encoder_units in sorted({UNITS, UNITS // directions}):
+            encoder = StateShape(Cell(cell), encoder_units, layers, directions)
+            legal = legal_bridges(encoder, StateShape(Cell(cell), UNITS, layers, 1))
+            # What does not depend on the encoder's units is tried once.
+            if encoder_units != UNITS:
+                legal = [kind for kind in legal if kind == "concat"]
+            for bridge in legal:
+                if attention == "dot" and directions * encoder_units != UNITS:
+                    continue
+                yield [
+                    f"model.cell={cell}",
+                    f"model.units={UNITS}",
+                    f"model.layers={layers}",
+                    f"model.encoder.bidirectional={str(directions == 2).lower()}",
+                    f"model.encoder.units={encoder_units}",
+                    f"model.bridge.kind={bridge}",
+                    f"model.attention.kind={attention}",
+                ]
+
+
+# `dot` wants a memory as wide as the decoder: two directions of half its units.
+def dot_cases(cell):
+    encoder = StateShape(Cell(cell), UNITS // 2, 1, 2)
+    for bridge in legal_bridges(encoder, StateShape(Cell(cell), UNITS, 1, 1)):
+        for layers in (1, 2):
+            yield [
+                f"model.cell={cell}",
+                f"model.units={UNITS}",
+                f"model.layers={layers}",
+                "model.encoder.bidirectional=true",
+                f"model.encoder.units={UNITS // 2}",
+                f"model.bridge.kind={bridge}",
+                "model.attention.kind=dot",
+            ]
+
+
+@pytest.mark.parametrize("directions", [1, 2])
+@pytest.mark.parametrize("cell", ["lstm", "gru", "simple_rnn"])
+def test_predictions_survive_saving_and_a_fresh_process(compose, cell, directions, tmp_path):
+    tf.config.run_functions_eagerly(True)
+    try:
+        expected = {}
+        vocabularies = Vocabularies.build(EXAMPLES, 1)
+        combinations = [*cases(cell, directions), *(dot_cases(cell) if directions == 2 else [])]
+        for number, overrides in enumerate(combinations):
+            config = compose("run_dir=x", *overrides, "decoding.max_length=4")
+            config = dataclasses.replace(config, name=f"case {number}")
+            tf.random.set_seed(number)
+            model = build_model(config.model, vocabularies.source_size, len(vocabularies.target))
+            run = RunDir.create(tmp_path / str(number))
+            run.save_config(config, {})
+            run.save_vocabularies(vocabularies)
+            run.save_weights(model)
+            predictor = Predictor(model, vocabularies, config.data, config.decoding)
+            answers = predictor.predict(SOURCES)
+            expected[run.path] = [[h.text, h.score] for p in answers for h in p.hypotheses]
+            assert len(expected[run.path]) == len(SOURCES)
+    finally:
+        tf.config.run_functions_eagerly(False)
+    assert len(expected) >= 30
+    command = [sys.executable, "-c", READER, json.dumps(SOURCES), *map(str, expected)]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, check=True)
+    for (path, answers), line in zip(expected.items(), result.stdout.splitlines(), strict=True):
+        assert json.loads(line) == answers, (path / "config.yaml").read_text()

@@ -1,0 +1,44 @@
+"""What tests share: the real configuration composed with overrides, and processes."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+
+from seq2seq import config as settings
+
+ROOT = Path(__file__).parent.parent
+SCHEMAS = {
+    "train": settings.TrainConfig,
+    "infer": settings.InferConfig,
+    "evaluate": settings.EvaluateConfig,
+}
+TINY = [
+    "data.train_examples=256",
+    "data.dev_examples=64",
+    "data.test_examples=48",
+    "model.units=16",
+    "training.epochs=2",
+    "training.batch_size=32",
+    "training.jit_compile=false",
+    "run_dir=unused",
+]
+
+
+def compose_config(*overrides, name="train"):
+    """Composes `configs/` as the commands do and returns the checked dataclass."""
+    settings.register()
+    with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
+        return settings.from_hydra(hydra_compose(name, list(overrides)), SCHEMAS[name])
+
+
+def run_process(*arguments, cwd, stdin=b"", **more):
+    """Runs `python ARGUMENTS` of this project in another folder."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), **more}
+    command = [sys.executable, *map(str, arguments)]
+    return subprocess.run(
+        command, cwd=cwd, input=stdin, capture_output=True, env=environment, check=False
+    )
