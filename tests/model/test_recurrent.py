@@ -72,7 +72,7 @@ def test_equals_keras_with_masks_and_initial_state(cell, bidirectional, how):
         assert_same(run(x, states), expected)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     st.sampled_from(CELLS),
     st.tuples(*[st.integers(1, 5)] * 4),

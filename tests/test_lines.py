@@ -1,0 +1,86 @@
+"""The line protocol: any bytes in, as many lines out."""
+
+import io
+import json
+import types
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from project import compose_config
+
+from seq2seq import lines
+from seq2seq.inference import Hypothesis, Prediction, Predictor
+
+
+class Echo:
+    """Answers each source with itself, in upper case; sources without letters are a problem."""
+
+    vocabularies = types.SimpleNamespace(features=None)
+    decoding = types.SimpleNamespace(batch_size=1)
+
+    def predict(self, sources, features):
+        return [
+            Prediction([Hypothesis((source,), source.upper(), -1.0)])
+            if source.strip()
+            else Prediction([], "the source is empty")
+            for source in sources
+        ]
+
+
+@pytest.fixture
+def answer(monkeypatch, tmp_path):
+    monkeypatch.setattr(Predictor, "load", lambda run, decoding: Echo())
+    monkeypatch.setattr(lines.RunDir, "find", lambda name: None)
+
+    def ask(data, *overrides):
+        (tmp_path / "in").write_bytes(data)
+        files = [f"input={tmp_path}/in", f"output={tmp_path}/out"]
+        lines.infer(compose_config("run=x", *files, *overrides, name="infer"))
+        return (tmp_path / "out").read_bytes().decode()
+
+    return ask
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.binary(max_size=12)))
+def test_as_many_lines_out_as_in(answer, pieces):
+    data = b"\n".join(pieces)
+    expected = data.count(b"\n") + bool(data and not data.endswith(b"\n"))
+    assert answer(data).count("\n") == expected
+
+
+def test_hostile_lines_keep_their_places(answer, caplog):
+    data = b"\xef\xbb\xbfone\r\n\xff\xfe\n\n\x00nul\ntwo\tcolumns\n" + "שלום\u2028x".encode()
+    assert answer(data).split("\n") == ["ONE", "", "", "\x00NUL", "TWO", "שלום\u2028X", ""]
+    assert [message.split(": ")[1] for message in caplog.messages] == [
+        "not UTF-8",
+        "the source is empty",
+    ]
+
+
+def test_other_columns_and_formats(answer):
+    assert answer(b"a\tb\nc\n", "source.column=2").split("\n") == ["B", "", ""]
+    assert answer(b"a\n\n", "format=tsv") == "a\t1\tA\t-1.000000\n\t0\t\tthe source is empty\n"
+    [first, second] = map(json.loads, answer(b"a\n\n", "format=jsonl").splitlines())
+    assert first == {"source": "a", "predictions": [{"text": "A", "score": -1.0}]}
+    assert second["error"] == "the source is empty"
+
+
+def test_a_failed_run_leaves_the_old_output(answer, tmp_path, monkeypatch):
+    assert answer(b"a\n") == "A\n"
+    monkeypatch.setattr(Echo, "predict", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        answer(b"b\n")
+    assert (tmp_path / "out").read_text() == "A\n"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["in", "out"]
+
+
+def test_a_prompt_answers_until_the_end_of_input(answer, monkeypatch, capsys):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    monkeypatch.setattr("sys.stdin", Terminal("one\n\ntwo\n"))
+    lines.infer(compose_config("run=x", name="infer"))
+    assert capsys.readouterr().out.replace("> ", "") == "ONE\nthe source is empty\nTWO\n"

@@ -1,0 +1,278 @@
+"""The training step and the loop, in process: what is learned, kept, stopped and resumed."""
+
+import csv
+import dataclasses
+import json
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from seq2seq.data.pipeline import Batch
+from seq2seq.errors import UserError
+from seq2seq.inference import Predictor
+from seq2seq.model.seq2seq import build_model
+from seq2seq.run_dir import RunDir
+from seq2seq.training import resume, train
+from seq2seq.training_step import compile_training, make_optimizer
+
+SMALL = [
+    "run_dir=x",
+    "training.jit_compile=false",
+    "training.batch_size=32",
+    "callbacks.tensorboard=false",
+]
+TOY = [*SMALL, "data.train_examples=400", "data.dev_examples=60", "data.test_examples=40"]
+
+
+def random_batch(rng, rows=4, filler=0):
+    source = rng.integers(4, 9, (rows + filler, 5)).astype("int32")
+    target = rng.integers(4, 8, (rows + filler, 4)).astype("int32")
+    target[:, -1] = 0
+    target[rows:] = 0
+    return Batch(source, target, target)
+
+
+def steps(batches):
+    return iter(tf.data.Dataset.from_generator(
+        lambda: iter(batches),
+        output_signature=Batch(*[tf.TensorSpec([None, None], tf.int32)] * 3),
+    ))  # fmt: skip
+
+
+def weights_after(config, batches, per_call=None):
+    keras.utils.set_random_seed(1)
+    model = build_model(config.model, 9, 8)
+    optimizer = make_optimizer(config.optimizer, 10)
+    optimizer.build(model.trainable_variables)
+    train_steps = compile_training(model, optimizer, config.training)
+    iterator, sums = steps(batches), 0
+    for count in per_call or [1] * len(batches):
+        sums += np.array(train_steps(iterator, tf.constant(count)))
+    return model.get_weights(), sums
+
+
+def assert_close(a, b, atol=1e-5):
+    for x, y in zip(a, b, strict=True):
+        np.testing.assert_allclose(x, y, atol=atol)
+
+
+@pytest.fixture(scope="module")
+def sgd(compose):
+    return compose(*SMALL, "model.units=6", "optimizer=sgd", "training.clip_norm=null")
+
+
+def test_filler_rows_change_nothing(sgd):
+    real = random_batch(np.random.default_rng(0))
+    filled = random_batch(np.random.default_rng(0), filler=0)
+    filled = Batch(*(np.concatenate([x, x[:2]]) for x in filled))
+    filled.target_out[4:] = 0
+    a, sums_a = weights_after(sgd, [real])
+    b, sums_b = weights_after(sgd, [filled])
+    assert_close(a, b)
+    np.testing.assert_allclose(sums_a, sums_b, rtol=1e-5)
+
+
+def test_xla_and_several_steps_per_call_change_nothing(compose, sgd):
+    rng = np.random.default_rng(2)
+    batches = [random_batch(rng, rows) for rows in (4, 4, 3, 4)]
+    expected, sums = weights_after(sgd, batches)
+    several, several_sums = weights_after(sgd, batches, per_call=[3, 1])
+    assert_close(several, expected)
+    np.testing.assert_allclose(several_sums, sums, rtol=1e-5)
+    xla = dataclasses.replace(sgd, training=dataclasses.replace(sgd.training, jit_compile=True))
+    assert_close(weights_after(xla, batches)[0], expected, atol=1e-4)
+
+
+def test_clipping_is_by_the_global_norm(sgd):
+    batch = random_batch(np.random.default_rng(3))
+    optimizer = {"_target_": "keras.optimizers.SGD", "learning_rate": 1.0}
+    sgd = dataclasses.replace(sgd, optimizer=optimizer)
+    start, _ = weights_after(sgd, [])
+    free, _ = weights_after(sgd, [batch])
+    gradients = [a - b for a, b in zip(start, free, strict=True)]
+    norm = np.sqrt(sum((g.astype("float64") ** 2).sum() for g in gradients))
+    limit = 0.5 * norm
+    settings = dataclasses.replace(sgd.training, clip_norm=float(limit))
+    clipped, _ = weights_after(dataclasses.replace(sgd, training=settings), [batch])
+    assert_close(clipped, [s - 0.5 * g for s, g in zip(start, gradients, strict=True)])
+
+
+def test_decay_covers_the_whole_run(compose):
+    settings = compose("run_dir=x", "optimizer=adam_cosine").optimizer
+    schedule = make_optimizer(settings, 1000)._learning_rate
+    assert schedule.decay_steps == 1000 - schedule.warmup_steps
+    assert float(schedule(1000)) == pytest.approx(0.0, abs=1e-9)
+    given = {**settings, "learning_rate": {**settings["learning_rate"], "decay_steps": 7}}
+    assert make_optimizer(given, 1000)._learning_rate.decay_steps == 7
+
+
+def rows(path):
+    with (path / "metrics.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_the_toy_is_learned_from_the_state_alone(compose, tmp_path):
+    options = [word for word in SMALL if "batch_size" not in word]
+    results = train(compose(*options, "model.units=96", "training.epochs=12"), tmp_path / "r")
+    assert results["test"]["sequence_accuracy"] >= 0.99
+    assert results == json.loads((tmp_path / "r" / "results.json").read_text())
+    predictor = Predictor.load(RunDir.open(tmp_path / "r"))
+    assert predictor.predict(["5 0 9 9"])[0].text == "9 9 0 5"
+
+
+def test_attention_learns_to_copy_longer_sequences(compose, tmp_path):
+    config = compose(
+        *SMALL,
+        "data=copy",
+        "data.max_length=9",
+        "data.buckets=2",
+        "data.train_examples=4000",
+        "data.dev_examples=100",
+        "model=attention",
+        "model.units=64",
+        "model.encoder.units=32",
+        "model.dropout=0",
+        "training.epochs=5",
+        "optimizer.learning_rate=0.005",
+    )
+    assert train(config, tmp_path / "r")["dev"]["sequence_accuracy"] >= 0.9
+
+
+def test_the_best_epoch_is_kept_and_patience_ends(compose, tmp_path):
+    config = compose(
+        *TOY, "model.units=8", "training.epochs=30", "training.patience=2",
+        "optimizer.learning_rate=0.5",
+    )  # fmt: skip
+    results = train(config, tmp_path / "r")
+    table = rows(tmp_path / "r")
+    accuracies = [float(row["dev_sequence_accuracy"]) for row in table]
+    assert results["epochs"] == len(table) < 30
+    assert accuracies[results["best_epoch"] - 1] == max(accuracies)
+    assert results["dev"]["sequence_accuracy"] == max(accuracies)
+
+
+@pytest.mark.parametrize("monitor", ["symbol_error_rate", "loss", "chrf"])
+def test_monitors(compose, tmp_path, monitor):
+    config = compose(*TOY, "training.epochs=3", f"training.monitor={monitor}", "training.bleu=true")
+    results = train(config, tmp_path / "r")
+    values = [float(row[f"dev_{monitor}"]) for row in rows(tmp_path / "r")]
+    best = max(values) if monitor == "chrf" else min(values)
+    assert values[results["best_epoch"] - 1] == best
+    assert {"bleu", "chrf"} <= results["test"].keys()
+
+
+def test_evaluating_now_and_then(compose, tmp_path):
+    train(compose(*TOY, "training.epochs=5", "training.evaluate_every=2"), tmp_path / "r")
+    evaluated = [row["epoch"] for row in rows(tmp_path / "r") if row["dev_loss"]]
+    assert evaluated == ["2", "4", "5"]
+
+
+def test_a_loss_that_is_no_number_ends_the_run(compose, tmp_path):
+    options = ["optimizer=sgd", "optimizer.learning_rate=3e38", "training.clip_norm=null"]
+    with pytest.raises(UserError, match="the loss became"):
+        train(compose(*TOY, *options), tmp_path / "r")
+
+
+class Recorder(keras.callbacks.Callback):
+    calls: list = []  # noqa: RUF012
+
+    def on_train_begin(self, logs=None):
+        self.calls.append("train_begin")
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.calls.append(f"epoch_begin {epoch}")
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.calls.append(f"batch_end {batch} {sorted(logs)[-2:]}")
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.calls.append(f"epoch_end {epoch} {'val_sequence_accuracy' in logs}")
+        if epoch == 2:
+            self.model.stop_training = True
+
+    def on_train_end(self, logs=None):
+        self.calls.append("train_end")
+
+
+def test_keras_callbacks_are_honoured(compose, tmp_path):
+    config = compose(
+        *TOY,
+        "training.epochs=9",
+        "training.steps_per_execution=8",
+        f"+callbacks.extra.a._target_={__name__}.Recorder",
+        "+callbacks.extra.b._target_=keras.callbacks.ReduceLROnPlateau",
+        "+callbacks.extra.b.monitor=loss",
+        "+callbacks.extra.b.patience=0",
+        "+callbacks.extra.b.min_delta=100",
+    )
+    Recorder.calls.clear()
+    train(config, tmp_path / "r")
+    logs = "['perplexity', 'token_accuracy']"
+    epoch = [f"batch_end 7 {logs}", f"batch_end 12 {logs}"]
+    expected = [
+        call
+        for number in range(3)
+        for call in (f"epoch_begin {number}", *epoch, f"epoch_end {number} True")
+    ]
+    assert Recorder.calls == ["train_begin", *expected, "train_end"]
+    rates = [float(row["learning_rate"]) for row in rows(tmp_path / "r")]
+    assert rates == pytest.approx([rates[0], rates[0], 0.1 * rates[0]])
+
+
+def test_averaged_weights_by_a_keras_callback(compose, tmp_path):
+    config = compose(
+        *TOY,
+        "training.epochs=3",
+        "+optimizer.use_ema=true",
+        "+optimizer.ema_momentum=0.9",
+        "+callbacks.extra.ema._target_=keras.callbacks.SwapEMAWeights",
+    )
+    averaged = train(config, tmp_path / "a")["dev"]["loss"]
+    last = float(rows(tmp_path / "a")[-1]["dev_loss"])
+    assert averaged == pytest.approx(last, rel=1e-4)
+    plain = train(compose(*TOY, "training.epochs=3"), tmp_path / "b")["dev"]["loss"]
+    assert averaged != pytest.approx(plain, rel=1e-3)
+
+
+def test_a_longer_run_by_resuming_equals_a_long_run(compose, tmp_path):
+    options = [
+        "model=attention",
+        "model.units=8",
+        "model.encoder.units=4",
+        "model.embedding_size=6",
+    ]
+    train(compose(*TOY, *options, "training.epochs=4"), tmp_path / "long")
+    train(compose(*TOY, *options, "training.epochs=2"), tmp_path / "short")
+    resume(tmp_path / "short", ["training.epochs=4"])
+    a, b = (RunDir.open(tmp_path / name).load_model().get_weights() for name in ("long", "short"))
+    for x, y in zip(a, b, strict=True):
+        np.testing.assert_array_equal(x, y)
+    assert [row["epoch"] for row in rows(tmp_path / "short")] == ["1", "2", "3", "4"]
+    (tmp_path / "short" / "checkpoints" / "checkpoint").unlink()
+    with pytest.raises(UserError, match="no checkpoint"):
+        resume(tmp_path / "short")
+
+
+def test_mixed_precision_trains(compose, tmp_path):
+    config = compose(*TOY, "training.precision=mixed_bfloat16", "training.epochs=2")
+    train(config, tmp_path / "r")
+    losses = [float(row["loss"]) for row in rows(tmp_path / "r")]
+    assert losses[1] < losses[0]
+
+
+def test_xla_compiles_once_per_bucket(compose, tmp_path, monkeypatch):
+    """The Python of the step runs once, whatever the number of buckets and epochs."""
+    traces = []
+    from seq2seq import training_step
+
+    original = training_step.token_sums
+    monkeypatch.setattr(training_step, "token_sums", lambda *a: (traces.append(1), original(*a))[1])
+    config = compose(
+        "data.min_length=2", "data.max_length=7", "data.buckets=3", "data.train_examples=300",
+        "training.epochs=2", "run_dir=x", "model.units=8", "callbacks.tensorboard=false",
+        "data.dev_examples=20", "data.test_examples=0",
+    )  # fmt: skip
+    train(config, tmp_path / "r")
+    assert len(traces) == 1
