@@ -133,11 +133,12 @@ class Predictor:
         """
         ids = self.vocabularies.encode_source(*source)
         target_in = [BOS, *self.vocabularies.target.encode(target)]
-        memory, state = self.model.encode(tf.constant([ids], tf.int32))
+        # One place more than tokens: Keras warns of a softmax over a single one.
+        memory, state = self.model.encode(tf.constant(pad([ids], length=len(ids) + 1)))
         _, _, seen = self.model.decoder(tf.constant([target_in], tf.int32), state, memory)
         if "attention_weights" not in seen:
             return None
-        return keras.ops.convert_to_numpy(seen["attention_weights"])[0]
+        return keras.ops.convert_to_numpy(seen["attention_weights"])[0, :, : len(ids)]
 
     def _problem(self, source: Tokens) -> str | None:
         if not source:
