@@ -144,6 +144,9 @@ class Training:
                 *make_callbacks(config.callbacks.extra),
             ],
             model=self.model,
+            epochs=settings.epochs,
+            steps=self.plan.steps,
+            verbose=0,
         )
         self.progress = Progress()
         self.progress_text = tf.Variable("", dtype=tf.string)

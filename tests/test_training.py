@@ -179,7 +179,7 @@ class Recorder(keras.callbacks.Callback):
     calls: list = []  # noqa: RUF012
 
     def on_train_begin(self, logs=None):
-        self.calls.append("train_begin")
+        self.calls.append(f"train_begin {self.params['epochs']} {self.params['steps']}")
 
     def on_epoch_begin(self, epoch, logs=None):
         self.calls.append(f"epoch_begin {epoch}")
@@ -216,7 +216,7 @@ def test_keras_callbacks_are_honoured(compose, tmp_path):
         for number in range(3)
         for call in (f"epoch_begin {number}", *epoch, f"epoch_end {number} True")
     ]
-    assert Recorder.calls == ["train_begin", *expected, "train_end"]
+    assert Recorder.calls == ["train_begin 9 13", *expected, "train_end"]
     rates = [float(row["learning_rate"]) for row in rows(tmp_path / "r")]
     assert rates == pytest.approx([rates[0], rates[0], 0.1 * rates[0]])
 

@@ -1,0 +1,110 @@
+"""Encoder, bridge and decoder in plain NumPy, from the weights of a Keras model and its settings.
+
+Written from the definitions, layer by layer; of the model's code only its weights are used.
+"""
+
+import numpy as np
+import numpy_reference as reference
+
+from seq2seq.vocabulary import PAD
+
+STATES = {"lstm": 2, "gru": 1, "simple_rnn": 1}
+
+
+def read(reader, ids):
+    """Ids to one-hot vectors or embeddings."""
+    if reader.embedding is None:
+        return np.eye(reader.one_hot_depth)[ids]
+    return reader.embedding.get_weights()[0][ids]
+
+
+def encode(model, config, source):
+    """Returns the top layer's sequence and, per layer, states in the order of the directions."""
+    cell = config.encoder.cell or config.cell
+    units = config.encoder.units or config.units
+    mask, sequence, states = source != PAD, read(model.encoder.reader, source), []
+    for layer in model.encoder.recurrent_layers:
+        weights = layer.get_weights()
+        if config.encoder.bidirectional:
+            sequence, state = reference.bidirectional(cell, sequence, weights, mask, units)
+        else:
+            zeros = [np.zeros((len(source), units))] * STATES[cell]
+            sequence, *state = reference.CELLS[cell](sequence, *zeros, *weights, mask)
+        states.append(state)
+    return sequence, states
+
+
+def bridge(model, config, states):
+    """Returns the decoder's initial states per layer."""
+    encoder_states = STATES[config.encoder.cell or config.cell]
+    decoder_states = STATES[config.decoder.cell or config.cell]
+    depth = config.decoder.layers or config.layers
+    units = config.decoder.units or config.units
+    # A deeper decoder repeats the uppermost layer; a shallower one takes the upper layers.
+    aligned = [*states, *[states[-1]] * max(0, depth - len(states))][-depth:]
+    kinds = [config.bridge.state_h, config.bridge.state_c]
+    result = []
+    for number, state in enumerate(aligned):
+        result.append([])
+        for i, name in enumerate(["state_h", "state_c"][:decoder_states]):
+            directions = state[i if i < encoder_states else 0 :: encoder_states]
+            side_by_side = np.concatenate(directions, axis=-1)
+            kind, slot = kinds[i] or config.bridge.kind, f"{name}_{number}"
+            if kind == "copy":
+                [handed] = directions
+            elif kind == "sum":
+                handed = np.sum(directions, axis=0)
+            elif kind == "concat":
+                handed = side_by_side
+            elif kind == "dense":
+                kernel, bias = model.bridge.dense_layers[slot].get_weights()
+                handed = np.tanh(side_by_side @ kernel + bias)
+            elif kind == "learned":
+                handed = np.tile(np.array(model.bridge.learned[slot]), (len(side_by_side), 1))
+            else:
+                handed = np.zeros((len(side_by_side), units))
+            result[-1].append(handed)
+    return result
+
+
+def attend(layer, kind, query, memory, mask):
+    """Returns the attentional vectors and the attention weights."""
+    weights = {}
+    if kind in ("general", "additive"):
+        weights["key"] = layer.key_projection.get_weights()[0]
+    if kind == "additive":
+        weights["query"], weights["query_bias"] = layer.query_projection.get_weights()
+        [weights["scale"]] = layer.score.get_weights()
+    context, attention = reference.attend(kind, query, memory, mask, weights)
+    kernel, bias = layer.combine.get_weights()
+    return np.tanh(np.concatenate([context, query], axis=-1) @ kernel + bias), attention
+
+
+def decode(model, config, target_in, state, memory=None, mask=None, vector=None):
+    """Returns logits, the final states per layer, and the attention weights or None."""
+    decoder, cell = model.decoder, config.decoder.cell or config.cell
+    if config.decoder.kind == "repeat_vector":
+        sequence = np.repeat(vector[:, None], target_in.shape[1], axis=1)
+    else:
+        sequence = read(decoder.reader, target_in)
+    final, attention = [], None
+    for layer, layer_state in zip(decoder.recurrent_layers, state, strict=True):
+        sequence, *after = reference.CELLS[cell](sequence, *layer_state, *layer.get_weights())
+        final.append(after)
+    if config.attention.kind != "none":
+        kind = config.attention.kind
+        sequence, attention = attend(decoder.attention, kind, sequence, memory, mask)
+    kernel, bias = decoder.logits.get_weights()[-2:]
+    logits = sequence @ kernel + bias
+    if config.tied_output:
+        logits = logits @ decoder.reader.embedding.get_weights()[0].T
+    return logits, final, attention
+
+
+def forward(model, config, source, target_in):
+    """The whole encoder-decoder under teacher forcing: logits, the decoder's final states."""
+    memory, states = encode(model, config, source)
+    n = STATES[config.encoder.cell or config.cell]
+    vector = np.concatenate(states[-1][::n], axis=-1)
+    initial = bridge(model, config, states)
+    return decode(model, config, target_in, initial, memory, source != PAD, vector)[:2]
