@@ -229,16 +229,13 @@ class Training:
         progress, settings = self.progress, self.config.training
         began, number = time.perf_counter(), progress.epoch + 1
         logs = self._train_logs()
-        if not math.isfinite(logs["loss"]):
-            raise UserError(
-                f"the loss became {logs['loss']} in epoch {number}: lower "
-                "optimizer.learning_rate or training.clip_norm"
-            )
+        _check_finite(logs["loss"], number)
         row = {"epoch": number, "seconds": 0.0, **logs}
         if number == settings.epochs or number % settings.evaluate_every == 0:
             # A callback may swap in averaged weights for the test; the best are then these.
             self.callbacks.on_test_begin()
             metrics, _ = self._evaluate(self.splits.dev)
+            _check_finite(metrics["loss"], number)
             self._keep_best(metrics)
             self.callbacks.on_test_end(metrics)
             logs |= {f"val_{name}": value for name, value in metrics.items()}
@@ -326,6 +323,14 @@ def check_settings(config: TrainConfig) -> None:
     monitor = config.training.monitor
     if monitor in (Monitor.bleu, Monitor.chrf) and not config.training.bleu:
         raise UserError(f"training.monitor={monitor} needs training.bleu=true")
+
+
+def _check_finite(loss: float, epoch: int) -> None:
+    if not math.isfinite(loss):
+        raise UserError(
+            f"the loss became {loss} in epoch {epoch}: lower "
+            "optimizer.learning_rate or training.clip_norm"
+        )
 
 
 def with_max_length(config: TrainConfig, examples: Sequence[Example]) -> TrainConfig:

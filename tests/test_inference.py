@@ -135,3 +135,104 @@ def test_one_trace_serves_all_shapes(predictor):
     fresh.predict(SOURCES[:3])
     assert fresh._search.experimental_get_tracing_count() == 1
     assert isinstance(fresh._search(tf.constant([[4]]), tf.constant(1)).tokens, tf.Tensor)
+
+
+def assert_same_answers(ours, theirs):
+    assert answers(ours) == answers(theirs)
+    for a, b in zip(ours, theirs, strict=True):
+        scores, expected = ([h.score for h in p.hypotheses] for p in (a, b))
+        assert scores == pytest.approx(expected, abs=1e-5)
+
+
+def test_beam_answers_do_not_depend_on_batches_or_order(predictor):
+    settings = {"beam_size": 3, "n_best": 2, "length_penalty": 0.5}
+    together = with_search(predictor, "beam", **settings).predict(SOURCES)
+    for batch_size in (1, 4):
+        other = with_search(predictor, "beam", batch_size=batch_size, **settings)
+        assert_same_answers(other.predict(SOURCES[::-1])[::-1], together)
+
+
+@pytest.mark.parametrize("penalty", [-0.5, 1.0, 2.0])
+def test_a_beam_of_one_is_greedy_whatever_the_penalty(predictor, penalty):
+    beam = with_search(predictor, "beam", beam_size=1, length_penalty=penalty).predict(SOURCES)
+    greedy = predictor.predict(SOURCES)
+    assert answers(beam) == answers(greedy)
+    for one, other in zip(beam, greedy, strict=True):
+        length = min(len(one.tokens) + 1, predictor.decoding.max_length)
+        divisor = ((5 + length) / 6) ** penalty
+        assert one.hypotheses[0].score == pytest.approx(other.hypotheses[0].score / divisor, 1e-4)
+
+
+def test_a_wide_beam_finds_the_best_of_all_outputs(predictor):
+    """Against the probability of every possible output of up to two tokens."""
+    beam = with_search(predictor, "beam", beam_size=30, n_best=1, max_length=3, length_penalty=0.0)
+    outputs = [(), *((a,) for a in "xyz"), *((a, b) for a in "xyz" for b in "xyz")]
+    for source, prediction in zip(SOURCES, beam.predict(SOURCES), strict=True):
+        scores = {tokens: log_probability(predictor, source, tokens) for tokens in outputs}
+        assert prediction.tokens == max(scores, key=scores.get)
+        assert prediction.hypotheses[0].score == pytest.approx(max(scores.values()), abs=1e-4)
+
+
+def test_greedy_scores_and_steps_are_the_models_own(predictor):
+    for source, prediction in zip(SOURCES, predictor.predict(SOURCES), strict=True):
+        [hypothesis] = prediction.hypotheses
+        is_finished = len(hypothesis.tokens) < predictor.decoding.max_length
+        expected = log_probability(predictor, source, hypothesis.tokens, is_finished)
+        assert hypothesis.score == pytest.approx(expected, abs=1e-4)
+        # Another last token is never likelier.
+        for token in "xyz":
+            changed = (*hypothesis.tokens[:-1], token)
+            if hypothesis.tokens and not is_finished:
+                assert log_probability(predictor, source, changed, False) <= expected + 1e-4
+
+
+def test_sampling_with_one_choice_is_greedy(predictor):
+    assert_same_answers(with_search(predictor, "sampling", top_k=1).predict(SOURCES),
+                        predictor.predict(SOURCES))  # fmt: skip
+
+
+def test_unknown_tokens_are_all_alike_and_never_an_error(predictor):
+    first, second, *_ = predictor.predict(["a ? c", "a ü c", "💥 <eos> <pad>"])
+    assert first.hypotheses == second.hypotheses
+    special, unknown = predictor.predict(["<eos> a <pad>", "? a ?"])
+    assert special.hypotheses == unknown.hypotheses
+    assert predictor.predict([]) == []
+
+
+def test_a_line_at_the_limit_is_answered(predictor):
+    at_limit, beyond = predictor.predict(["a " * 8, "a " * 9])
+    assert at_limit.problem is None
+    assert at_limit.hypotheses
+    assert beyond.hypotheses == []
+
+
+def test_predictions_follow_the_weights(predictor):
+    before = predictor.predict(SOURCES)
+    weights = predictor.model.get_weights()
+    try:
+        predictor.model.set_weights([-w for w in weights])
+        changed = predictor.predict(SOURCES)
+    finally:
+        predictor.model.set_weights(weights)
+    assert [p.hypotheses[0].score for p in changed] != [p.hypotheses[0].score for p in before]
+    assert_same_answers(predictor.predict(SOURCES), before)
+
+
+def test_features_decide_and_an_empty_one_is_allowed(compose):
+    keras.utils.set_random_seed(5)
+    config = compose(*OVERRIDES, "data.features.column=3")
+    examples = [Example(("a", "b"), ("x", "y", "z"), ("V", "PST")), Example(("b",), ("x",), ("N",))]
+    vocabularies = Vocabularies.build(examples, 1)
+    model = build_model(config.model, vocabularies.source_size, len(vocabularies.target))
+    predictor = Predictor(model, vocabularies, config.data, config.decoding)
+    lines = ["a b", "a b", "a b", "", "a b"]
+    features = ["V;PST", "N", "", "N", "unheard;of"]
+    predictions = predictor.predict(lines, features)
+    assert [p.problem is None for p in predictions] == [True, True, True, False, True]
+    scores = [p.hypotheses[0].score for p in predictions if p.hypotheses]
+    assert len(set(scores)) == 4
+    assert predictor.predict(["a b"])[0].hypotheses[0].score == pytest.approx(scores[2], abs=1e-5)
+    pairs = [(("a", "b"), ("V", "PST")), (("a", "b"), ("N",))]
+    assert_same_answers(predictor.predict_tokens(pairs), predictions[:2])
+    weights = predictor.attention(pairs[0], ("x",))
+    assert weights.shape == (2, 4)  # "x" and the end; two features and two tokens

@@ -108,6 +108,49 @@ def test_pad(rows):
         assert row == expected + [PAD] * (matrix.shape[1] - len(expected))
 
 
+@given(st.integers(1, 9), st.integers(1, 9), st.integers(1, 4))
+def test_pad_to_a_given_length(longest, extra, count):
+    rows = [[7] * (longest - i % longest) for i in range(count)]
+    matrix = pad(rows, longest + extra)
+    assert matrix.shape == (count, longest + extra)
+    assert matrix.dtype == np.int32
+    assert [row.count(7) for row in matrix.tolist()] == [len(row) for row in rows]
+
+
+@given(lengths, st.integers(1, 7), st.integers(1, 5))
+def test_nothing_is_cut_and_nothing_is_added(sizes, batch_size, buckets):
+    """Every example's ids stand in its row whole, and after them nothing but padding."""
+    plan, vocabularies = make_plan(sizes, batch_size, buckets)
+    for batch in plan.epoch(seed=5, epoch=0):
+        for number, source, target_in, target_out in zip(
+            numbers(batch, vocabularies), *batch, strict=False
+        ):
+            s, t = sizes[number]
+            assert np.count_nonzero(source) == np.count_nonzero(source[:s]) == s
+            assert np.count_nonzero(target_out) == np.count_nonzero(target_out[: t + 1]) == t + 1
+            assert target_out[t] == EOS
+            assert target_in[0] == BOS
+            np.testing.assert_array_equal(target_in[1 : t + 1], target_out[:t])
+            assert not target_in[t + 1 :].any()
+
+
+tags = st.lists(st.sampled_from(["a", "b", "V", "PST"]), max_size=3)
+
+
+@given(st.lists(st.tuples(tags.filter(bool), tags), min_size=1, max_size=6))
+def test_features_and_source_never_share_an_id(pairs):
+    examples = [Example(tuple(s), ("x",), tuple(f)) for s, f in pairs]
+    vocabularies = Vocabularies.build(examples, 1)
+    assert (vocabularies.features is not None) == any(e.features for e in examples)
+    border = len(vocabularies.source)
+    for source, _, features in examples:
+        ids = vocabularies.encode_source(source, features)
+        assert [i >= border for i in ids] == [True] * len(features) + [False] * len(source)
+        assert max(ids) < vocabularies.source_size
+        # Not even an unknown feature looks like padding.
+        assert PAD not in vocabularies.encode_source(["?"], ["?"] if features else [])
+
+
 def test_no_examples():
     with pytest.raises(ValueError, match="at least one"):
         BatchPlan([], Vocabularies.build([], 1), 4, 2)

@@ -97,6 +97,25 @@ def test_a_gru_lends_its_state_h_to_an_lstm(compose):
     np.testing.assert_array_equal(c, arrays[0, 0, 0])
 
 
+def test_a_gru_decoder_takes_the_state_h_of_an_lstm(compose):
+    state, arrays = encoder_state(BI)
+    [[h]] = Bridge(settings(compose, "concat"), BI, StateShape(Cell.gru, 6, 1, 1))(state)
+    np.testing.assert_array_equal(h, np.concatenate([*arrays[0, :, 0]], -1))
+    # It has no state_c, so a kind for it that could not be wired is of no interest.
+    config = settings(compose, "dense", state_c="copy")
+    [[h]] = Bridge(config, BI, StateShape(Cell.gru, 4, 1, 1))(state)
+    assert h.shape == (2, 4)
+
+
+def test_every_layer_and_state_has_weights_of_its_own(compose):
+    encoder, decoder = StateShape(Cell.lstm, 3, 2, 1), StateShape(Cell.lstm, 4, 2, 1)
+    dense = Bridge(settings(compose, "dense"), encoder, decoder)
+    dense(encoder_state(encoder)[0])
+    kernels = [layer.get_weights()[0] for layer in dense.dense_layers.values()]
+    assert len({kernel.tobytes() for kernel in kernels}) == len(kernels) == 4
+    assert len(Bridge(settings(compose, "learned"), encoder, decoder).trainable_weights) == 4
+
+
 @pytest.mark.parametrize("directions", [1, 2])
 @pytest.mark.parametrize("units", [2, 3, 4, 6])
 @pytest.mark.parametrize("kind", BridgeKind)

@@ -26,6 +26,43 @@ def test_equals_numpy_over_real_tokens(smoothing):
     assert float(sums.correct) == correct
 
 
+def test_sums_of_parts_add_up_to_the_whole():
+    """However the rows are divided into batches, and with rows that only fill one up."""
+    rng = np.random.default_rng(1)
+    logits = rng.normal(size=(6, 5, 7)).astype("float32")
+    target = rng.integers(1, 7, (6, 5)).astype("int32")
+    target[np.arange(5) >= rng.integers(1, 6, (6, 1))] = 0
+    whole = token_sums(tf.constant(logits), tf.constant(target), 0.1)
+    for borders in ([1], [4], [1, 3, 5]):
+        parts = [
+            np.array(token_sums(tf.constant(x), tf.constant(y), 0.1))
+            for x, y in zip(np.split(logits, borders), np.split(target, borders), strict=True)
+        ]
+        np.testing.assert_allclose(np.sum(parts, axis=0), np.array(whole), rtol=1e-5)
+    filled = token_sums(
+        tf.constant(np.concatenate([logits, 50 * logits[:2]])),
+        tf.constant(np.concatenate([target, target[:2] * 0])),
+        0.1,
+    )
+    np.testing.assert_allclose(np.array(filled), np.array(whole), rtol=1e-6)
+
+
+def test_padding_has_no_gradient():
+    logits = tf.constant(np.random.default_rng(0).normal(size=(2, 3, 6)).astype("float32"))
+    target = tf.constant([[4, 3, 0], [3, 0, 0]])
+    with tf.GradientTape() as tape:
+        tape.watch(logits)
+        objective = token_sums(logits, target, 0.1).objective
+    gradient = tape.gradient(objective, logits).numpy()
+    np.testing.assert_array_equal(np.any(gradient != 0, axis=-1), target.numpy() != 0)
+
+
+def test_perplexity_of_a_uniform_model_is_the_vocabulary():
+    sums = token_sums(tf.zeros((2, 3, 9)), tf.constant([[4, 5, 3], [3, 0, 0]]))
+    assert teacher_forced_metrics(sums)["perplexity"] == pytest.approx(9.0, rel=1e-5)
+    assert math.isfinite(teacher_forced_metrics(TokenSums(0.0, 1e9, 0.0, 1.0))["perplexity"])
+
+
 def test_metrics_of_sums():
     metrics = teacher_forced_metrics(TokenSums(0.0, 6.0, 3.0, 4.0))
     assert metrics == {"loss": 1.5, "token_accuracy": 0.75, "perplexity": math.exp(1.5)}

@@ -2,7 +2,7 @@
 
 import keras
 import numpy as np
-import numpy_reference as reference
+import numpy_models
 import pytest
 import tensorflow as tf
 
@@ -31,52 +31,12 @@ def logits(model, source=SOURCE, target_in=TARGET_IN):
     return model({"source": tf.constant(source), "target_in": tf.constant(target_in)}).numpy()
 
 
-def read(side, ids):
-    reader = side.reader
-    if reader.embedding is None:
-        return np.eye(reader.one_hot_depth)[ids]
-    return reader.embedding.weights[0].numpy()[ids]
-
-
-def numpy_forward(model, cell, kind):
-    """The encoder-decoder from its weights alone (bridge: concat or copy)."""
-    mask = SOURCE != PAD
-    x, states = read(model.encoder, SOURCE), []
-    for layer in model.encoder.recurrent_layers:
-        weights, units = layer.get_weights(), model.encoder.units
-        if model.encoder.directions == 2:
-            x, state = reference.bidirectional(cell, x, weights, mask, units)
-            n = len(state) // 2
-            state = [np.concatenate(pair, -1) for pair in zip(state[:n], state[n:], strict=True)]
-        else:
-            zeros = [np.zeros((len(x), units))] * (2 if cell == "lstm" else 1)
-            x, *state = reference.CELLS[cell](x, *zeros, *weights, mask)
-        states.append(state)
-    y = read(model.decoder, TARGET_IN)
-    for layer, state in zip(model.decoder.recurrent_layers, states, strict=True):
-        y, *_ = reference.CELLS[cell](y, *state, *layer.get_weights())
-    if kind != "none":
-        attention = model.decoder.attention
-        weights = {}
-        if kind in ("general", "additive"):
-            weights["key"] = attention.key_projection.get_weights()[0]
-        if kind == "additive":
-            weights["query"], weights["query_bias"] = attention.query_projection.get_weights()
-            [weights["scale"]] = attention.score.get_weights()
-        context, _ = reference.attend(kind, y, x, mask, weights)
-        kernel, bias = attention.combine.get_weights()
-        y = np.tanh(np.concatenate([context, y], -1) @ kernel + bias)
-    kernel, bias = model.decoder.logits.get_weights()
-    return y @ kernel + bias
-
-
 @pytest.mark.parametrize("kind", ["none", "dot", "general", "additive"])
 @pytest.mark.parametrize("layers", [1, 2])
 @pytest.mark.parametrize("bidirectional", [False, True])
 @pytest.mark.parametrize("cell", ["lstm", "gru", "simple_rnn"])
-def test_equals_numpy(compose, cell, bidirectional, layers, kind):
-    model = random_model(
-        compose,
+def test_equals_numpy(make, cell, bidirectional, layers, kind):
+    model, config = make(
         f"model.cell={cell}",
         f"model.layers={layers}",
         f"model.attention.kind={kind}",
@@ -84,7 +44,47 @@ def test_equals_numpy(compose, cell, bidirectional, layers, kind):
         *(BIDIRECTIONAL if bidirectional else []),
         f"model.bridge.kind={'concat' if bidirectional else 'copy'}",
     )
-    np.testing.assert_allclose(logits(model), numpy_forward(model, cell, kind), atol=1e-5)
+    expected, _ = numpy_models.forward(model, config, SOURCE, TARGET_IN)
+    np.testing.assert_allclose(logits(model), expected, atol=1e-5)
+
+
+DEPTHS = {
+    "deeper": ["model.encoder.layers=1", "model.decoder.layers=3"],
+    "shallower": ["model.encoder.layers=3", "model.decoder.layers=2"],
+}
+
+
+@pytest.mark.parametrize("depths", DEPTHS)
+@pytest.mark.parametrize("cells", ["lstm gru", "gru lstm", "simple_rnn lstm", "lstm simple_rnn"])
+@pytest.mark.parametrize(
+    ("kind", "state_c", "directions", "units"),
+    [
+        ("copy", "null", 1, 6),
+        ("sum", "zero", 2, 6),
+        ("concat", "dense", 2, 3),
+        ("dense", "learned", 2, 4),
+        ("zero", "dense", 1, 4),
+        ("learned", "zero", 2, 7),
+    ],
+)
+def test_unlike_sides_equal_numpy(make, kind, state_c, directions, units, cells, depths):
+    """Encoder and decoder of different cells, depths and sizes, by every bridge."""
+    encoder_cell, decoder_cell = cells.split()
+    model, config = make(
+        *DEPTHS[depths],
+        f"model.encoder.cell={encoder_cell}",
+        f"model.decoder.cell={decoder_cell}",
+        f"model.encoder.units={units}",
+        f"model.encoder.bidirectional={str(directions == 2).lower()}",
+        f"model.bridge.kind={kind}",
+        f"model.bridge.state_c={state_c}",
+    )
+    expected, final = numpy_models.forward(model, config, SOURCE, TARGET_IN)
+    np.testing.assert_allclose(logits(model), expected, atol=1e-5)
+    memory, state = model.encode(tf.constant(SOURCE))
+    _, state, _ = model.decoder(tf.constant(TARGET_IN), state, memory)
+    for ours, theirs in zip(tf.nest.flatten(state), tf.nest.flatten(final), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-5)
 
 
 VARIANTS = [
@@ -148,20 +148,30 @@ def test_without_attention_the_memory_is_empty(compose):
     assert model.encoder_model(SOURCE)["memory"] == {}
 
 
-def test_models_share_their_weights(compose):
+def test_models_share_their_layers(compose):
+    """What one training step changes is there at once in both inference models."""
     model = random_model(compose, "model=attention", "model.encoder.units=3")
     encoder_model, decoder_model = model.encoder_model, model.decoder_model
-    before = decoder_model({"target_in": tf.constant(TARGET_IN), **encoder_model(SOURCE)})[
-        "logits"
-    ].numpy()
-    for weight in model.trainable_weights:
-        weight.assign(weight * 0.5)
-    after = decoder_model({"target_in": tf.constant(TARGET_IN), **encoder_model(SOURCE)})["logits"]
-    assert not np.allclose(before, after)
-    np.testing.assert_allclose(after, logits(model), atol=1e-6)
+    assert any(layer is model.encoder for layer in encoder_model.layers)
+    assert any(layer is model.bridge for layer in encoder_model.layers)
+    assert any(layer is model.decoder for layer in decoder_model.layers)
     ours = {id(weight) for weight in model.weights}
     for part in (encoder_model, decoder_model):
         assert {id(weight) for weight in part.weights} <= ours
+
+    def both():
+        encoded = encoder_model(SOURCE)
+        output = decoder_model({"target_in": tf.constant(TARGET_IN), **encoded})
+        return [np.array(t) for t in (encoded["memory"]["values"], output["logits"])]
+
+    before = both()
+    model.compile(keras.optimizers.SGD(0.5), keras.losses.MeanSquaredError())
+    model.train_on_batch(
+        {"source": SOURCE, "target_in": TARGET_IN}, np.ones((3, 4, V_TARGET), np.float32)
+    )
+    after = both()
+    assert not any(np.allclose(a, b) for a, b in zip(after, before, strict=True))
+    np.testing.assert_allclose(after[1], logits(model), atol=1e-6)
 
 
 def test_it_is_an_ordinary_keras_model(compose, tmp_path):
@@ -175,6 +185,9 @@ def test_it_is_an_ordinary_keras_model(compose, tmp_path):
     target_out = np.array([[4, 5, 6, 3], [7, 7, 3, 0], [5, 3, 0, 0]])
     history = model.fit(inputs, target_out, epochs=30, batch_size=3, verbose=0).history["loss"]
     assert history[-1] < 0.5 * history[0]
+    lines = []
+    model.summary(print_fn=lines.append)
+    assert all(part in "".join(lines) for part in ("encoder", "bridge", "decoder"))
     model.save_weights(tmp_path / "m.weights.h5")
     again = build_model(config.model, V_SOURCE, V_TARGET)
     again.load_weights(tmp_path / "m.weights.h5")
