@@ -12,7 +12,7 @@ Nothing above this file knows that these are not the Keras layers, except that a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -21,110 +21,135 @@ from keras import ops
 
 Tensor = Any
 States = tuple[Tensor, ...]  # (h,) or (h, c), each [B, U]
-
-# Up to this depth the gradient of one-hot input is one product with small one-hot rows, which is
-# faster than adding up rows one by one; beyond it the rows would be mostly zeros.
-_SMALL_DEPTH = 512
+# What a cell writes down at every step beside its states, [B, …] each; `saved` and `gradients` of a
+# cell say how many arrays.
+Saved = tuple[Tensor, ...]
+# The backward pass of a step is linear in the gradients that reach it. What it multiplies them by
+# depends on the forward pass alone, so it is computed for all steps at once: [T, B, U] each.
+Slopes = tuple[Tensor, ...]
 
 
 class LSTMSteps:
     """Long short-term memory (Hochreiter & Schmidhuber 1997), gates in Keras's order i, f, c, o."""
 
+    saved, gradients = 1, 1
+
     @staticmethod
-    def forward(x: Tensor, recurrent: Tensor, states: States) -> tuple[States, Tensor]:
-        """One step: projected input and recurrent input `[B, 4U]` → new states, gates `[B, 4U]`."""
+    def forward(x: Tensor, recurrent: Tensor, states: States) -> tuple[States, Saved]:
+        """One step: projected input and recurrent product `[B, 4U]` → new states, gates `[B, 4U]`.
+
+        With sigmoid(x) = tanh(x / 2) / 2 + 1 / 2 all gates are one tanh: one pass over memory, and
+        no concatenation. The cell state may be more precise than the rest, see `LSTM._start`.
+        """
         _, c = states
-        i, f, g, o = tf.split(x + recurrent, 4, axis=-1)
-        i, f, g, o = tf.sigmoid(i), tf.sigmoid(f), tf.tanh(g), tf.sigmoid(o)
-        c = f * c + i * g
-        return (o * tf.tanh(c), c), tf.concat([i, f, g, o], axis=-1)
-
-    @staticmethod
-    def backward(
-        gates: Tensor, before: States, after: States, d_after: States
-    ) -> tuple[Tensor, States]:
-        """Gradients of one step: d_x `[B, 4U]`, and of the states but for the recurrent product."""
+        units = x.shape[-1] // 4
+        scale = tf.constant([0.5] * (2 * units) + [1.0] * units + [0.5] * units, c.dtype)
+        gates = tf.tanh(tf.cast(x + recurrent, c.dtype) * scale) * scale + (1.0 - scale)
         i, f, g, o = tf.split(gates, 4, axis=-1)
-        d_h, d_c = d_after
-        tanh_c = tf.tanh(after[1])
-        d_c = d_c + d_h * o * (1.0 - tanh_c * tanh_c)
-        d_x = tf.concat(
-            [
-                d_c * g * i * (1.0 - i),
-                d_c * before[1] * f * (1.0 - f),
-                d_c * i * (1.0 - g * g),
-                d_h * tanh_c * o * (1.0 - o),
-            ],
-            axis=-1,
-        )
-        return d_x, (tf.zeros_like(d_h), d_c * f)
+        c = f * c + i * g
+        return (tf.cast(o * tf.tanh(c), x.dtype), c), (tf.cast(gates, x.dtype),)
 
     @staticmethod
-    def recurrent_gradient(d_x: Tensor, gates: Tensor) -> Tensor:
-        """Gradient of the recurrent input, which is added to the projected input."""
-        return d_x
+    def slopes(saved: Saved, before: States, after: States) -> Slopes:
+        """Those of i, f, g and o, that of c, and f."""
+        c_before, c = before[1], after[1]
+        i, f, g, o = tf.split(tf.cast(saved[0], c.dtype), 4, axis=-1)
+        tanh_c = tf.tanh(c)
+        return (
+            g * i * (1.0 - i),
+            c_before * f * (1.0 - f),
+            i * (1.0 - g * g),
+            tanh_c * o * (1.0 - o),
+            o * (1.0 - tanh_c * tanh_c),
+            f,
+        )
+
+    @staticmethod
+    def backward(slopes: Slopes, d_after: States) -> tuple[Saved, States]:
+        """One step: gradients of the states → of the recurrent product, of the states before."""
+        of_i, of_f, of_g, of_o, of_c, f = slopes
+        d_h, d_c = tf.cast(d_after[0], d_after[1].dtype), d_after[1]
+        d_c = d_c + d_h * of_c
+        d_gates = tf.concat([d_c * of_i, d_c * of_f, d_c * of_g, d_h * of_o], axis=-1)
+        return (tf.cast(d_gates, d_after[0].dtype),), (tf.zeros_like(d_after[0]), d_c * f)
+
+    @staticmethod
+    def input_gradient(gradients: Saved) -> Tensor:
+        """The input is added to the recurrent product, so that their gradients are the same."""
+        return gradients[0]
 
 
 class GRUSteps:
     """Gated recurrent unit (Cho et al. 2014) with the reset gate after the product, z, r, h."""
 
+    saved, gradients = 3, 2
+
     @staticmethod
-    def forward(x: Tensor, recurrent: Tensor, states: States) -> tuple[States, Tensor]:
-        """One step; saves z, r, the candidate and its recurrent part `[B, 4U]`."""
+    def forward(x: Tensor, recurrent: Tensor, states: States) -> tuple[States, Saved]:
+        """One step, `[B, 3U]` → state; z and r `[B, 2U]`, candidate, and its recurrent part."""
         (h,) = states
-        x_z, x_r, x_h = tf.split(x, 3, axis=-1)
-        r_z, r_r, r_h = tf.split(recurrent, 3, axis=-1)
-        z, r = tf.sigmoid(x_z + r_z), tf.sigmoid(x_r + r_r)
-        candidate = tf.tanh(x_h + r * r_h)
-        return (z * h + (1.0 - z) * candidate,), tf.concat([z, r, candidate, r_h], axis=-1)
+        units = h.shape[-1]
+        gates = 0.5 * tf.tanh(0.5 * (x + recurrent)[:, : 2 * units]) + 0.5
+        z, r = tf.split(gates, 2, axis=-1)
+        candidate = tf.tanh(x[:, 2 * units :] + r * recurrent[:, 2 * units :])
+        saved = (gates, candidate, recurrent[:, 2 * units :])
+        return (z * h + (1.0 - z) * candidate,), saved
 
     @staticmethod
-    def backward(
-        gates: Tensor, before: States, after: States, d_after: States
-    ) -> tuple[Tensor, States]:
-        """Gradients of one step, as for the LSTM; d_x is `[B, 3U]`."""
-        z, r, candidate, r_h = tf.split(gates, 4, axis=-1)
-        (d_h,) = d_after
-        d_candidate = d_h * (1.0 - z) * (1.0 - candidate * candidate)
-        d_x = tf.concat(
-            [
-                d_h * (before[0] - candidate) * z * (1.0 - z),
-                d_candidate * r_h * r * (1.0 - r),
-                d_candidate,
-            ],
-            axis=-1,
+    def slopes(saved: Saved, before: States, after: States) -> Slopes:
+        """Those of z, r, the candidate and its recurrent part, and z."""
+        gates, candidate, recurrent = saved
+        z, r = tf.split(gates, 2, axis=-1)
+        of_candidate = (1.0 - z) * (1.0 - candidate * candidate)
+        return (
+            (before[0] - candidate) * z * (1.0 - z),
+            of_candidate * recurrent * r * (1.0 - r),
+            of_candidate,
+            of_candidate * r,
+            z,
         )
-        return d_x, (d_h * z,)
 
     @staticmethod
-    def recurrent_gradient(d_x: Tensor, gates: Tensor) -> Tensor:
-        """The candidate's recurrent part passes the reset gate."""
-        d_z, d_r, d_candidate = tf.split(d_x, 3, axis=-1)
-        _, r, _, _ = tf.split(gates, 4, axis=-1)
-        return tf.concat([d_z, d_r, d_candidate * r], axis=-1)
+    def backward(slopes: Slopes, d_after: States) -> tuple[Saved, States]:
+        """One step, as for the LSTM; the candidate's gradient besides."""
+        (d_h,) = d_after
+        of_z, of_r, of_candidate, of_recurrent, z = slopes
+        d_recurrent = tf.concat([d_h * of_z, d_h * of_r, d_h * of_recurrent], axis=-1)
+        return (d_recurrent, d_h * of_candidate), (d_h * z,)
+
+    @staticmethod
+    def input_gradient(gradients: Saved) -> Tensor:
+        """The candidate's input does not pass the reset gate."""
+        d_recurrent, d_candidate = gradients
+        units = d_candidate.shape[-1]
+        return tf.concat([d_recurrent[..., : 2 * units], d_candidate], axis=-1)
 
 
 class SimpleRNNSteps:
     """The simple recurrent network (Elman 1990)."""
 
-    @staticmethod
-    def forward(x: Tensor, recurrent: Tensor, states: States) -> tuple[States, Tensor]:
-        """One step; the new state is all there is to save."""
-        h = tf.tanh(x + recurrent)
-        return (h,), h
+    saved, gradients = 0, 1
 
     @staticmethod
-    def backward(
-        gates: Tensor, before: States, after: States, d_after: States
-    ) -> tuple[Tensor, States]:
-        """Gradients of one step, as for the LSTM; d_x is `[B, U]`."""
+    def forward(x: Tensor, recurrent: Tensor, states: States) -> tuple[States, Saved]:
+        """One step; the new state is all that the way back needs."""
+        return (tf.tanh(x + recurrent),), ()
+
+    @staticmethod
+    def slopes(saved: Saved, before: States, after: States) -> Slopes:
+        """That of tanh."""
+        return (1.0 - after[0] * after[0],)
+
+    @staticmethod
+    def backward(slopes: Slopes, d_after: States) -> tuple[Saved, States]:
+        """One step, as for the LSTM."""
         (d_h,) = d_after
-        return d_h * (1.0 - gates * gates), (tf.zeros_like(d_h),)
+        return (d_h * slopes[0],), (tf.zeros_like(d_h),)
 
     @staticmethod
-    def recurrent_gradient(d_x: Tensor, gates: Tensor) -> Tensor:
-        """Gradient of the recurrent input, which is added to the projected input."""
-        return d_x
+    def input_gradient(gradients: Saved) -> Tensor:
+        """The input is added to the recurrent product, so that their gradients are the same."""
+        return gradients[0]
 
 
 def run_steps(
@@ -153,19 +178,19 @@ def run_steps(
     def differentiable(
         x: Tensor, kernel: Tensor, bias: Tensor, *initial: Tensor
     ) -> tuple[tuple[Tensor, ...], Any]:
-        states, gates = _run_forward(cell, x, initial, kernel, bias, mask)  # [T, B, …]
+        states, saved = _run_forward(cell, x, initial, kernel, bias, mask)  # [T, B, …]
 
         def gradient(*d_outputs: Tensor) -> tuple[Tensor, ...]:
             before = tuple(
                 tf.concat([start[None], state[:-1]], axis=0)
                 for start, state in zip(initial, states, strict=True)
             )
-            d_x, d_initial = _run_backward(cell, gates, before, states, kernel, mask, d_outputs)
-            d_recurrent = cell.recurrent_gradient(d_x, gates)
+            slopes = cell.slopes(saved, before, states)
+            gradients, d_initial = _run_backward(cell, slopes, kernel, mask, d_outputs)
             # One product over all T · B rows instead of one per step.
-            d_kernel = tf.matmul(_rows(before[0]), _rows(d_recurrent), transpose_a=True)
-            d_bias = tf.reduce_sum(d_recurrent, axis=[0, 1])
-            return d_x, d_kernel, d_bias, *d_initial
+            d_kernel = tf.matmul(_rows(before[0]), _rows(gradients[0]), transpose_a=True)
+            d_bias = tf.reduce_sum(gradients[0], axis=[0, 1])
+            return cell.input_gradient(gradients), d_kernel, d_bias, *d_initial
 
         return (states[0], *(state[-1] for state in states)), gradient
 
@@ -175,62 +200,69 @@ def run_steps(
 
 def _run_forward(
     cell: Any, x: Tensor, initial: States, kernel: Tensor, bias: Tensor, mask: Tensor | None
-) -> tuple[States, Tensor]:
-    """Returns the states after every step, each `[T, B, U]`, and the gates `[T, B, …]`."""
-    steps = tf.shape(x)[0]
+) -> tuple[States, Saved]:
+    """Returns the states after every step and what the cell saved, each `[T, B, …]`."""
 
-    def body(t: Tensor, states: States, arrays: Any) -> Any:
-        after, gates = cell.forward(x[t], tf.matmul(states[0], kernel) + bias, states)
+    def step(t: Tensor, states: States) -> tuple[States, Saved]:
+        after, saved = cell.forward(x[t], tf.matmul(states[0], kernel) + bias, states)
         if mask is not None:
             after = tuple(tf.where(mask[t], a, b) for a, b in zip(after, states, strict=True))
-        written = [
-            array.write(t, value) for array, value in zip(arrays, (*after, gates), strict=True)
-        ]
-        return t + 1, after, written
+        return after, (*after, *saved)
 
-    arrays = [tf.TensorArray(x.dtype, steps) for _ in range(len(initial) + 1)]
-    _, _, arrays = tf.while_loop(
-        lambda t, *_: t < steps, body, (0, tuple(initial), arrays), parallel_iterations=1
-    )
-    *states, gates = (array.stack() for array in arrays)
-    return tuple(states), gates
+    dtypes = [*(state.dtype for state in initial), *[x.dtype] * cell.saved]
+    _, written = _loop(step, initial, dtypes, tf.shape(x)[0])
+    return written[: len(initial)], written[len(initial) :]
 
 
 def _run_backward(
     cell: Any,
-    gates: Tensor,
-    before: States,
-    after: States,
+    slopes: Slopes,
     kernel: Tensor,
     mask: Tensor | None,
     d_outputs: Sequence[Tensor],
-) -> tuple[Tensor, States]:
-    """Returns the gradients of the projected input `[T, B, G]` and of the initial states."""
+) -> tuple[Saved, States]:
+    """Returns what the cell's backward pass gives for each step, and d_initial."""
     d_sequence, *d_final = d_outputs
-    steps = tf.shape(d_sequence)[0]
+    # Turned once: a product with a transposed kernel is slower, above all outside XLA.
+    kernel_transposed = tf.transpose(kernel)  # [G, U]
 
-    def body(i: Tensor, d_states: States, array: Any) -> Any:
-        t = steps - 1 - i
+    def step(t: Tensor, d_states: States) -> tuple[States, Saved]:
         d_states = (d_states[0] + d_sequence[t], *d_states[1:])
         kept = d_states
         if mask is not None:
             d_states = tuple(tf.where(mask[t], d, tf.zeros_like(d)) for d in d_states)
-        states = tuple(s[t] for s in before), tuple(s[t] for s in after)
-        d_x, d_before = cell.backward(gates[t], *states, d_states)
-        d_recurrent = cell.recurrent_gradient(d_x, gates[t])
-        d_h = d_before[0] + tf.matmul(d_recurrent, kernel, transpose_b=True)
+        gradients, d_before = cell.backward(tuple(slope[t] for slope in slopes), d_states)
+        d_h = d_before[0] + tf.matmul(gradients[0], kernel_transposed)
         d_before = (d_h, *d_before[1:])
         if mask is not None:
             d_before = tuple(tf.where(mask[t], d, k) for d, k in zip(d_before, kept, strict=True))
-        return i + 1, d_before, array.write(t, d_x)
+        return d_before, gradients
 
-    _, d_initial, array = tf.while_loop(
-        lambda i, *_: i < steps,
-        body,
-        (0, tuple(d_final), tf.TensorArray(gates.dtype, steps)),
-        parallel_iterations=1,
+    dtypes = [kernel.dtype] * cell.gradients
+    steps = tf.shape(d_sequence)[0]
+    d_initial, gradients = _loop(step, tuple(d_final), dtypes, steps, backwards=True)
+    return gradients, d_initial
+
+
+def _loop(
+    step: Callable[[Tensor, States], tuple[States, Saved]],
+    states: States,
+    dtypes: Sequence[tf.DType],
+    steps: Tensor,
+    backwards: bool = False,
+) -> tuple[States, Saved]:
+    """Calls `step(t, states)` for every t; returns the last states, and what it wrote `[T, …]`."""
+
+    def body(i: Tensor, states: States, arrays: Any) -> Any:
+        t = steps - 1 - i if backwards else i
+        states, values = step(t, states)
+        return i + 1, states, [a.write(t, v) for a, v in zip(arrays, values, strict=True)]
+
+    arrays = [tf.TensorArray(dtype, steps) for dtype in dtypes]
+    _, states, arrays = tf.while_loop(
+        lambda i, *_: i < steps, body, (0, states, arrays), parallel_iterations=1
     )
-    return array.stack(), d_initial
+    return states, tuple(array.stack() for array in arrays)
 
 
 def _rows(sequence: Tensor) -> Tensor:
@@ -244,11 +276,11 @@ def gather_rows(kernel: Tensor, ids: Tensor) -> tuple[Tensor, Any]:
 
     def gradient(d_rows: Tensor) -> tuple[Tensor, None]:
         depth = kernel.shape[0]
-        flat_ids, flat = tf.reshape(ids, [-1]), _rows(d_rows)
-        if depth <= _SMALL_DEPTH:
-            one_hot = tf.one_hot(flat_ids, depth, dtype=flat.dtype)  # [T · B, V]
-            return tf.matmul(one_hot, flat, transpose_a=True), None
-        return tf.math.unsorted_segment_sum(flat, flat_ids, depth), None
+        # Many rows fall on one class: a sum in bfloat16 would soon stop growing. Adding them up
+        # beats a product with one-hot rows under XLA, whatever the depth.
+        rows = ops.cast(_rows(d_rows), _at_least_float32(d_rows.dtype))
+        sums = tf.math.unsorted_segment_sum(rows, tf.reshape(ids, [-1]), depth)
+        return tf.cast(sums, kernel.dtype), None
 
     return tf.gather(kernel, ids), gradient
 
@@ -263,7 +295,8 @@ class _FastLoop(keras.layers.RNN):
         if one_hot_depth is not None and self.dropout:
             raise ValueError("dropout on the input needs dense input, not one_hot_depth")
         self.one_hot_depth = one_hot_depth
-        self.supports_jit = not _has_gpu()
+        if not _has_gpu():
+            self.supports_jit = True  # Keras says False wherever cuDNN could be meant.
 
     def build(self, sequences_shape: Any, initial_state_shape: Any = None) -> None:
         if self.one_hot_depth is not None:
@@ -279,7 +312,7 @@ class _FastLoop(keras.layers.RNN):
                 depth, dtype = self.one_hot_depth, self.compute_dtype
                 sequences = ops.one_hot(sequences[..., 0], depth, dtype=dtype)
             return super().inner_loop(sequences, initial_state, mask, training=training)
-        mask = keras.tree.flatten(mask)[0] if mask is not None else None
+        mask = tf.cast(keras.tree.flatten(mask)[0], tf.bool) if mask is not None else None
         x = self._project(sequences, training)  # [T, B, G]
         time_mask = None if mask is None else tf.transpose(mask)[..., None]  # [T, B, 1]
         if self.go_backwards:
@@ -287,12 +320,13 @@ class _FastLoop(keras.layers.RNN):
             time_mask = None if time_mask is None else tf.reverse(time_mask, [0])
         kernel = self._tensor(self.cell.recurrent_kernel)
         bias = self._recurrent_bias()
+        initial = self._start(tuple(initial_state))
         if x.shape[0] == 1 and mask is None:
             # A single step, as in a search, needs no loop.
-            recurrent = tf.matmul(initial_state[0], kernel) + bias
-            final, _ = self.steps.forward(x[0], recurrent, tuple(initial_state))
+            recurrent = tf.matmul(initial[0], kernel) + bias
+            final, _ = self.steps.forward(x[0], recurrent, initial)
             return final[0], final[0][:, None], [*final]
-        sequence, final = run_steps(self.steps, x, tuple(initial_state), kernel, bias, time_mask)
+        sequence, final = run_steps(self.steps, x, initial, kernel, bias, time_mask)
         if time_mask is not None:
             # A masked step repeats the output before it, which is zero before the first real step.
             is_written = time_mask
@@ -322,6 +356,9 @@ class _FastLoop(keras.layers.RNN):
         """Returns the input's share of the gates for all steps `[T, B, G]`."""
         kernel = self._tensor(self.cell.kernel)
         if self.one_hot_depth is not None:
+            if not sequences.dtype.is_integer:
+                dtype = sequences.dtype.name
+                raise ValueError(f"one_hot_depth reads integer class indices, not {dtype}")
             x = gather_rows(kernel, tf.transpose(sequences[..., 0]))
         else:
             if training and self.dropout:
@@ -334,6 +371,9 @@ class _FastLoop(keras.layers.RNN):
         # A plain tensor: tf.custom_gradient treats variables apart.
         return tf.cast(tf.identity(weight.value), self.compute_dtype)
 
+    def _start(self, initial: States) -> States:
+        return initial
+
     def _input_bias(self) -> Tensor:
         return self._tensor(self.cell.bias)
 
@@ -342,6 +382,10 @@ class _FastLoop(keras.layers.RNN):
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "one_hot_depth": self.one_hot_depth}
+
+
+def _at_least_float32(dtype: Any) -> str:
+    return keras.backend.result_type(dtype, "float32")
 
 
 def _has_gpu() -> bool:
@@ -353,6 +397,11 @@ class LSTM(_FastLoop, keras.layers.LSTM):
     """`keras.layers.LSTM`, faster on a CPU; `one_hot_depth`: see the module."""
 
     steps = LSTMSteps
+
+    def _start(self, initial: States) -> States:
+        # The cell state adds up over time, which bfloat16 is too coarse for.
+        h, c = initial
+        return h, ops.cast(c, _at_least_float32(c.dtype))
 
 
 @keras.saving.register_keras_serializable(package="seq2seq")

@@ -18,13 +18,13 @@ def random_like(rng, shape):
     return tf.constant(rng.normal(size=shape) * 0.7, tf.float32)
 
 
-def pair(cell, rng, features, bidirectional=False, **arguments):
+def pair(cell, rng, features, bidirectional=False, batch=None, **arguments):
     """Returns Keras's layer and ours with the same random weights."""
     layers = []
     for kind in (KERAS[cell], RECURRENT_LAYERS[cell]):
         layer = kind(return_sequences=True, return_state=True, **arguments)
         layers.append(keras.layers.Bidirectional(layer) if bidirectional else layer)
-        layers[-1].build((None, None, features))
+        layers[-1].build((batch, None, features))
     layers[1].set_weights([rng.normal(size=w.shape) * 0.6 for w in layers[0].weights])
     layers[0].set_weights(layers[1].get_weights())
     return layers
@@ -91,6 +91,51 @@ def test_equals_keras_for_any_shape(cell, shape, go_backwards, has_mask, seed):
     assert_same(gradients(ours, x, states, mask, loss), gradients(theirs, x, states, mask, loss))
 
 
+@pytest.mark.parametrize(
+    "arguments", [{"use_bias": False}, {"zero_output_for_mask": True}, {"stateful": True}]
+)
+@pytest.mark.parametrize("cell", CELLS)
+def test_equals_keras_with_other_arguments(cell, arguments):
+    rng = np.random.default_rng(11)
+    theirs, ours = pair(cell, rng, 2, batch=3, units=4, **arguments)
+    mask = rng.integers(0, 2, (3, 5))  # Keras takes integers for a mask, too.
+    for _ in range(2):  # A stateful layer goes on where it stopped.
+        x = random_like(rng, (3, 5, 2))
+        assert_same(ours(x, mask=mask), theirs(x, mask=mask))
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_stacked_layers_equal_keras(cell):
+    rng = np.random.default_rng(8)
+    models = [
+        keras.Sequential(
+            [keras.Input((None, 3)), kind(4, return_sequences=True), kind(2, go_backwards=True)]
+        )
+        for kind in (KERAS[cell], RECURRENT_LAYERS[cell])
+    ]
+    models[1].set_weights(models[0].get_weights())
+    x = random_like(rng, (2, 5, 3))
+    results = []
+    for model in models:
+        with tf.GradientTape() as tape:
+            output = model(x)
+            loss = tf.reduce_sum(output**2)
+        results.append([output, *tape.gradient(loss, model.trainable_variables)])
+    assert_same(results[1], results[0])
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_steps_equal_the_whole_sequence(cell):
+    _, layer = pair(cell, np.random.default_rng(9), 3, units=4)
+    x = random_like(np.random.default_rng(10), (2, 5, 3))
+    whole, *final = layer(x)
+    state, outputs = None, []
+    for t in range(5):
+        output, *state = layer(x[:, t : t + 1], initial_state=state)
+        outputs.append(output)
+    assert_same([tf.concat(outputs, axis=1), *state], [whole, *final])
+
+
 @pytest.mark.parametrize("cell", CELLS)
 def test_equals_numpy(cell):
     rng = np.random.default_rng(3)
@@ -135,6 +180,22 @@ def test_one_hot_works_in_a_functional_model():
     assert model(np.array([[[1], [8]]])).shape == (1, 3)
 
 
+def test_one_hot_refuses_vectors():
+    with pytest.raises(ValueError, match="integer class indices, not float32"):
+        LSTM(3, one_hot_depth=9)(np.zeros((2, 4, 1), "float32"))
+
+
+def test_one_hot_gradient_counts_every_row_in_bfloat16():
+    # 600 equal rows: a running sum in bfloat16 stops growing at 256 times the summand.
+    layer = SimpleRNN(1, one_hot_depth=2, dtype="mixed_bfloat16")
+    ids = tf.zeros((600, 1, 1), tf.int32)
+    layer(ids)
+    layer.set_weights([np.zeros(w.shape) for w in layer.get_weights()])
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(tf.cast(layer(ids), tf.float32))
+    np.testing.assert_allclose(tape.gradient(loss, layer.weights[0]), [[600], [0]], rtol=0.01)
+
+
 def test_one_hot_refuses_input_dropout():
     with pytest.raises(ValueError, match="dropout"):
         LSTM(3, one_hot_depth=9, dropout=0.2)
@@ -176,6 +237,7 @@ def test_what_is_left_to_keras_still_works(arguments):
 def test_default_layers_take_the_fast_loop():
     assert all(layer(3).is_fast for layer in (LSTM, GRU, SimpleRNN))
     assert not GRU(3, reset_after=False).is_fast
+    assert all(layer(3).supports_jit for layer in (LSTM, GRU, SimpleRNN))
 
 
 def test_input_dropout_keeps_its_meaning():
@@ -196,3 +258,12 @@ def test_bfloat16_stays_close(cell):
     output = mixed(x)
     assert output.dtype == tf.bfloat16
     np.testing.assert_allclose(tf.cast(output, tf.float32), ours(x)[0], atol=0.05)
+
+
+def test_the_cell_state_is_not_rounded_to_bfloat16():
+    # Open gates add 1 per step: in bfloat16 the sum would stop at 256.
+    layer = LSTM(1, return_state=True, dtype="mixed_bfloat16")
+    layer.build((None, None, 1))
+    layer.set_weights([np.zeros((1, 4)), np.zeros((1, 4)), np.full(4, 20.0)])
+    _, _, state_c = layer(tf.zeros((1, 400, 1)))
+    np.testing.assert_allclose(tf.cast(state_c, tf.float32), [[400]])
