@@ -260,6 +260,7 @@ class TrainingConfig:
     precision: Precision
     jit_compile: bool
     steps_per_execution: Annotated[int, Range(minimum=1)]
+    micro_batches: Annotated[int | None, Range(minimum=1)]
 
 
 @dataclass
@@ -276,6 +277,7 @@ class DecodingConfig:
     top_k: Annotated[int, Range(minimum=0)]
     top_p: Annotated[float, Range(minimum=1e-6, maximum=1.0)]
     seed: Annotated[int, Range(minimum=0)]
+    jit_compile: bool
 
 
 @dataclass
@@ -292,6 +294,7 @@ class DecodingChanges:
     top_k: Annotated[int | None, Range(minimum=0)]
     top_p: Annotated[float | None, Range(minimum=1e-6, maximum=1.0)]
     seed: Annotated[int | None, Range(minimum=0)]
+    jit_compile: bool | None
 
 
 @dataclass

@@ -154,8 +154,12 @@ class Predictor:
         # Every batch draws numbers of its own, from the seed and how many went before it.
         seed = np.random.default_rng((self.decoding.seed, self._batches)).integers(2**31)
         self._batches += 1
-        hypotheses = self._search(tf.constant(pad(ids)), tf.constant(seed, tf.int32))
-        tokens, scores = hypotheses.tokens.numpy(), hypotheses.scores.numpy()
+        rows, length = bucket(len(ids), self.decoding.batch_size, max(map(len, ids)))
+        # Rows that only fill up the bucket repeat the last one.
+        source = np.pad(pad(ids, length), [(0, rows - len(ids)), (0, 0)], mode="edge")
+        hypotheses = self._search(tf.constant(source), tf.constant(seed, tf.int32))
+        tokens = hypotheses.tokens.numpy()[: len(ids)]
+        scores = hypotheses.scores.numpy()[: len(ids)]
         for row_tokens, row_scores in zip(tokens, scores, strict=True):
             answers = []
             for ids_written, score in zip(row_tokens, row_scores, strict=True):
@@ -167,20 +171,22 @@ class Predictor:
 
 
 def compile_search(model: Seq2Seq, decoding: DecodingConfig) -> Search:
-    """Returns (source ids `[B, S]`, seed) → `Hypotheses`, one compiled function for every shape.
+    """Returns (source ids `[B, S]`, seed) → `Hypotheses`, one function traced once for all shapes.
 
-    The seed, an int32 scalar, matters to sampling only.
+    With `decoding.jit_compile` XLA compiles it once per shape, hence `bucket`. The seed, an int32
+    scalar, matters to sampling only.
     """
-    search = _SEARCHES[decoding.kind]
+    find = _SEARCHES[decoding.kind]
     # How many rows the search makes of one.
     width = {SearchKind.beam: decoding.beam_size, SearchKind.sampling: decoding.n_best}.get(
         decoding.kind, 1
     )
 
     @tf.function(
-        input_signature=[tf.TensorSpec([None, None], tf.int32), tf.TensorSpec([], tf.int32)]
+        input_signature=[tf.TensorSpec([None, None], tf.int32), tf.TensorSpec([], tf.int32)],
+        jit_compile=decoding.jit_compile,
     )
-    def run(source: tf.Tensor, seed: tf.Tensor) -> Hypotheses:
+    def search(source: tf.Tensor, seed: tf.Tensor) -> Hypotheses:
         memory, state = model.encode(source, training=False)
         # What stays the same at every step is repeated once, never gathered.
         memory = tile(memory, width)
@@ -189,9 +195,19 @@ def compile_search(model: Seq2Seq, decoding: DecodingConfig) -> Search:
             logits, state, _ = model.decoder(tokens[:, None], state, memory, training=False)
             return tf.nn.log_softmax(logits[:, 0] + _never_written(logits.shape[-1])), state
 
-        return search(decoding, step, state, tf.shape(source)[0], seed)
+        return find(decoding, step, state, tf.shape(source)[0], seed)
 
-    return run
+    return search
+
+
+def bucket(rows: int, most_rows: int, length: int) -> tuple[int, int]:
+    """Returns the shape (B, S) that a batch of `rows` sources is padded to.
+
+    There are few of them: the powers of two up to `most_rows`, and lengths in steps of 8, from 64
+    on in steps of about an eighth to a quarter.
+    """
+    step = max(8, 2 ** (length.bit_length() - 3))
+    return min(most_rows, 1 << (rows - 1).bit_length()), -(-length // step) * step
 
 
 def _never_written(size: int) -> tf.Tensor:

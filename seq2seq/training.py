@@ -33,7 +33,7 @@ from seq2seq.model.losses import TokenSums, teacher_forced_metrics
 from seq2seq.model.seq2seq import Seq2Seq, build_model, count_parameters
 from seq2seq.run_dir import RunDir
 from seq2seq.signals import StopRequest
-from seq2seq.training_step import compile_training, make_callbacks, make_optimizer
+from seq2seq.training_step import compile_training, complete, make_callbacks, make_optimizer
 
 log = logging.getLogger(__name__)
 
@@ -76,6 +76,7 @@ def train(
     run = RunDir.create(path)
     splits = load_splits(config.data)
     config = with_max_length(config, splits.train)
+    config = dataclasses.replace(config, training=complete(config.training))
     vocabularies = Vocabularies.build(splits.train, config.data.min_count)
     training = Training(config, run, splits, vocabularies)
     run.save_vocabularies(vocabularies)

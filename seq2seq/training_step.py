@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -18,35 +20,94 @@ from seq2seq.model.seq2seq import Seq2Seq
 
 TrainSteps = Callable[[Iterator[Batch], tf.Tensor], TokenSums]
 
+# A smaller product does not keep a core busy.
+_FEWEST_ROWS = 16
+
+
+def complete(settings: TrainingConfig) -> TrainingConfig:
+    """Fills `micro_batches: null`: one per core, but none of less than 16 rows.
+
+    Raises:
+        UserError: The batch cannot be cut into as many equal parts as asked.
+    """
+    size, parts = settings.batch_size, settings.micro_batches
+    if parts is None:
+        cores = 1 if tf.config.list_physical_devices("GPU") else len(os.sched_getaffinity(0))
+        most = max(1, min(cores, size // _FEWEST_ROWS))
+        parts = next(n for n in range(most, 0, -1) if size % n == 0)
+    elif size % parts:
+        raise UserError(
+            f"training.micro_batches={parts} does not divide training.batch_size={size}"
+        )
+    return dataclasses.replace(settings, micro_batches=parts)
+
 
 def compile_training(
     model: Seq2Seq, optimizer: keras.optimizers.Optimizer, settings: TrainingConfig
 ) -> TrainSteps:
     """Returns a function that takes (iterator of batches, number of steps) and trains them.
 
-    The step itself is compiled by XLA if `settings.jit_compile`: once per static batch shape.
-    Several steps in one call save the way back to Python, which small models notice.
+    A batch is cut into `settings.micro_batches` equal parts that are computed side by side, a core
+    each: XLA keeps all but large products on one core. The sum of their gradients is the gradient
+    of the whole batch.
+
+    With `settings.jit_compile` XLA compiles once per static batch shape. Several steps in one call
+    save the way back to Python, which small models notice.
     """
-    variables = model.trainable_variables
+    assert settings.micro_batches is not None
+    variables, parts = model.trainable_variables, settings.micro_batches
+    dropout_states = model.non_trainable_variables
 
     @tf.function(jit_compile=settings.jit_compile)
-    def train_step(batch: Batch) -> TokenSums:
+    def differentiate(
+        values: list[tf.Tensor], dropout: list[tf.Tensor], batch: Batch
+    ) -> tuple[list[tf.Tensor], list[tf.Tensor], TokenSums]:
+        """Returns the gradients of the summed objective, the new dropout states, and the sums."""
+        inputs = {"source": batch.source, "target_in": batch.target_in}
         with tf.GradientTape() as tape:
-            logits = model({"source": batch.source, "target_in": batch.target_in}, training=True)
+            tape.watch(values)
+            # Variables as values: two parts that wrote to the same dropout states would have to
+            # wait for each other.
+            logits, dropout = model.stateless_call(values, dropout, inputs, training=True)
             sums = token_sums(logits, batch.target_out, settings.label_smoothing)
-            loss = sums.objective / tf.maximum(sums.tokens, 1.0)
         # An embedding's gradient comes as rows; repeated rows must be summed before the norm.
-        gradients = [tf.convert_to_tensor(g) for g in tape.gradient(loss, variables)]
+        gradients = [tf.convert_to_tensor(g) for g in tape.gradient(sums.objective, values)]
+        return gradients, dropout, sums
+
+    @tf.function(jit_compile=settings.jit_compile)
+    def update(
+        gradients: list[list[tf.Tensor]], dropout: list[tf.Tensor], sums: list[TokenSums]
+    ) -> TokenSums:
+        totals = TokenSums(*(tf.add_n(parts) for parts in zip(*sums, strict=True)))
+        tokens = tf.maximum(totals.tokens, 1.0)
+        means = [tf.add_n(parts) / tokens for parts in zip(*gradients, strict=True)]
         if settings.clip_norm is not None:
-            gradients, _ = tf.clip_by_global_norm(gradients, settings.clip_norm)
-        optimizer.apply_gradients(zip(gradients, variables, strict=True))
-        return sums
+            means, _ = tf.clip_by_global_norm(means, settings.clip_norm)
+        optimizer.apply_gradients(zip(means, variables, strict=True))
+        for state, value in zip(dropout_states, dropout, strict=True):
+            state.assign(value)
+        return totals
+
+    def train_step(batch: Batch) -> TokenSums:
+        values = [variable.value for variable in variables]
+        dropout = [state.value for state in dropout_states]  # [seed, counter] each
+        cut = (tf.split(ids, parts) for ids in batch)
+        results = [
+            # A seed of its own, so that no two parts drop the same units.
+            differentiate(values, [tf.add(state, [i, 0]) for state in dropout], Batch(*ids))
+            for i, ids in enumerate(zip(*cut, strict=True))
+        ]
+        gradients, states, sums = map(list, zip(*results, strict=True))
+        return update(gradients, states[0], sums)
+
+    # A batch that is not cut is one compiled call instead of two.
+    step = tf.function(train_step, jit_compile=settings.jit_compile) if parts == 1 else train_step
 
     @tf.function
     def train_steps(batches: Iterator[Batch], count: tf.Tensor) -> TokenSums:
         totals = TokenSums(*(tf.constant(0.0) for _ in TokenSums._fields))
         for _ in tf.range(count):
-            totals = tf.nest.map_structure(tf.add, totals, train_step(next(batches)))
+            totals = tf.nest.map_structure(tf.add, totals, step(next(batches)))
         return totals
 
     return train_steps

@@ -24,6 +24,7 @@ TINY = [
     "training.epochs=2",
     "training.batch_size=32",
     "training.jit_compile=false",
+    "decoding.jit_compile=false",
     "run_dir=unused",
 ]
 

@@ -6,11 +6,13 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from hypothesis import given
+from hypothesis import strategies as st
 
 from seq2seq.config import SearchKind
 from seq2seq.data import Example
 from seq2seq.data.pipeline import Vocabularies, pad
-from seq2seq.inference import Predictor
+from seq2seq.inference import Predictor, bucket
 from seq2seq.model.seq2seq import build_model
 from seq2seq.vocabulary import BOS, EOS
 
@@ -19,6 +21,7 @@ OVERRIDES = [
     "run_dir=x",
     "data.max_source_length=8",
     "decoding.max_length=6",
+    "decoding.jit_compile=false",
     "model.units=8",
     "model.attention.kind=general",
 ]
@@ -236,3 +239,26 @@ def test_features_decide_and_an_empty_one_is_allowed(compose):
     assert_same_answers(predictor.predict_tokens(pairs), predictions[:2])
     weights = predictor.attention(pairs[0], ("x",))
     assert weights.shape == (2, 4)  # "x" and the end; two features and two tokens
+
+
+@given(st.integers(1, 300), st.integers(0, 300), st.integers(1, 5000))
+def test_buckets_hold_what_they_are_for(rows, more_rows, length):
+    most_rows = rows + more_rows
+    b, s = bucket(rows, most_rows, length)
+    assert rows <= b <= most_rows
+    assert b < 2 * rows
+    assert length <= s < length + max(8, length / 4)
+
+
+def test_there_are_few_buckets():
+    assert len({bucket(rows, 256, 9) for rows in range(1, 257)}) == 9
+    assert len({bucket(1, 1, length) for length in range(1, 257)}) == 8 + 4 + 4
+
+
+@pytest.mark.parametrize("kind", ["greedy", "beam", "sampling"])
+def test_xla_answers_the_same(predictor, kind):
+    settings = {"batch_size": 4, "beam_size": 3}
+    expected = with_search(predictor, kind, **settings).predict(SOURCES)
+    assert_same_answers(
+        with_search(predictor, kind, jit_compile=True, **settings).predict(SOURCES), expected
+    )

@@ -20,7 +20,9 @@ from seq2seq.training_step import compile_training, make_optimizer
 SMALL = [
     "run_dir=x",
     "training.jit_compile=false",
+    "decoding.jit_compile=false",
     "training.batch_size=32",
+    "training.micro_batches=1",
     "callbacks.tensorboard=false",
 ]
 TOY = [*SMALL, "data.train_examples=400", "data.dev_examples=60", "data.test_examples=40"]

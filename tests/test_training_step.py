@@ -13,7 +13,7 @@ from seq2seq.data.pipeline import Batch
 from seq2seq.errors import UserError
 from seq2seq.model.losses import token_sums
 from seq2seq.model.seq2seq import build_model
-from seq2seq.training_step import make_callbacks, make_optimizer
+from seq2seq.training_step import complete, make_callbacks, make_optimizer
 
 
 @pytest.fixture(scope="module")
@@ -141,3 +141,52 @@ def test_what_is_no_optimizer_is_refused(settings, words):
 def test_what_is_no_callback_is_refused(settings, words):
     with pytest.raises(UserError, match=words):
         make_callbacks({"x": settings})
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize("parts", [2, 3, 6])
+def test_micro_batches_change_nothing(sgd, parts, jit_compile):
+    rng = np.random.default_rng(2)
+    batches = [random_batch(rng, 6), random_batch(rng, 4, filler=2)]
+    expected, sums = weights_after(sgd, batches)
+    cut = replace_training(sgd, micro_batches=parts, jit_compile=jit_compile)
+    weights, cut_sums = weights_after(cut, batches)
+    assert_close(weights, expected)
+    np.testing.assert_allclose(cut_sums, sums, rtol=1e-5)
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.5])
+def test_micro_batches_drop_different_units(compose, dropout):
+    """Of two equal halves the mean gradient is that of one, unless they lose different units."""
+    options = ["model.layers=2", "model.units=6", "optimizer=sgd", "training.clip_norm=null"]
+    config = compose(*SMALL, *options, f"model.dropout={dropout}")
+    half = random_batch(np.random.default_rng(3))
+    both = Batch(*(np.concatenate([ids, ids]) for ids in half))
+    expected, _ = weights_after(config, [half])
+    weights, _ = weights_after(replace_training(config, micro_batches=2), [both])
+    is_same = all(np.allclose(a, b, atol=1e-6) for a, b in zip(weights, expected, strict=True))
+    assert is_same == (dropout == 0.0)
+
+
+def test_dropout_goes_on_from_step_to_step(compose):
+    """Each step draws new units, whether a batch is cut or not."""
+    options = ["model.layers=2", "model.units=6", "optimizer=sgd", "model.dropout=0.5"]
+    config = compose(*SMALL, *options, "optimizer.learning_rate=0.0")
+    batch = random_batch(np.random.default_rng(3))
+    for parts in (1, 2):
+        cut = replace_training(config, micro_batches=parts)
+        losses = [weights_after(cut, [batch] * n)[1][1] for n in (1, 2, 3)]
+        assert len(set(np.diff([0.0, *losses]).round(4))) == 3
+
+
+@pytest.mark.parametrize(("size", "parts"), [(16, 1), (31, 1), (36, 2), (33, 1), (64, 2)])
+def test_a_batch_is_cut_by_cores_and_evenly(sgd, monkeypatch, size, parts):
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1})
+    settings = replace_training(sgd, batch_size=size, micro_batches=None).training
+    assert complete(settings).micro_batches == parts
+
+
+def test_uneven_micro_batches_are_refused(sgd):
+    settings = replace_training(sgd, micro_batches=5).training
+    with pytest.raises(UserError, match=r"micro_batches=5 does not divide .*batch_size=32"):
+        complete(settings)
