@@ -15,9 +15,9 @@ from tensorboard.plugins import projector
 from tensorboard.plugins.hparams import api as hparams
 
 from seq2seq.config import CallbacksConfig, TrainConfig
-from seq2seq.data.examples import Example, group_references
+from seq2seq.data.examples import Example
 from seq2seq.data.pipeline import pad
-from seq2seq.inference import Predictor
+from seq2seq.inference import Prediction, Predictor
 from seq2seq.model.recurrent import STATE_NAMES
 from seq2seq.report import format_metric
 from seq2seq.run_dir import RunDir, write_atomically
@@ -96,15 +96,16 @@ class TensorBoard(keras.callbacks.Callback):
     """
 
     def __init__(
-        self, config: TrainConfig, run: RunDir, predictor: Predictor, dev: Sequence[Example]
+        self, config: TrainConfig, run: RunDir, predictor: Predictor, examples: Sequence[Example]
     ) -> None:
         super().__init__()
         self.config = config
         self.settings: CallbacksConfig = config.callbacks
         self.run = run
         self.predictor = predictor
-        self.examples = group_references(dev)[: self.settings.examples]
-        self.state_examples = dev[:256]
+        # The newest answers to dev examples: source, features, references, prediction.
+        self.decoded: Sequence[tuple[Any, Any, Any, Prediction]] = ()
+        self.state_examples = examples
         self.writers: dict[str, tf.summary.SummaryWriter] = {}
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
@@ -128,7 +129,9 @@ class TensorBoard(keras.callbacks.Callback):
             with self.writers[split].as_default(step):
                 tf.summary.scalar(name.removeprefix("val_"), value)
         with self.writers["dev"].as_default(step):
-            self._write_examples()
+            if self.decoded:
+                self._write_examples(self.decoded[: self.settings.examples])
+            self.decoded = ()
             every = self.settings.histograms_every
             if every and step % every == 0:
                 self._write_histograms()
@@ -154,12 +157,9 @@ class TensorBoard(keras.callbacks.Callback):
                 tf.summary.scalar(tag, value)
         self._write_projector()
 
-    def _write_examples(self) -> None:
-        predictions = self.predictor.predict_tokens([(s, f) for s, f, _ in self.examples])
+    def _write_examples(self, decoded: Sequence[tuple[Any, Any, Any, Prediction]]) -> None:
         rows = ["| source | prediction | reference | |", "|---|---|---|---|"]
-        for i, ((source, features, references), prediction) in enumerate(
-            zip(self.examples, predictions, strict=True)
-        ):
+        for i, (source, features, references, prediction) in enumerate(decoded):
             is_exact = prediction.tokens in references
             cells = (
                 " ".join((*features, *source)),
@@ -174,8 +174,7 @@ class TensorBoard(keras.callbacks.Callback):
                     weights, (*features, *source), (*prediction.tokens, "<eos>")
                 )
                 tf.summary.image(f"attention/{i}", image)
-        if self.examples:
-            tf.summary.text("decoded", "\n".join(rows))
+        tf.summary.text("decoded", "\n".join(rows))
 
     def _write_histograms(self) -> None:
         for weight in self.predictor.model.trainable_weights:

@@ -259,7 +259,7 @@ class TrainingConfig:
     bleu: bool
     precision: Precision
     jit_compile: bool
-    steps_per_execution: Annotated[int, Range(minimum=1)]
+    steps_per_execution: Annotated[int | None, Range(minimum=1)]
     micro_batches: Annotated[int | None, Range(minimum=1)]
 
 

@@ -77,7 +77,7 @@ def compile_evaluation(model: Seq2Seq) -> Callable[[Iterable[Batch]], dict[str, 
     """Returns batches → teacher-forced `loss`, `token_accuracy`, `perplexity`."""
     ids = tf.TensorSpec([None, None], tf.int32)
 
-    @tf.function(input_signature=[Batch(ids, ids, ids)])
+    @tf.function(autograph=False, input_signature=[Batch(ids, ids, ids)])
     def step(batch: Batch) -> TokenSums:
         logits = model({"source": batch.source, "target_in": batch.target_in}, training=False)
         return token_sums(logits, batch.target_out)

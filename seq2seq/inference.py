@@ -131,13 +131,13 @@ class Predictor:
 
         S counts features and source tokens; T counts target tokens and the end of sequence.
         """
+        if self.model.decoder.attention is None:
+            return None
         ids = self.vocabularies.encode_source(*source)
         target_in = [BOS, *self.vocabularies.target.encode(target)]
         # One place more than tokens: Keras warns of a softmax over a single one.
         memory, state = self.model.encode(tf.constant(pad([ids], length=len(ids) + 1)))
         _, _, seen = self.model.decoder(tf.constant([target_in], tf.int32), state, memory)
-        if "attention_weights" not in seen:
-            return None
         return keras.ops.convert_to_numpy(seen["attention_weights"])[0, :, : len(ids)]
 
     def _problem(self, source: Tokens) -> str | None:
@@ -184,6 +184,7 @@ def compile_search(model: Seq2Seq, decoding: DecodingConfig) -> Search:
 
     @tf.function(
         input_signature=[tf.TensorSpec([None, None], tf.int32), tf.TensorSpec([], tf.int32)],
+        autograph=False,
         jit_compile=decoding.jit_compile,
     )
     def search(source: tf.Tensor, seed: tf.Tensor) -> Hypotheses:

@@ -33,11 +33,18 @@ from seq2seq.model.losses import TokenSums, teacher_forced_metrics
 from seq2seq.model.seq2seq import Seq2Seq, build_model, count_parameters
 from seq2seq.run_dir import RunDir
 from seq2seq.signals import StopRequest
-from seq2seq.training_step import compile_training, complete, make_callbacks, make_optimizer
+from seq2seq.training_step import (
+    compile_training,
+    complete,
+    make_callbacks,
+    make_optimizer,
+    steps_per_call,
+)
 
 log = logging.getLogger(__name__)
 
 LOWER_IS_BETTER = (Monitor.symbol_error_rate, Monitor.loss)
+PERFECT = {Monitor.sequence_accuracy: 1.0, Monitor.symbol_error_rate: 0.0}
 
 
 @dataclasses.dataclass
@@ -130,11 +137,14 @@ class Training:
         self.optimizer.build(self.model.trainable_variables)
         self.model.compile(optimizer=self.optimizer)
         self.train_steps = compile_training(self.model, self.optimizer, settings)
+        self.steps_per_call = settings.steps_per_execution or steps_per_call(
+            self.plan, count_parameters(self.model)
+        )
         self.evaluate_batches = compile_evaluation(self.model)
         self.predictor = Predictor(self.model, vocabularies, config.data, config.decoding)
         self.console = Console()
         self.tensorboard = (
-            TensorBoard(config, run, self.predictor, splits.dev)
+            TensorBoard(config, run, self.predictor, splits.dev[:256])
             if config.callbacks.tensorboard
             else None
         )
@@ -205,7 +215,7 @@ class Training:
         iterator = iter(as_dataset(self.plan, batches))
         while progress.step < self.plan.steps:
             began = time.perf_counter()
-            count = min(settings.steps_per_execution, self.plan.steps - progress.step)
+            count = min(self.steps_per_call, self.plan.steps - progress.step)
             self.callbacks.on_train_batch_begin(progress.step)
             sums = self.train_steps(iterator, tf.constant(count))
             progress.sums = [a + float(b) for a, b in zip(progress.sums, sums, strict=True)]
@@ -235,10 +245,12 @@ class Training:
         if number == settings.epochs or number % settings.evaluate_every == 0:
             # A callback may swap in averaged weights for the test; the best are then these.
             self.callbacks.on_test_begin()
-            metrics, _ = self._evaluate(self.splits.dev)
+            metrics, scored = self._evaluate(self.splits.dev)
             _check_finite(metrics["loss"], number)
             self._keep_best(metrics)
             self.callbacks.on_test_end(metrics)
+            if self.tensorboard is not None:
+                self.tensorboard.decoded = scored
             logs |= {f"val_{name}": value for name, value in metrics.items()}
             row |= {f"dev_{name}": value for name, value in metrics.items()}
         progress.seconds += progress.epoch_seconds + time.perf_counter() - began
@@ -272,8 +284,13 @@ class Training:
             self.run.save_weights(self.model)
 
     def _is_out_of_patience(self) -> bool:
-        patience = self.config.training.patience
-        return patience is not None and self.progress.evaluations_without_better >= patience
+        patience, monitor = self.config.training.patience, self.config.training.monitor
+        if patience is None:
+            return False
+        if monitor in PERFECT and self.progress.best_value == PERFECT[monitor]:
+            # Nothing will be better; one more epoch to widen the margin is enough.
+            patience = 1
+        return self.progress.evaluations_without_better >= patience
 
     def _save_checkpoint(self) -> None:
         self.progress_text.assign(json.dumps(dataclasses.asdict(self.progress)))

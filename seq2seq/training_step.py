@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -13,12 +13,15 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 
 from seq2seq.config import TrainingConfig
-from seq2seq.data.pipeline import Batch
+from seq2seq.data.pipeline import Batch, BatchPlan
 from seq2seq.errors import UserError
 from seq2seq.model.losses import TokenSums, token_sums
 from seq2seq.model.seq2seq import Seq2Seq
 
-TrainSteps = Callable[[Iterator[Batch], tf.Tensor], TokenSums]
+# (iterator over a tf.data.Dataset of batches, number of steps) -> sums over all of them
+TrainSteps = Callable[[Any, tf.Tensor], TokenSums]
+
+_MULTIPLICATIONS_PER_CALL = 10**9
 
 # A smaller product does not keep a core busy.
 _FEWEST_ROWS = 16
@@ -58,7 +61,7 @@ def compile_training(
     variables, parts = model.trainable_variables, settings.micro_batches
     dropout_states = model.non_trainable_variables
 
-    @tf.function(jit_compile=settings.jit_compile)
+    @tf.function(autograph=False, jit_compile=settings.jit_compile)
     def differentiate(
         values: list[tf.Tensor], dropout: list[tf.Tensor], batch: Batch
     ) -> tuple[list[tf.Tensor], list[tf.Tensor], TokenSums]:
@@ -74,7 +77,7 @@ def compile_training(
         gradients = [tf.convert_to_tensor(g) for g in tape.gradient(sums.objective, values)]
         return gradients, dropout, sums
 
-    @tf.function(jit_compile=settings.jit_compile)
+    @tf.function(autograph=False, jit_compile=settings.jit_compile)
     def update(
         gradients: list[list[tf.Tensor]], dropout: list[tf.Tensor], sums: list[TokenSums]
     ) -> TokenSums:
@@ -101,16 +104,31 @@ def compile_training(
         return update(gradients, states[0], sums)
 
     # A batch that is not cut is one compiled call instead of two.
-    step = tf.function(train_step, jit_compile=settings.jit_compile) if parts == 1 else train_step
+    step = train_step
+    if parts == 1:
+        step = tf.function(train_step, autograph=False, jit_compile=settings.jit_compile)
 
-    @tf.function
-    def train_steps(batches: Iterator[Batch], count: tf.Tensor) -> TokenSums:
-        totals = TokenSums(*(tf.constant(0.0) for _ in TokenSums._fields))
-        for _ in tf.range(count):
-            totals = tf.nest.map_structure(tf.add, totals, step(next(batches)))
-        return totals
+    @tf.function(autograph=False)
+    def train_steps(batches: Any, count: tf.Tensor) -> TokenSums:
+        def add_step(i: tf.Tensor, totals: TokenSums) -> tuple[tf.Tensor, TokenSums]:
+            return i + 1, tf.nest.map_structure(tf.add, totals, step(batches.get_next()))
+
+        zeros = TokenSums(*(tf.constant(0.0) for _ in TokenSums._fields))
+        loop = tf.while_loop(lambda i, _: i < count, add_step, (0, zeros), parallel_iterations=1)
+        return loop[1]
 
     return train_steps
+
+
+def steps_per_call(plan: BatchPlan, parameters: int) -> int:
+    """Returns how many steps take about a twentieth of a second, 1 to 32, on a present-day laptop.
+
+    Small models notice the way back to Python after each step; large ones would only be late to
+    see a signal.
+    """
+    rows, source, target = plan.shapes[-1]
+    multiplications = parameters * rows * (source + target) // 2
+    return max(1, min(32, _MULTIPLICATIONS_PER_CALL // multiplications))
 
 
 def make_optimizer(settings: dict[str, Any], total_steps: int) -> keras.optimizers.Optimizer:

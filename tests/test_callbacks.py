@@ -43,7 +43,7 @@ class Witness(keras.callbacks.Callback):
 def seen(compose, tmp_path_factory):
     """What a callback is told in a run of two epochs of three batches."""
     path = tmp_path_factory.mktemp("seen") / "r"
-    options = ["data.train_examples=80", "training.epochs=2"]
+    options = ["data.train_examples=80", "training.epochs=2", "training.steps_per_execution=1"]
     Witness.seen.clear()
     train(compose(*TOY, *options, f"+callbacks.extra.a._target_={__name__}.Witness"), path)
     return list(Witness.seen), rows(path)
