@@ -258,7 +258,7 @@ class TrainingConfig:
     evaluate_every: Annotated[int, Range(minimum=1)]
     bleu: bool
     precision: Precision
-    jit_compile: bool
+    jit_compile: bool | None
     steps_per_execution: Annotated[int | None, Range(minimum=1)]
     micro_batches: Annotated[int | None, Range(minimum=1)]
 
@@ -277,7 +277,7 @@ class DecodingConfig:
     top_k: Annotated[int, Range(minimum=0)]
     top_p: Annotated[float, Range(minimum=1e-6, maximum=1.0)]
     seed: Annotated[int, Range(minimum=0)]
-    jit_compile: bool
+    jit_compile: bool | None
 
 
 @dataclass

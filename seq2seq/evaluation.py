@@ -15,7 +15,7 @@ from seq2seq.data.pipeline import Batch, BatchPlan
 from seq2seq.errors import UserError
 from seq2seq.inference import Prediction, Predictor
 from seq2seq.metrics import corpus_scores, edit_distance, is_exact, score
-from seq2seq.model.losses import TokenSums, teacher_forced_metrics, token_sums
+from seq2seq.model.losses import TokenSums, teacher_forced_metrics
 from seq2seq.model.seq2seq import Seq2Seq
 from seq2seq.run_dir import RunDir
 from seq2seq.vocabulary import Tokenizer
@@ -79,8 +79,7 @@ def compile_evaluation(model: Seq2Seq) -> Callable[[Iterable[Batch]], dict[str, 
 
     @tf.function(autograph=False, input_signature=[Batch(ids, ids, ids)])
     def step(batch: Batch) -> TokenSums:
-        logits = model({"source": batch.source, "target_in": batch.target_in}, training=False)
-        return token_sums(logits, batch.target_out)
+        return model.token_sums(*batch, training=False)
 
     def evaluate(batches: Iterable[Batch]) -> dict[str, float]:
         totals = np.sum([np.asarray(step(batch)) for batch in batches], axis=0)

@@ -18,6 +18,7 @@ from seq2seq.config import DataConfig, DecodingChanges, DecodingConfig, SearchKi
 from seq2seq.data.examples import feature_tokens, source_tokens
 from seq2seq.data.pipeline import Vocabularies, pad
 from seq2seq.errors import UserError
+from seq2seq.hardware import has_gpu
 from seq2seq.model.seq2seq import Seq2Seq
 from seq2seq.run_dir import RunDir
 from seq2seq.search import Hypotheses, beam, greedy, sample, tile
@@ -173,9 +174,12 @@ class Predictor:
 def compile_search(model: Seq2Seq, decoding: DecodingConfig) -> Search:
     """Returns (source ids `[B, S]`, seed) → `Hypotheses`, one function traced once for all shapes.
 
-    With `decoding.jit_compile` XLA compiles it once per shape, hence `bucket`. The seed, an int32
-    scalar, matters to sampling only.
+    With `decoding.jit_compile` XLA compiles it once per shape, hence `bucket`; null: on a
+    CPU. The seed, an int32 scalar, matters to sampling only.
     """
+    jit_compile = decoding.jit_compile
+    if jit_compile is None:
+        jit_compile = not has_gpu()  # XLA cannot call cuDNN.
     find = _SEARCHES[decoding.kind]
     # How many rows the search makes of one.
     width = {SearchKind.beam: decoding.beam_size, SearchKind.sampling: decoding.n_best}.get(
@@ -185,7 +189,7 @@ def compile_search(model: Seq2Seq, decoding: DecodingConfig) -> Search:
     @tf.function(
         input_signature=[tf.TensorSpec([None, None], tf.int32), tf.TensorSpec([], tf.int32)],
         autograph=False,
-        jit_compile=decoding.jit_compile,
+        jit_compile=jit_compile,
     )
     def search(source: tf.Tensor, seed: tf.Tensor) -> Hypotheses:
         memory, state = model.encode(source, training=False)

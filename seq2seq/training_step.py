@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Callable
 from typing import Any
 
@@ -12,10 +11,11 @@ import tensorflow as tf
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 
-from seq2seq.config import TrainingConfig
+from seq2seq.config import Precision, TrainingConfig
 from seq2seq.data.pipeline import Batch, BatchPlan
 from seq2seq.errors import UserError
-from seq2seq.model.losses import TokenSums, token_sums
+from seq2seq.hardware import cores, has_gpu
+from seq2seq.model.losses import TokenSums
 from seq2seq.model.seq2seq import Seq2Seq
 
 # (iterator over a tf.data.Dataset of batches, number of steps) -> sums over all of them
@@ -28,21 +28,27 @@ _FEWEST_ROWS = 16
 
 
 def complete(settings: TrainingConfig) -> TrainingConfig:
-    """Fills `micro_batches: null`: one per core, but none of less than 16 rows.
+    """Fills in what is null because it depends on the machine.
+
+    `micro_batches`: one per core, but none of less than 16 rows; `jit_compile`: what is faster.
 
     Raises:
         UserError: The batch cannot be cut into as many equal parts as asked.
     """
     size, parts = settings.batch_size, settings.micro_batches
     if parts is None:
-        cores = 1 if tf.config.list_physical_devices("GPU") else len(os.sched_getaffinity(0))
-        most = max(1, min(cores, size // _FEWEST_ROWS))
+        most = 1 if has_gpu() else max(1, min(cores(), size // _FEWEST_ROWS))
         parts = next(n for n in range(most, 0, -1) if size % n == 0)
     elif size % parts:
         raise UserError(
             f"training.micro_batches={parts} does not divide training.batch_size={size}"
         )
-    return dataclasses.replace(settings, micro_batches=parts)
+    jit_compile = settings.jit_compile
+    if jit_compile is None:
+        # XLA cannot call cuDNN, and on a CPU it multiplies bfloat16 matrices more slowly than
+        # float32 ones; oneDNN, outside XLA, multiplies them up to twice as fast.
+        jit_compile = settings.precision is Precision.float32 and not has_gpu()
+    return dataclasses.replace(settings, micro_batches=parts, jit_compile=jit_compile)
 
 
 def compile_training(
@@ -55,9 +61,10 @@ def compile_training(
     of the whole batch.
 
     With `settings.jit_compile` XLA compiles once per static batch shape. Several steps in one call
-    save the way back to Python, which small models notice.
+    save the way back to Python, which small models notice. The settings are `complete`.
     """
     assert settings.micro_batches is not None
+    assert settings.jit_compile is not None
     variables, parts = model.trainable_variables, settings.micro_batches
     dropout_states = model.non_trainable_variables
 
@@ -66,13 +73,14 @@ def compile_training(
         values: list[tf.Tensor], dropout: list[tf.Tensor], batch: Batch
     ) -> tuple[list[tf.Tensor], list[tf.Tensor], TokenSums]:
         """Returns the gradients of the summed objective, the new dropout states, and the sums."""
-        inputs = {"source": batch.source, "target_in": batch.target_in}
+        # Variables as values: two parts that wrote to the same dropout states would have to wait
+        # for each other.
+        given = zip([*variables, *dropout_states], [*values, *dropout], strict=True)
         with tf.GradientTape() as tape:
             tape.watch(values)
-            # Variables as values: two parts that wrote to the same dropout states would have to
-            # wait for each other.
-            logits, dropout = model.stateless_call(values, dropout, inputs, training=True)
-            sums = token_sums(logits, batch.target_out, settings.label_smoothing)
+            with keras.StatelessScope(given) as scope:
+                sums = model.token_sums(*batch, settings.label_smoothing, training=True)
+        dropout = [scope.get_current_value(state) for state in dropout_states]
         # An embedding's gradient comes as rows; repeated rows must be summed before the norm.
         gradients = [tf.convert_to_tensor(g) for g in tape.gradient(sums.objective, values)]
         return gradients, dropout, sums

@@ -11,7 +11,7 @@ from project import ROOT
 
 PACKAGE = ROOT / "seq2seq"
 FLOORS = [
-    {"", "errors", "config", "vocabulary", "metrics"},
+    {"", "errors", "config", "vocabulary", "metrics", "hardware"},
     {"data", "model", "search"},
     {"run_dir", "inference", "signals"},
     {"evaluation", "callbacks", "report", "training_step"},

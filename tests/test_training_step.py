@@ -6,13 +6,13 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from test_training import SMALL, assert_close, random_batch, weights_after
+from test_training import SMALL, assert_close, count_calls, random_batch, weights_after
 
-from seq2seq import training_step
+from seq2seq.config import Precision
 from seq2seq.data.pipeline import Batch
 from seq2seq.errors import UserError
 from seq2seq.model.losses import token_sums
-from seq2seq.model.seq2seq import build_model
+from seq2seq.model.seq2seq import Seq2Seq, build_model
 from seq2seq.training_step import complete, make_callbacks, make_optimizer
 
 
@@ -100,13 +100,7 @@ def test_seeds_decide_dropout_and_start(compose):
 
 
 def test_a_new_shape_is_no_new_trace(compose, monkeypatch):
-    traces = []
-
-    def counting(*arguments):
-        traces.append(1)
-        return token_sums(*arguments)
-
-    monkeypatch.setattr(training_step, "token_sums", counting)
+    traces = count_calls(monkeypatch, Seq2Seq, "token_sums")
     config = compose(*SMALL, "model.units=6", "training.jit_compile=true")
     rng = np.random.default_rng(2)
     batches = [random_batch(rng) for _ in range(4)]
@@ -190,3 +184,18 @@ def test_uneven_micro_batches_are_refused(sgd):
     settings = replace_training(sgd, micro_batches=5).training
     with pytest.raises(UserError, match=r"micro_batches=5 does not divide .*batch_size=32"):
         complete(settings)
+
+
+@pytest.mark.parametrize(
+    ("precision", "has_gpu", "expected"),
+    [
+        (Precision.float32, False, True),
+        (Precision.mixed_bfloat16, False, False),
+        (Precision.float32, True, False),
+    ],
+)
+def test_xla_compiles_where_it_is_faster(sgd, monkeypatch, precision, has_gpu, expected):
+    monkeypatch.setattr("seq2seq.training_step.has_gpu", lambda: has_gpu)
+    config = replace_training(sgd, precision=precision, jit_compile=None)
+    assert complete(config.training).jit_compile is expected
+    assert complete(replace_training(config, jit_compile=True).training).jit_compile is True

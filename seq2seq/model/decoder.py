@@ -93,6 +93,13 @@ class Decoder(CompositeLayer):
             Logits `[B, T, V]`, the state after the last step, and what else there is to see:
             `attention_weights` `[B, T, S]`, or nothing without attention.
         """
+        sequence, new_state, seen = self.read(target_in, state, memory, training)
+        return self.write(sequence), new_state, seen
+
+    def read(
+        self, target_in: Tensor, state: DecoderState, memory: Memory, training: bool | None = None
+    ) -> tuple[Tensor, DecoderState, dict[str, Tensor]]:
+        """`call` up to the vectors `[B, T, U]` (tied: `[B, T, E]`) that the logits are made of."""
         sequence = self.inputs(target_in, memory, training)
         new_state: DecoderState = []
         for i, (layer, layer_state) in enumerate(zip(self.recurrent_layers, state, strict=True)):
@@ -106,12 +113,26 @@ class Decoder(CompositeLayer):
             sequence, seen["attention_weights"] = self.attention(
                 sequence, memory["values"], memory["keys"], memory["mask"]
             )
-        logits = self.logits(self.dropout(sequence, training=training))
+        sequence = self.dropout(sequence, training=training)
+        return self.logits(sequence) if self.is_tied else sequence, new_state, seen
+
+    def write(self, sequence: Tensor) -> Tensor:
+        """Turns what `read` returned into logits `[B, T, V]`, float32."""
         if self.is_tied:
-            assert self.reader is not None
-            assert self.reader.embedding is not None
-            logits = ops.cast(self.reader.embedding(logits, reverse=True), "float32")
-        return logits, new_state, seen
+            return ops.cast(self._table(sequence, reverse=True), "float32")
+        return self.logits(sequence)
+
+    def output_weights(self) -> tuple[Tensor, Tensor]:
+        """Returns the kernel `[U, V]` (tied: `[E, V]`) and the bias `[V]` of `write`."""
+        if self.is_tied:
+            table = ops.cast(self._table.embeddings, self.compute_dtype)
+            return ops.transpose(table), ops.zeros(table.shape[0])
+        return ops.copy(self.logits.kernel), ops.copy(self.logits.bias)
+
+    @property
+    def _table(self) -> Any:
+        assert self.reader is not None
+        return self.reader.embedding
 
 
 class RepeatVectorDecoder(Decoder):

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
 from seq2seq.vocabulary import PAD
+
+# 64 MiB of float32.
+_LOGITS_AT_ONCE = 2**24
 
 
 class TokenSums(NamedTuple):
@@ -43,6 +46,74 @@ def token_sums(logits: tf.Tensor, target_out: tf.Tensor, label_smoothing: float 
         correct=tf.reduce_sum(tf.cast(is_correct, tf.float32) * weights),
         tokens=tf.reduce_sum(weights),
     )
+
+
+def projected_token_sums(
+    sequence: tf.Tensor,
+    kernel: tf.Tensor,
+    bias: tf.Tensor,
+    target_out: tf.Tensor,
+    label_smoothing: float = 0.0,
+    has_gradient: bool = True,
+) -> TokenSums:
+    """Returns `token_sums` of the logits `sequence · kernel + bias`, which are never all there.
+
+    A part of the rows is multiplied at a time, and its gradient taken at once, so that memory grows
+    with V and with T, but not with V · T. Only `objective` has a gradient. (The same idea as the
+    fused linear cross-entropy of Hsu et al. 2024, "Liger Kernel".)
+
+    Args:
+        sequence: What the logits are made of `[B, T, U]`.
+        kernel: `[U, V]`.
+        bias: `[V]`.
+        target_out: The next tokens `[B, T]`.
+        label_smoothing: As for `token_sums`.
+        has_gradient: False saves the time of the gradient where none is wanted; it is then zero.
+    """
+    rows, units = tf.size(target_out), sequence.shape[-1]
+    parts = -(-rows // max(64, _LOGITS_AT_ONCE // kernel.shape[1]))
+    rows_at_once = -(-rows // parts)
+    missing = parts * rows_at_once - rows
+    targets = tf.pad(tf.reshape(target_out, [-1]), [(0, missing)])  # [N]; PAD counts for nothing.
+
+    @tf.custom_gradient
+    def sums_and_gradients(
+        sequence: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor
+    ) -> tuple[tuple[tf.Tensor, ...], Any]:
+        def add_part(i: tf.Tensor, totals: TokenSums, d_weights: Any, arrays: Any) -> Any:
+            begin = i * rows_at_once
+            part = tf.slice(sequence, [begin, 0], [rows_at_once, units])
+            part_targets = tf.slice(targets, [begin], [rows_at_once])
+            with tf.GradientTape() as tape:
+                tape.watch([part, kernel, bias])
+                logits = tf.cast(tf.matmul(tf.cast(part, kernel.dtype), kernel), tf.float32) + bias
+                sums = token_sums(logits, part_targets, label_smoothing)
+            totals = tf.nest.map_structure(tf.add, totals, sums)
+            if not has_gradient:
+                return i + 1, totals, d_weights, arrays.write(i, tf.zeros_like(part))
+            d_part, *d_more = tape.gradient(sums.objective, [part, kernel, bias])
+            for n, d_weight in enumerate(d_more):
+                d_weights[n] += tf.cast(d_weight, tf.float32)
+            return i + 1, totals, d_weights, arrays.write(i, d_part)
+
+        zeros = TokenSums(*(tf.constant(0.0) for _ in TokenSums._fields))
+        d_weights = [tf.zeros(kernel.shape), tf.zeros(bias.shape)]
+        _, sums, d_weights, arrays = tf.while_loop(
+            lambda i, *_: i < parts,
+            add_part,
+            (0, zeros, d_weights, tf.TensorArray(sequence.dtype, parts)),
+            parallel_iterations=1,
+        )
+        d_sequence = tf.reshape(arrays.stack(), [-1, units])
+
+        def gradient(d_objective: tf.Tensor, *_: tf.Tensor) -> list[tf.Tensor]:
+            computed = zip([d_sequence, *d_weights], [sequence, kernel, bias], strict=True)
+            return [tf.cast(d * tf.cast(d_objective, d.dtype), of.dtype) for d, of in computed]
+
+        return tuple(sums), gradient
+
+    padded = tf.pad(tf.reshape(sequence, [-1, units]), [(0, missing), (0, 0)])
+    return TokenSums(*sums_and_gradients(padded, kernel, bias))
 
 
 def teacher_forced_metrics(sums: TokenSums) -> dict[str, float]:

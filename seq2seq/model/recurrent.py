@@ -19,6 +19,8 @@ import keras
 import tensorflow as tf
 from keras import ops
 
+from seq2seq.hardware import has_gpu
+
 Tensor = Any
 States = tuple[Tensor, ...]  # (h,) or (h, c), each [B, U]
 # What a cell writes down at every step beside its states, [B, …] each; `saved` and `gradients` of a
@@ -295,7 +297,7 @@ class _FastLoop(keras.layers.RNN):
         if one_hot_depth is not None and self.dropout:
             raise ValueError("dropout on the input needs dense input, not one_hot_depth")
         self.one_hot_depth = one_hot_depth
-        if not _has_gpu():
+        if not has_gpu():
             self.supports_jit = True  # Keras says False wherever cuDNN could be meant.
 
     def build(self, sequences_shape: Any, initial_state_shape: Any = None) -> None:
@@ -349,7 +351,7 @@ class _FastLoop(keras.layers.RNN):
             and not self.recurrent_dropout
             and not self.unroll
             and getattr(self, "reset_after", True)
-            and not _has_gpu()
+            and not has_gpu()
         )
 
     def _project(self, sequences: Tensor, training: bool) -> Tensor:
@@ -386,10 +388,6 @@ class _FastLoop(keras.layers.RNN):
 
 def _at_least_float32(dtype: Any) -> str:
     return keras.backend.result_type(dtype, "float32")
-
-
-def _has_gpu() -> bool:
-    return bool(tf.config.list_physical_devices("GPU"))
 
 
 @keras.saving.register_keras_serializable(package="seq2seq")

@@ -14,8 +14,12 @@ from seq2seq.model.bridge import Bridge, DecoderState, StateShape
 from seq2seq.model.composite import CompositeLayer
 from seq2seq.model.decoder import DECODERS, Memory
 from seq2seq.model.encoder import Encoder
+from seq2seq.model.losses import TokenSums, projected_token_sums, token_sums
 
 Tensor = Any
+
+# With fewer target ids a second product of the decoder's output costs more time than it saves.
+_LARGE_VOCABULARY = 8192
 
 
 class Seq2Seq(CompositeLayer, keras.Model):
@@ -41,6 +45,7 @@ class Seq2Seq(CompositeLayer, keras.Model):
         """
         super().__init__(**model_arguments)
         _refuse_contradictions(config)
+        self.target_size = target_size
         encoder, decoder = StateShape.of_encoder(config), StateShape.of_decoder(config)
         self.encoder = Encoder(config, source_size, name="encoder")
         self.bridge = Bridge(config.bridge, encoder, decoder, name="bridge")
@@ -61,6 +66,32 @@ class Seq2Seq(CompositeLayer, keras.Model):
         memory, state = self.encode(inputs["source"], training=training)
         logits, _, _ = self.decoder(inputs["target_in"], state, memory, training=training)
         return logits
+
+    def token_sums(
+        self,
+        source: Tensor,
+        target_in: Tensor,
+        target_out: Tensor,
+        label_smoothing: float = 0.0,
+        training: bool | None = None,
+    ) -> TokenSums:
+        """Returns the loss of `call`'s logits; those of a large vocabulary are never all there.
+
+        Args:
+            source: Ids `[B, S]`.
+            target_in: Ids `[B, T]`, `BOS` first.
+            target_out: Ids `[B, T]` that the logits are to predict.
+            label_smoothing: See `losses.token_sums`.
+            training: Whether dropout is on.
+        """
+        memory, state = self.encode(source, training=training)
+        sequence, _, _ = self.decoder.read(target_in, state, memory, training=training)
+        if self.target_size < _LARGE_VOCABULARY:
+            return token_sums(self.decoder.write(sequence), target_out, label_smoothing)
+        kernel, bias = self.decoder.output_weights()
+        return projected_token_sums(
+            sequence, kernel, bias, target_out, label_smoothing, has_gradient=bool(training)
+        )
 
     def encode(self, source: Tensor, training: bool | None = None) -> tuple[Memory, DecoderState]:
         """Encodes once: ids `[B, S]` to the memory and the decoder's initial state."""

@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from seq2seq.model.losses import TokenSums, teacher_forced_metrics, token_sums
+from seq2seq.model import losses
+from seq2seq.model.losses import (
+    TokenSums,
+    projected_token_sums,
+    teacher_forced_metrics,
+    token_sums,
+)
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.5])
@@ -55,6 +61,36 @@ def test_padding_has_no_gradient():
         objective = token_sums(logits, target, 0.1).objective
     gradient = tape.gradient(objective, logits).numpy()
     np.testing.assert_array_equal(np.any(gradient != 0, axis=-1), target.numpy() != 0)
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize("shape", [(1, 1), (4, 16), (5, 13), (16, 33)])
+@pytest.mark.parametrize("smoothing", [0.0, 0.3])
+def test_projected_in_parts_equals_all_logits_at_once(monkeypatch, shape, smoothing, jit_compile):
+    """64 rows at a time: less than one part, exactly one, and several with a rest."""
+    monkeypatch.setattr(losses, "_LOGITS_AT_ONCE", 1)
+    rng = np.random.default_rng(0)
+    sequence = tf.constant(rng.normal(size=(*shape, 3)), tf.float32)
+    kernel = tf.constant(rng.normal(size=(3, 7)), tf.float32)
+    bias = tf.constant(rng.normal(size=7), tf.float32)
+    target = tf.constant(rng.integers(0, 7, shape), tf.int32)
+
+    def at_once(sequence, kernel, bias, target, smoothing):
+        return token_sums(sequence @ kernel + bias, target, smoothing)
+
+    @tf.function(jit_compile=jit_compile, input_signature=[tf.TensorSpec([None, None, 3])])
+    def in_parts(sequence):
+        return measured(projected_token_sums, sequence)
+
+    def measured(function, sequence):
+        with tf.GradientTape() as tape:
+            tape.watch([sequence, kernel, bias])
+            sums = function(sequence, kernel, bias, target, smoothing)
+            twice = 2.0 * sums.objective
+        return [*sums, *tape.gradient(twice, [sequence, kernel, bias])]
+
+    for ours, expected in zip(in_parts(sequence), measured(at_once, sequence), strict=True):
+        np.testing.assert_allclose(ours, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_perplexity_of_a_uniform_model_is_the_vocabulary():
