@@ -19,6 +19,9 @@ from seq2seq.vocabulary import BOS, EOS, PAD, Vocabulary
 
 Ids = npt.NDArray[np.int32]
 
+# Lengths between which buckets may be cut; finding the best cuts takes their number squared.
+_MOST_CUTS = 256
+
 
 class Batch(NamedTuple):
     """One padded batch, all int32: `source` [B, S], `target_in` [B, T], `target_out` [B, T].
@@ -93,7 +96,7 @@ class BatchPlan:
         self.batch_size = batch_size
         self.buckets = [
             PaddedBucket(pad([sources[i] for i in rows]), pad([targets[i] for i in rows]))
-            for rows in _split_by_length(sources, targets, buckets)
+            for rows in _split_by_length(sources, targets, buckets, batch_size)
         ]
 
     @property
@@ -156,20 +159,40 @@ def pad(sequences: Sequence[Sequence[int]], length: int | None = None) -> Ids:
 
 
 def _split_by_length(
-    sources: Sequence[Sequence[int]], targets: Sequence[Sequence[int]], buckets: int
+    sources: Sequence[Sequence[int]],
+    targets: Sequence[Sequence[int]],
+    buckets: int,
+    batch_size: int,
 ) -> list[npt.NDArray[np.int64]]:
-    """Returns the row numbers of each bucket; borders cut the total of tokens in equal parts.
+    """Returns the row numbers of each bucket, with the least padding that this order allows.
 
-    A border never separates examples of equal length, so one common length gives one bucket.
+    Examples are sorted by the longer of their two sides, each relative to its mean, so that a long
+    target does not end up with short ones. Where to cut is found by dynamic programming.
     """
-    lengths = np.array([len(s) + len(t) for s, t in zip(sources, targets, strict=True)])
-    order = np.argsort(lengths, kind="stable")
-    sorted_lengths = lengths[order]
-    tokens = np.cumsum(sorted_lengths)
-    borders = np.searchsorted(tokens, tokens[-1] * np.arange(1, buckets) / buckets)
-    # Move each border to the end of the group of equal lengths it falls in.
-    ends = np.unique(np.searchsorted(sorted_lengths, sorted_lengths[borders], side="right"))
-    return [rows for rows in np.split(order, ends) if len(rows)]
+    s, t = (np.fromiter(map(len, side), np.int64, len(side)) for side in (sources, targets))
+    key = np.maximum(s / s.mean(), t / t.mean())
+    order = np.argsort(key, kind="stable")
+    # A cut never separates examples of equal length, so one common length gives one bucket.
+    ends = np.flatnonzero(np.diff(key[order], append=np.inf)) + 1
+    if len(ends) > _MOST_CUTS:
+        ends = ends[np.linspace(0, len(ends) - 1, _MOST_CUTS).round().astype(int)]
+    starts = np.concatenate([[0], ends[:-1]])
+    longest = [np.maximum.reduceat(lengths[order], starts) for lengths in (s, t)]
+    # cost[i, j]: positions in a bucket of the groups from i to before j
+    cost = np.full([len(ends) + 1] * 2, np.inf)
+    for i, start in enumerate(starts):
+        rows = -(-(ends[i:] - start) // batch_size) * batch_size
+        cost[i, i + 1 :] = rows * sum(np.maximum.accumulate(side[i:]) for side in longest)
+    # least[j]: of the groups before j, in one more bucket with every pass
+    least, last_cuts = np.array([0.0, *[np.inf] * len(ends)]), []
+    for _ in range(buckets):
+        totals = least[:, None] + cost
+        last_cuts.append(totals.argmin(axis=0))
+        least = np.minimum(totals.min(axis=0), [0.0, *[np.inf] * len(ends)])
+    cuts = [len(ends)]
+    while cuts[-1] > 0 and last_cuts:
+        cuts.append(last_cuts.pop()[cuts[-1]])
+    return np.split(order, [ends[i - 1] for i in sorted(cuts[1:]) if i > 0])
 
 
 def _chunks(rows: npt.NDArray[np.int64], size: int) -> Iterator[npt.NDArray[np.int64]]:

@@ -82,6 +82,28 @@ def test_short_and_long_do_not_share_a_bucket():
     assert plan.shapes == [(4, 2, 3), (4, 9, 10)]
 
 
+@given(lengths, st.integers(1, 4), st.integers(1, 3))
+def test_no_other_cuts_leave_less_padding(sizes, batch_size, buckets):
+    """Against all ways to cut the same order."""
+    plan, _ = make_plan(sizes, batch_size, buckets)
+    found = sum(-(-len(b.source) // batch_size) * batch_size * sum(b.source.shape[1:] +
+                b.target.shape[1:]) for b in plan.buckets)  # fmt: skip
+    s, t = np.array(sizes).T
+    t = t + 2
+    order = np.argsort(np.maximum(s / s.mean(), t / t.mean()), kind="stable")
+    s, t = s[order], t[order]
+
+    def cost(cuts):
+        parts = itertools.pairwise([0, *cuts, len(s)])
+        return sum(-(-(b - a) // batch_size) * batch_size * (s[a:b].max() + t[a:b].max())
+                   for a, b in parts)  # fmt: skip
+
+    key = np.maximum(s / s.mean(), t / t.mean())
+    possible = [i for i in range(1, len(s)) if key[i] > key[i - 1]]
+    ways = (cuts for n in range(buckets) for cuts in itertools.combinations(possible, n))
+    assert found == min(map(cost, ways))
+
+
 def test_features_have_ids_of_their_own_before_the_source():
     examples = [Example(("V", "a"), ("x",), ("V", "PST"))]
     vocabularies = Vocabularies.build(examples, 1)
