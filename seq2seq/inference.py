@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import keras
@@ -18,7 +19,7 @@ from seq2seq.config import DataConfig, DecodingChanges, DecodingConfig, SearchKi
 from seq2seq.data.examples import feature_tokens, source_tokens
 from seq2seq.data.pipeline import Vocabularies, pad
 from seq2seq.errors import UserError
-from seq2seq.hardware import has_gpu
+from seq2seq.hardware import cores, has_gpu
 from seq2seq.model.seq2seq import Seq2Seq
 from seq2seq.run_dir import RunDir
 from seq2seq.search import Hypotheses, beam, greedy, sample, tile
@@ -120,10 +121,11 @@ class Predictor:
         ids = {i: self.vocabularies.encode_source(*pairs[i]) for i in accepted}
         # Rows of similar length share a batch, so that little of it is padding.
         by_length = sorted(accepted, key=lambda i: len(ids[i]))
-        for start in range(0, len(by_length), self.decoding.batch_size):
-            rows = by_length[start : start + self.decoding.batch_size]
-            decoded = self._decode([ids[i] for i in rows])
-            for i, prediction in zip(rows, decoded, strict=True):
+        size = self.decoding.batch_size
+        batches = [by_length[start : start + size] for start in range(0, len(by_length), size)]
+        decoded = self._decode_all([[ids[i] for i in rows] for rows in batches])
+        for rows, answers in zip(batches, decoded, strict=True):
+            for i, prediction in zip(rows, answers, strict=True):
                 predictions[i] = prediction
         return predictions
 
@@ -151,16 +153,32 @@ class Predictor:
             )
         return None
 
-    def _decode(self, ids: list[list[int]]) -> Iterator[Prediction]:
+    def _decode_all(self, batches: list[list[list[int]]]) -> Iterable[list[Prediction]]:
+        """Decodes batches of ids, as many side by side as there are cores.
+
+        XLA keeps all but large products on one core.
+        """
         # Every batch draws numbers of its own, from the seed and how many went before it.
-        seed = np.random.default_rng((self.decoding.seed, self._batches)).integers(2**31)
-        self._batches += 1
-        rows, length = bucket(len(ids), self.decoding.batch_size, max(map(len, ids)))
+        numbers = range(self._batches, self._batches + len(batches))
+        draw = np.random.default_rng
+        seeds = [int(draw((self.decoding.seed, n)).integers(2**31)) for n in numbers]
+        self._batches += len(batches)
+        if len(batches) < 2:
+            return map(self._decode, batches, seeds)
+        # The last batch is filled up, because compiling for fewer rows would take longer.
+        rows = [len(batches[0])] * len(batches)
+        with ThreadPoolExecutor(cores()) as pool:
+            return list(pool.map(self._decode, batches, seeds, rows))
+
+    def _decode(self, ids: list[list[int]], seed: int, least_rows: int = 1) -> list[Prediction]:
+        most_rows = self.decoding.batch_size
+        rows, length = bucket(max(len(ids), least_rows), most_rows, max(map(len, ids)))
         # Rows that only fill up the bucket repeat the last one.
         source = np.pad(pad(ids, length), [(0, rows - len(ids)), (0, 0)], mode="edge")
         hypotheses = self._search(tf.constant(source), tf.constant(seed, tf.int32))
         tokens = hypotheses.tokens.numpy()[: len(ids)]
         scores = hypotheses.scores.numpy()[: len(ids)]
+        predictions = []
         for row_tokens, row_scores in zip(tokens, scores, strict=True):
             answers = []
             for ids_written, score in zip(row_tokens, row_scores, strict=True):
@@ -168,7 +186,8 @@ class Predictor:
                 if np.isfinite(score):
                     decoded = self.vocabularies.target.decode(ids_written)
                     answers.append(Hypothesis(decoded, self.target.join(decoded), float(score)))
-            yield Prediction(answers)
+            predictions.append(Prediction(answers))
+        return predictions
 
 
 def compile_search(model: Seq2Seq, decoding: DecodingConfig) -> Search:
