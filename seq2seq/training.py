@@ -12,7 +12,7 @@ import logging
 import math
 import platform
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from seq2seq import __version__, report
 from seq2seq.callbacks import ProgressBar, TensorBoard
 from seq2seq.config import Monitor, TrainConfig, override
 from seq2seq.data.examples import Example, Splits, load_splits
-from seq2seq.data.pipeline import BatchPlan, Vocabularies, as_dataset
+from seq2seq.data.pipeline import Batch, BatchPlan, Vocabularies, as_dataset
 from seq2seq.errors import UserError
 from seq2seq.evaluation import Scored, compile_evaluation, decode, decoded_metrics
 from seq2seq.inference import Predictor, check_decoding
@@ -195,10 +195,13 @@ class Training:
 
     def _train(self, stop: StopRequest) -> None:
         progress, settings = self.progress, self.config.training
+        # One pipeline for all epochs: it prepares the next one while this one is evaluated.
+        batches = self.plan.epochs(settings.seed, progress.epoch, start=progress.step)
+        iterator = iter(as_dataset(self.plan, batches))
         self.callbacks.on_train_begin()
         while progress.epoch < settings.epochs and not self._is_out_of_patience():
             self.callbacks.on_epoch_begin(progress.epoch)
-            self._train_epoch(stop)
+            self._train_epoch(iterator, stop)
             logs = self._end_epoch()
             self.callbacks.on_epoch_end(progress.epoch, logs)
             progress.epoch, progress.step, progress.epoch_seconds = progress.epoch + 1, 0, 0.0
@@ -209,15 +212,13 @@ class Training:
                 break
         self.callbacks.on_train_end()
 
-    def _train_epoch(self, stop: StopRequest) -> None:
-        progress, settings = self.progress, self.config.training
-        batches = self.plan.epoch(settings.seed, progress.epoch, start=progress.step)
-        iterator = iter(as_dataset(self.plan, batches))
+    def _train_epoch(self, batches: Iterator[Batch], stop: StopRequest) -> None:
+        progress = self.progress
         while progress.step < self.plan.steps:
             began = time.perf_counter()
             count = min(self.steps_per_call, self.plan.steps - progress.step)
             self.callbacks.on_train_batch_begin(progress.step)
-            sums = self.train_steps(iterator, tf.constant(count))
+            sums = self.train_steps(batches, tf.constant(count))
             progress.sums = [a + float(b) for a, b in zip(progress.sums, sums, strict=True)]
             progress.step += count
             progress.epoch_seconds += time.perf_counter() - began

@@ -55,7 +55,9 @@ def test_a_callback_sees_batches_and_epochs_in_order(seen):
     epoch = [pair for i in range(3) for pair in (("begin", i), ("end", i))]
     epoch += [("test",), ("tested",), ("epoch",)]
     assert names[-18:] == epoch * 2
-    assert ("model", "Seq2Seq", "adam") in calls
+    [(_, model, optimizer)] = [call for call in calls if call[0] == "model"]
+    assert model == "Seq2Seq"
+    assert optimizer.startswith("adam")  # Keras counts further ones of a process.
     epochs = [call for call in calls if call[0] == "epoch"]
     for (_, number, logs), row in zip(epochs, table, strict=True):
         assert row["epoch"] == str(number + 1)

@@ -6,6 +6,7 @@ step n goes on at step n + 1 with the batch it would have had.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -128,6 +129,11 @@ class BatchPlan:
         ]
         for i in rng.permutation(len(plan))[start:]:
             yield self._batch(*plan[i])
+
+    def epochs(self, seed: int, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """Yields this epoch from batch `start` on, and all that follow, without end."""
+        for number in itertools.count(epoch):
+            yield from self.epoch(seed, number, start if number == epoch else 0)
 
     def _batch(self, bucket: PaddedBucket, rows: npt.NDArray[np.int64]) -> Batch:
         missing = self.batch_size - len(rows)

@@ -52,6 +52,9 @@ def test_a_batch_is_a_function_of_seed_epoch_and_step(sizes, start):
     tail = list(plan.epoch(seed=3, epoch=2, start=start))
     assert len(tail) == max(0, len(whole) - start)
     assert all(map(same, whole[start:], tail))
+    expected = [*tail, *plan.epoch(seed=3, epoch=3), *plan.epoch(seed=3, epoch=4)]
+    found = itertools.islice(plan.epochs(seed=3, epoch=2, start=start), len(expected))
+    assert all(map(same, found, expected))
 
 
 def test_epochs_and_seeds_differ():
