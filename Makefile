@@ -3,10 +3,11 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+PEERS := .venv-bench
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test lint format tensorboard clean
+.PHONY: help setup train test lint format bench tensorboard clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,9 +35,18 @@ format: $(READY) ## Format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+$(PEERS)/.ready: benchmarks/requirements.txt
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --quiet --upgrade "pip>=23"
+	$(PEERS)/bin/python -m pip install --quiet --requirement benchmarks/requirements.txt
+	touch $(PEERS)/.ready
+
+bench: $(READY) $(PEERS)/.ready ## Measure beside Keras, PyTorch, yoyodyne (3/4 h); ARGS="--train F --dev F"
+	$(BIN)/python -m benchmarks --peers $(PEERS)/bin/python $(ARGS)
+
 tensorboard: $(READY) ## Show all runs below outputs/ in TensorBoard
 	$(BIN)/tensorboard --logdir outputs
 
 clean: ## Remove the environment and caches; runs in outputs/ stay
-	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache .hypothesis *.egg-info
+	rm -rf $(VENV) $(PEERS) .pytest_cache .ruff_cache .mypy_cache .hypothesis *.egg-info
 	find . -name __pycache__ -prune -exec rm -rf {} +

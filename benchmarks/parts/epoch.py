@@ -1,0 +1,142 @@
+"""Whole epochs of an attentive model on a file, with everything that belongs to an epoch."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from benchmarks import report
+from benchmarks.context import Context, Trained
+from benchmarks.data import longest_target
+from benchmarks.interleave import Contestant
+from benchmarks.results import CaseResult, PartResult, Table
+
+MOST_ROUNDS = 4
+NOTES = [
+    "An epoch of all examples, validation excluded; `first epoch`, which compiles, is not among "
+    "the rounds. All: BiLSTM encoder, LSTM decoder, additive attention, embeddings, dropout, Adam.",
+    "Ours and Keras attend after the decoder's recurrent layer, yoyodyne before it at every step "
+    "and feeds the context into it: the sizes are the same, the models are not quite.",
+    "Ours includes shuffling and preparing the batches, yoyodyne its DataLoader; Keras and PyTorch "
+    "have no length buckets of their own and are given ours, ready in memory.",
+]
+
+
+def run(context: Context) -> PartResult:
+    """Measures epochs in turns, and leaves the trained models for the part `words`."""
+    units = 16 if context.is_quick else 256
+    spec = {
+        "task": "epoch",
+        "train": str(context.train),
+        "dev": str(context.dev),
+        "units": units,
+        "embedding": 128,  # yoyodyne's
+        "dropout": 0.3,
+        "precision": "float32",
+        "batch": 64,
+        "in_memory": False,
+        "save_to": str(context.work / "ours"),
+        "batches_to": str(context.work / "batches.npz"),
+    }
+    from_memory = {**spec, "in_memory": True, "save_to": None, "batches_to": None}
+    in_keras = {**spec, "steps": 10}
+    contestants = [
+        Contestant("ours", "ours", spec),
+        Contestant("ours, batches in memory", "ours", from_memory),
+        Contestant(
+            "ours, mixed_bfloat16",
+            "ours",
+            {**spec, "save_to": None, "batches_to": None, "precision": "mixed_bfloat16"},
+        ),
+        Contestant("keras fit", "keras_fit", {**in_keras, "jit": False}),
+        Contestant("keras fit, jit_compile", "keras_fit", {**in_keras, "jit": True}),
+    ]
+    in_torch = {**spec, "batches": spec["batches_to"]}
+    contestants += context.peer("PyTorch", "torch_model", in_torch)
+    yoyodyne = context.work / "yoyodyne"
+    config = write_config(context, yoyodyne, _fit(yoyodyne, spec), "fit")
+    contestants += context.peer("yoyodyne fit", "yoyodyne_fit", {"config": str(config)})
+    case = context.measure(
+        f"Epoch, attentive LSTM {units}", contestants, MOST_ROUNDS, turn_seconds=None
+    )
+    context.trained = Trained(context.work / "ours", yoyodyne if context.peers else None)
+    table = report.comparison("An epoch", [case], unit="s", scale=1.0)
+    table.notes += NOTES
+    return PartResult("Epoch", [case], [table, _details(case)])
+
+
+def _details(case: CaseResult) -> Table:
+    rows = [
+        [m.name, report.number(m.first_seconds), f"{m.info.get('parameters', 0):,}",
+         str(m.info.get("steps", "")), report.spread(m.seconds)]
+        for m in case.contestants
+    ]  # fmt: skip
+    in_memory = case.ratio(case.contestants[1])
+    # Pipeline share: what the epoch takes beyond the same steps on tensors in memory.
+    notes = [] if in_memory is None else [
+        f"Share of the input pipeline in our epoch: {1 - in_memory.median:.1%} "
+        f"(from {1 - in_memory.maximum:.1%} to {1 - in_memory.minimum:.1%}; "
+        "below zero is noise)."
+    ]  # fmt: skip
+    columns = ["contestant", "first epoch, s", "parameters", "steps", "later epochs, s"]
+    return Table("First epoch and sizes", columns, rows, notes)
+
+
+def write_config(context: Context, folder: Path, config: dict[str, Any], name: str) -> Path:
+    """Writes a configuration of yoyodyne; YAML, of which JSON is a part."""
+    folder.mkdir(parents=True, exist_ok=True)
+    config["data"]["max_target_length"] = 2 * longest_target(context.train) + 1  # as ours
+    path = folder / f"{name}.yaml"
+    path.write_text(json.dumps(config, indent=2), encoding="utf-8")
+    return path
+
+
+def model_config(spec: dict[str, Any], **more: Any) -> dict[str, Any]:
+    """Returns the model of a configuration of yoyodyne."""
+    encoder = {
+        "class_path": "yoyodyne.models.modules.LSTMEncoder",
+        "init_args": {
+            "hidden_size": spec["units"],
+            "bidirectional": True,
+            "embedding_size": spec["embedding"],
+            "dropout": spec["dropout"],
+        },
+    }
+    return {
+        "class_path": "yoyodyne.models.SoftAttentionLSTMModel",
+        "init_args": {
+            "decoder_hidden_size": spec["units"],
+            "decoder_dropout": spec["dropout"],
+            "embedding_size": spec["embedding"],
+            "source_encoder": encoder,
+            "optimizer": {"class_path": "yoyodyne.optimizers.Adam", "init_args": {"lr": 0.001}},
+            **more,
+        },
+    }
+
+
+def _fit(folder: Path, spec: dict[str, Any]) -> dict[str, Any]:
+    callback = {"class_path": "benchmarks.workers.yoyodyne_callbacks.EpochTurns"}
+    return {
+        "seed_everything": 1,
+        "trainer": {
+            "accelerator": "cpu",
+            "max_epochs": 1000,  # the orchestrator ends it before
+            "limit_val_batches": 0,
+            "enable_progress_bar": False,
+            "default_root_dir": str(folder),
+            "callbacks": [callback],
+        },
+        "model": model_config(spec),
+        "data": {
+            "model_dir": str(folder),
+            "train": spec["train"],
+            "val": spec["dev"],
+            "source_sep": "",
+            "target_sep": " ",
+            "tie_embeddings": False,
+            "batch_size": spec["batch"],
+        },
+        "checkpoint": {"filename": "trained", "save_top_k": 1, "dirpath": str(folder)},
+    }

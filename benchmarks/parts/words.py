@@ -1,0 +1,149 @@
+"""The whole task: a file of words in, a file of answers out, by the models of the part `epoch`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from benchmarks import report
+from benchmarks.context import Context
+from benchmarks.data import first_column
+from benchmarks.interleave import Contestant
+from benchmarks.parts import epoch
+from benchmarks.results import CaseResult, Measured, PartResult, Table
+
+MOST_ROUNDS = 3
+# Of yoyodyne: as it was trained, and one that makes more of every step of its Python loop.
+BATCHES = (64, 256)
+NOTES = [
+    "`whole process` is from start to exit: imports, loading, compiling, decoding, writing.",
+    "`inside`: yoyodyne from on_predict_start to on_predict_end; ours Predictor.predict, first "
+    "with compiling every shape it meets and then again as in a process that stays.",
+]
+
+
+def run(context: Context) -> PartResult:
+    """Measures greedy and beam search."""
+    if context.trained is None:
+        context.console.print("words: trains the models first")
+        epoch.run(context)
+    words = context.work / "words.txt"
+    count = first_column(context.dev, words)
+    result = PartResult("Words")
+    rows, inside = [], []
+    for search in ("greedy", "beam"):
+        case = context.measure(
+            search, _contestants(context, search, words, count), MOST_ROUNDS, turn_seconds=None
+        )
+        result.cases.append(case)
+        inside.append(_inside(case))
+        rows += _rates(search, case, count, context.work)
+    # The last contestant is no process.
+    processes = [CaseResult(case.name, case.contestants[:-1]) for case in result.cases]
+    scale = float(count)
+    title = f"{count:,} words, whole process"
+    result.tables.append(report.comparison(title, processes, unit="s", scale=scale))
+    title = f"{count:,} words, inside the loop of prediction"
+    result.tables.append(report.comparison(title, inside, unit="s", scale=scale))
+    columns = ["search", "contestant", "words/s", "tokens per answer"]
+    result.tables.append(Table("Words per second", columns, rows, NOTES))
+    return result
+
+
+def _contestants(context: Context, search: str, words: Path, count: int) -> list[Contestant]:
+    assert context.trained is not None
+    run, work = context.trained.run, context.work
+    command = [sys.executable, "infer.py", f"run={run}", f"input={words}",
+               f"output={work / f'ours_{search}.txt'}", f"decoding={search}"]  # fmt: skip
+    process = {"command": command, "report": str(work / "ours_report.json")}
+    contestants = [Contestant("infer.py", "process", process, work=count)]
+    for batch in BATCHES if context.peers and context.trained.yoyodyne else ():
+        name = f"yoyodyne predict, batch {batch}"
+        command = _yoyodyne(context, search, words, batch)
+        process = {"command": command, "report": str(work / "yoyodyne_report.json")}
+        contestants.append(Contestant(name, "process", process, work=count))
+    predictor = {"task": "words", "run": str(run), "words": str(words), "search": search}
+    return [*contestants, Contestant("ours", "ours", predictor, work=count)]
+
+
+def _yoyodyne(context: Context, search: str, words: Path, batch: int) -> list[str]:
+    """Writes the configuration and returns the command."""
+    assert context.peers is not None
+    assert context.trained is not None
+    assert context.trained.yoyodyne is not None
+    folder = context.trained.yoyodyne
+    fitted = json.loads((folder / "fit.yaml").read_text(encoding="utf-8"))
+    data: dict[str, Any] = {
+        **fitted["data"],
+        "train": None,  # else it would make its index anew
+        "val": None,
+        "predict": str(words),
+        "target_col": 0,
+        "batch_size": batch,
+    }
+    model = fitted["model"]
+    model["init_args"]["beam_width"] = 5 if search == "beam" else 1
+    report_file = str(context.work / "yoyodyne_report.json")
+    clock = {
+        "class_path": "benchmarks.workers.yoyodyne_callbacks.PredictClock",
+        "init_args": {"path": report_file},
+    }
+    config = {
+        "trainer": {
+            "accelerator": "cpu",
+            "enable_progress_bar": False,
+            "logger": False,
+            "callbacks": [clock],
+        },
+        "model": model,
+        "data": data,
+        "prediction": {"path": str(context.work / f"yoyodyne_{search}_{batch}.txt")},
+    }
+    path = epoch.write_config(context, folder, config, f"predict_{search}_{batch}")
+    program = str(Path(context.peers).parent / "yoyodyne")
+    checkpoint = str(folder / "trained.ckpt")
+    return [program, "predict", "--config", str(path), "--ckpt_path", checkpoint]
+
+
+def _inside(case: CaseResult) -> CaseResult:
+    """Returns the same rounds, of yoyodyne only what was inside its loop."""
+    *processes, ours = case.contestants
+    inside = []
+    for process in processes[1:]:
+        rounds = {
+            number: answer["inside"] / process.work
+            for number, answer in zip(process.rounds, process.answers, strict=False)
+        }
+        inside.append(Measured(process.name, process.work, rounds, error=process.error))
+    return CaseResult(case.name, [ours, *inside])
+
+
+def _rates(search: str, case: CaseResult, count: int, work: Path) -> list[list[str]]:
+    """Returns one row per way of measuring."""
+    rows = []
+
+    def add(name: str, seconds_per_word: float | None, answers: Path) -> None:
+        rate = report.number(1 / seconds_per_word) if seconds_per_word else "failed"
+        rows.append([search, name, rate, _answer_length(answers, count)])
+
+    ours = work / f"ours_{search}.txt"
+    yoyodyne = [work / f"yoyodyne_{search}_{batch}.txt" for batch in BATCHES]
+    for process, answers in zip(case.contestants[:-1], [ours, *yoyodyne], strict=False):
+        seconds = process.seconds.median if process.seconds else None
+        add(f"{process.name}, whole process", seconds, answers)
+    inside = _inside(case).contestants
+    add("ours, inside, first time", inside[0].first_seconds / count, ours)
+    for measured, answers in zip(inside, [ours, *yoyodyne], strict=False):
+        name = "ours, inside, again" if measured is inside[0] else f"{measured.name}, inside"
+        add(name, measured.seconds.median if measured.seconds else None, answers)
+    return rows
+
+
+def _answer_length(answers: Path, count: int) -> str:
+    """Returns the mean number of tokens of the best answers: a check that they are sane."""
+    if not answers.exists():
+        return "–"
+    lines = answers.read_text(encoding="utf-8").splitlines()
+    return f"{sum(len(line.split(chr(9))[0].split()) for line in lines) / count:.1f}"

@@ -1,0 +1,159 @@
+"""This project, by the very functions that `train.py` and `infer.py` call."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from benchmarks.workers.ids import END, random_batch
+from benchmarks.workers.protocol import Task, cores, serve, timed
+from benchmarks.workers.settings import compose_config, read_examples
+from seq2seq.config import DecodingChanges, SearchKind, TrainConfig
+from seq2seq.data.pipeline import Batch, BatchPlan, as_dataset
+from seq2seq.inference import Predictor, compile_search
+from seq2seq.model.seq2seq import Seq2Seq, build_model, count_parameters
+from seq2seq.run_dir import RunDir
+from seq2seq.training_step import (
+    TrainSteps,
+    compile_training,
+    complete,
+    make_optimizer,
+    steps_per_call,
+)
+
+Spec = dict[str, Any]
+
+
+def step(spec: Spec) -> Task:
+    """Training steps on one batch of one-hot ids; several steps in a call."""
+    config = compose_config(
+        f"model.cell={spec['cell']}",
+        f"model.units={spec['units']}",
+        "model.input=one_hot",
+        f"training.batch_size={spec['batch']}",
+        f"training.precision={spec['precision']}",
+        "training.clip_norm=null",
+    )
+    model = build_model(
+        config.model,
+        spec["source_vocabulary"],
+        spec["target_vocabulary"],
+        config.training.precision,
+    )
+    train_steps = _compile_training(model, config)
+    batch = Batch(*random_batch(spec))
+    batches = iter(tf.data.Dataset.from_tensors(batch).repeat())
+    count = tf.constant(spec["steps"])
+    info = {
+        "parameters": count_parameters(model),
+        "micro_batches": complete(config.training).micro_batches,
+    }
+    return Task(timed(lambda: train_steps(batches, count).loss.numpy()), info)
+
+
+def epoch(spec: Spec) -> Task:
+    """Whole epochs of attentive training on a file, through the input pipeline or from memory."""
+    keras.utils.set_random_seed(1)
+    config, vocabularies, plan = read_examples(spec)
+    model = build_model(
+        config.model,
+        vocabularies.source_size,
+        len(vocabularies.target),
+        config.training.precision,
+    )
+    parameters = count_parameters(model)
+    train_steps = _compile_training(model, config)
+    if spec["batches_to"]:
+        _save_batches(plan, Path(spec["batches_to"]))
+    batches = iter(_in_memory(plan) if spec["in_memory"] else as_dataset(plan, plan.epochs(1, 0)))
+    per_call = config.training.steps_per_execution or steps_per_call(plan, parameters)
+
+    def one_epoch() -> None:
+        done = 0
+        while done < plan.steps:
+            count = min(per_call, plan.steps - done)
+            _ = [float(value) for value in train_steps(batches, tf.constant(count))]
+            done += count
+
+    def save() -> None:
+        if spec["save_to"]:
+            run = RunDir.create(spec["save_to"])
+            run.save_vocabularies(vocabularies)
+            run.save_config(config, {})
+            run.save_weights(model)
+
+    info = {"parameters": parameters, "steps": plan.steps, "steps_per_call": per_call}
+    return Task(timed(one_epoch), info, save)
+
+
+def decode(spec: Spec) -> Task:
+    """Encodes and searches a batch of random ids, as `Predictor` does: NumPy in, NumPy out."""
+    config = compose_config(
+        f"model.cell={spec['cell']}",
+        f"model.units={spec['units']}",
+        "model.input=one_hot",
+        f"decoding={spec['search']}",
+        f"decoding.max_length={spec['length']}",
+    )
+    model = build_model(config.model, spec["source_vocabulary"], spec["target_vocabulary"])
+    bias = model.decoder.logits.bias
+    bias.assign(tf.tensor_scatter_nd_update(bias.value, [[END]], [-50.0]))
+    search = compile_search(model, config.decoding)
+    source = random_batch(spec).source
+
+    def one_batch() -> None:
+        hypotheses = search(tf.constant(source), tf.constant(1, tf.int32))
+        hypotheses.tokens.numpy()
+        hypotheses.scores.numpy()
+
+    return Task(timed(one_batch), {"parameters": count_parameters(model)})
+
+
+def words(spec: Spec) -> Task:
+    """Predicts all lines of a file with a trained run, text in and text out."""
+    began = time.perf_counter()
+    lines = Path(spec["words"]).read_text(encoding="utf-8").splitlines()
+    predictor = Predictor.load(RunDir.find(spec["run"]), _decoding_changes(spec["search"]))
+    info = {"load_seconds": time.perf_counter() - began, "lines": len(lines)}
+    return Task(timed(lambda: predictor.predict(lines)), info)
+
+
+def _compile_training(model: Seq2Seq, config: TrainConfig) -> TrainSteps:
+    optimizer = make_optimizer(config.optimizer, total_steps=1)  # its learning rate is constant
+    optimizer.build(model.trainable_variables)
+    return compile_training(model, optimizer, complete(config.training))
+
+
+def _in_memory(plan: BatchPlan) -> tf.data.Dataset:
+    """Returns the same tensors again and again."""
+    dataset = as_dataset(plan, plan.epoch(seed=1, epoch=0)).cache()
+    for _ in dataset:  # fills the cache
+        pass
+    return dataset.repeat()
+
+
+def _save_batches(plan: BatchPlan, path: Path) -> None:
+    """Writes an epoch for those who have no such pipeline: arrays named `0.source` and so on."""
+    arrays = {
+        f"{i}.{name}": ids
+        for i, batch in enumerate(plan.epoch(seed=1, epoch=0))
+        for name, ids in batch._asdict().items()
+    }
+    np.savez(path, **arrays)
+
+
+def _decoding_changes(search: str) -> DecodingChanges:
+    nothing = dict.fromkeys(DecodingChanges.__dataclass_fields__)
+    return DecodingChanges(**nothing | {"kind": SearchKind(search)})
+
+
+TASKS = {"step": step, "epoch": epoch, "decode": decode, "words": words}
+
+if __name__ == "__main__":
+    tf.config.threading.set_intra_op_parallelism_threads(cores())
+    serve(lambda spec: TASKS[spec["task"]](spec))

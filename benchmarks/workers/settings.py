@@ -1,0 +1,55 @@
+"""This project's settings and batches, for the workers that run in its environment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from hydra import compose, initialize_config_dir
+
+from seq2seq.config import TrainConfig, from_hydra, register
+from seq2seq.data.examples import load_splits
+from seq2seq.data.pipeline import BatchPlan, Vocabularies
+from seq2seq.training import with_max_length
+
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+
+
+class Examples(NamedTuple):
+    """A training file, ready for training."""
+
+    config: TrainConfig
+    vocabularies: Vocabularies
+    plan: BatchPlan
+
+
+def compose_config(*overrides: str) -> TrainConfig:
+    """Returns the settings of `train.py` with these overrides."""
+    register()
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        return from_hydra(compose("train", ["run_dir=unused", *overrides]), TrainConfig)
+
+
+def read_examples(spec: dict[str, Any]) -> Examples:
+    """Returns the attentive model's settings, and the vocabularies and batches of its data."""
+    config = compose_config(
+        "data=tsv",
+        f"data.train={spec['train']}",
+        f"data.dev={spec['dev']}",
+        "data.target.tokens=word",
+        "model=attention",
+        f"model.units={spec['units']}",
+        f"model.encoder.units={spec['units']}",  # per direction
+        "model.bridge.kind=dense",
+        "model.attention.kind=additive",  # as yoyodyne's
+        f"model.embedding_size={spec['embedding']}",
+        f"model.dropout={spec['dropout']}",
+        f"training.batch_size={spec['batch']}",
+        f"training.precision={spec['precision']}",
+        "training.clip_norm=null",
+    )
+    splits = load_splits(config.data)
+    config = with_max_length(config, splits.train)
+    vocabularies = Vocabularies.build(splits.train, config.data.min_count)
+    plan = BatchPlan(splits.train, vocabularies, config.training.batch_size, config.data.buckets)
+    return Examples(config, vocabularies, plan)

@@ -1,0 +1,187 @@
+"""The same models in PyTorch as its documentation recommends: `nn.LSTM`/`nn.GRU`, fused Adam."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from benchmarks.workers.ids import END, random_batch
+from benchmarks.workers.protocol import Task, cores, serve, timed
+
+Spec = dict[str, Any]
+State = Any
+BEAM_SIZE = 5
+BEGIN = 2
+
+
+class EncoderDecoder(nn.Module):
+    """The encoder's final state is the decoder's first; no attention."""
+
+    def __init__(self, spec: Spec) -> None:
+        super().__init__()
+        layer = {"lstm": nn.LSTM, "gru": nn.GRU}[spec["cell"]]
+        self.source_size = spec["source_vocabulary"]
+        self.target_size = spec["target_vocabulary"]
+        self.encoder = layer(self.source_size, spec["units"], batch_first=True)
+        self.decoder = layer(self.target_size, spec["units"], batch_first=True)
+        self.logits = nn.Linear(spec["units"], self.target_size)
+
+    def encode(self, source: torch.Tensor) -> State:
+        """Ids `[B, S]` → the state after them."""
+        return self.encoder(functional.one_hot(source, self.source_size).float())[1]
+
+    def decode(self, tokens: torch.Tensor, state: State) -> tuple[torch.Tensor, State]:
+        """Ids `[B, T]` → logits `[B, T, V]` and the state after them."""
+        inputs = functional.one_hot(tokens, self.target_size).float()
+        sequence, state = self.decoder(inputs, state)
+        return self.logits(sequence), state
+
+    def forward(self, source: torch.Tensor, target_in: torch.Tensor) -> torch.Tensor:
+        """Teacher forcing."""
+        return self.decode(target_in, self.encode(source))[0]
+
+
+class AttentiveModel(nn.Module):
+    """This project's attentive model: BiLSTM, dense bridge, LSTM, additive attention after it."""
+
+    def __init__(self, spec: Spec, source_size: int, target_size: int) -> None:
+        super().__init__()
+        units, size = spec["units"], spec["embedding"]
+        self.source = nn.Embedding(source_size, size)
+        self.target = nn.Embedding(target_size, size)
+        self.encoder = nn.LSTM(size, units, batch_first=True, bidirectional=True)
+        self.bridges = nn.ModuleList(nn.Linear(2 * units, units) for _ in "hc")
+        self.decoder = nn.LSTM(size, units, batch_first=True)
+        self.query = nn.Linear(units, units)
+        self.key = nn.Linear(2 * units, units, bias=False)
+        self.score = nn.Linear(units, 1, bias=False)
+        self.combine = nn.Linear(3 * units, units)
+        self.logits = nn.Linear(units, target_size)
+        self.dropout = nn.Dropout(spec["dropout"])
+
+    def forward(self, source: torch.Tensor, target_in: torch.Tensor) -> torch.Tensor:
+        """Ids `[B, S]` and `[B, T]` → logits `[B, T, V]`, teacher forcing."""
+        is_real = source != 0
+        packed = pack_padded_sequence(
+            self.dropout(self.source(source)), is_real.sum(1), True, enforce_sorted=False
+        )
+        packed, final = self.encoder(packed)
+        memory = self.dropout(pad_packed_sequence(packed, True)[0])  # [B, S', 2U]
+        is_real = is_real[:, : memory.shape[1]]
+        state = tuple(
+            torch.tanh(bridge(torch.cat([*states], -1)))[None]
+            for bridge, states in zip(self.bridges, final, strict=True)
+        )
+        sequence, _ = self.decoder(self.dropout(self.target(target_in)), state)
+        projected = self.query(sequence)[:, :, None] + self.key(memory)[:, None]
+        scores = self.score(torch.tanh(projected))[..., 0]  # [B, T, S']
+        weights = scores.masked_fill(~is_real[:, None], -torch.inf).softmax(-1)
+        context = torch.bmm(weights, memory)
+        combined = torch.tanh(self.combine(torch.cat([context, sequence], -1)))
+        return self.logits(self.dropout(combined))
+
+
+def epoch(spec: Spec) -> Task:
+    """Epochs of the attentive model on the batches of this project's pipeline, from memory."""
+    with np.load(spec["batches"]) as arrays:
+        ids = [torch.from_numpy(array).long() for array in arrays.values()]
+    batches = list(zip(ids[::3], ids[1::3], ids[2::3], strict=True))
+    sizes = (1 + max(int(ids.max()) for ids in side) for side in zip(*batches, strict=True))
+    source_size, _, target_size = sizes
+    model = AttentiveModel(spec, source_size, target_size)
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.001, fused=True)
+
+    def one_epoch() -> None:
+        for source, target_in, target_out in batches:
+            optimizer.zero_grad(set_to_none=True)
+            logits = model(source, target_in).flatten(0, 1)
+            loss = functional.cross_entropy(logits, target_out.flatten(), ignore_index=0)
+            loss.backward()
+            optimizer.step()
+
+    return Task(timed(one_epoch), {**_info(model), "steps": len(batches)})
+
+
+def step(spec: Spec) -> Task:
+    """Training steps on one batch of ids; a batch of real data would arrive as ids, too."""
+    model = EncoderDecoder(spec)
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.001, fused=True)
+    source, target_in, target_out = (torch.from_numpy(ids).long() for ids in random_batch(spec))
+
+    def one_call() -> None:
+        for _ in range(spec["steps"]):
+            optimizer.zero_grad(set_to_none=True)
+            logits = model(source, target_in)
+            loss = functional.cross_entropy(logits.flatten(0, 1), target_out.flatten())
+            loss.backward()
+            optimizer.step()
+
+    return Task(timed(one_call), _info(model))
+
+
+def decode(spec: Spec) -> Task:
+    """Search by a Python loop over the steps; every step is one call on all rows."""
+    model = EncoderDecoder(spec).eval()
+    with torch.no_grad():
+        model.logits.bias[END] = -50.0
+    search = {"greedy": _greedy, "beam": _beam}[spec["search"]]
+    source = torch.from_numpy(random_batch(spec).source).long()
+
+    def one_batch() -> None:
+        with torch.inference_mode():
+            search(model, source, spec["length"]).numpy()
+
+    return Task(timed(one_batch), _info(model))
+
+
+def _greedy(model: EncoderDecoder, source: torch.Tensor, length: int) -> torch.Tensor:
+    """Returns ids `[B, T]`; nothing ends early here, so it is not looked for."""
+    state = model.encode(source)
+    tokens, written = torch.full([len(source), 1], BEGIN), []
+    for _ in range(length):
+        logits, state = model.decode(tokens, state)
+        tokens = logits.argmax(-1)
+        written.append(tokens)
+    return torch.cat(written, 1)
+
+
+def _beam(model: EncoderDecoder, source: torch.Tensor, length: int) -> torch.Tensor:
+    """Returns the ids `[B, T]` of the best hypotheses; none ends early, so none is set aside."""
+    rows, size = len(source), model.target_size
+    state = _map(lambda s: s.repeat_interleave(BEAM_SIZE, 1), model.encode(source))
+    tokens = torch.full([rows * BEAM_SIZE, 1], BEGIN)
+    written = torch.zeros([rows * BEAM_SIZE, 0], dtype=torch.long)
+    # All hypotheses of a row are the same at first: only one of them may go on.
+    scores = torch.full([rows, BEAM_SIZE], -torch.inf)
+    scores[:, 0] = 0.0
+    first = torch.arange(rows)[:, None] * BEAM_SIZE  # [B, 1]
+    for _ in range(length):
+        logits, state = model.decode(tokens, state)
+        log_probs = logits[:, 0].log_softmax(-1).view(rows, BEAM_SIZE, size)
+        scores, best = (scores[..., None] + log_probs).view(rows, -1).topk(BEAM_SIZE)
+        parents = (first + best // size).flatten()  # [B * K]
+        tokens = (best % size).view(-1, 1)
+        state = _map(lambda s, parents=parents: s[:, parents], state)
+        written = torch.cat([written[parents], tokens], 1)
+    return written.view(rows, BEAM_SIZE, length)[:, 0]
+
+
+def _map(function: Any, state: State) -> State:
+    """Applies to state_h and state_c of an LSTM, or to the one state of a GRU, `[1, B, U]`."""
+    return tuple(map(function, state)) if isinstance(state, tuple) else function(state)
+
+
+def _info(model: nn.Module) -> dict[str, int]:
+    return {"parameters": sum(weight.numel() for weight in model.parameters())}
+
+
+TASKS = {"step": step, "epoch": epoch, "decode": decode}
+
+if __name__ == "__main__":
+    torch.set_num_threads(cores())
+    serve(lambda spec: TASKS[spec["task"]](spec))
