@@ -359,12 +359,44 @@ class EvaluateConfig:
     bleu: bool
 
 
+class LayerKind(StrEnum):
+    """A layer whose states are shown; `stacked` is two LSTM cells in one `keras.layers.RNN`."""
+
+    lstm = auto()
+    gru = auto()
+    simple_rnn = auto()
+    bidirectional_lstm = auto()
+    bidirectional_gru = auto()
+    stacked = auto()
+
+
+@dataclass
+class StatesConfig:
+    """Everything that `python -m seq2seq.states` can be told."""
+
+    title: str
+    output: str | None
+    layer: LayerKind
+    units: Annotated[int, Range(minimum=1)]
+    input: Any
+    one_hot: Annotated[int | None, Range(minimum=1)]
+    time_steps: Annotated[int | None, Range(minimum=1)]
+    features: Annotated[int | None, Range(minimum=1)]
+    weights: Any
+    seed: Annotated[int, Range(minimum=0)]
+    run: str | None
+    source: str | None
+    source_features: str
+    examples: Annotated[int, Range(minimum=0)]
+
+
 def register() -> None:
     """Makes the dataclasses known to Hydra as the schemas of the primary configs."""
     store = ConfigStore.instance()
     store.store(name="train_schema", node=TrainConfig)
     store.store(name="infer_schema", node=InferConfig)
     store.store(name="evaluate_schema", node=EvaluateConfig)
+    store.store(name="states_schema", node=StatesConfig)
 
 
 AnyConfig = TypeVar("AnyConfig")

@@ -20,9 +20,10 @@ from seq2seq.data.examples import feature_tokens, source_tokens
 from seq2seq.data.pipeline import Vocabularies, pad
 from seq2seq.errors import UserError
 from seq2seq.hardware import cores, has_gpu
+from seq2seq.model.decoder import Memory
 from seq2seq.model.seq2seq import Seq2Seq
 from seq2seq.run_dir import RunDir
-from seq2seq.search import Hypotheses, beam, greedy, sample, tile
+from seq2seq.search import Hypotheses, Step, beam, greedy, sample, tile
 from seq2seq.vocabulary import BOS, PAD, UNK, Tokenizer
 
 log = logging.getLogger(__name__)
@@ -213,15 +214,23 @@ def compile_search(model: Seq2Seq, decoding: DecodingConfig) -> Search:
     def search(source: tf.Tensor, seed: tf.Tensor) -> Hypotheses:
         memory, state = model.encode(source, training=False)
         # What stays the same at every step is repeated once, never gathered.
-        memory = tile(memory, width)
-
-        def step(tokens: tf.Tensor, state: Any) -> tuple[tf.Tensor, Any]:
-            logits, state, _ = model.decoder(tokens[:, None], state, memory, training=False)
-            return tf.nn.log_softmax(logits[:, 0] + _never_written(logits.shape[-1])), state
-
+        step = decoder_step(model, tile(memory, width))
         return find(decoding, step, state, tf.shape(source)[0], seed)
 
     return search
+
+
+def decoder_step(model: Seq2Seq, memory: Memory) -> Step:
+    """Returns the decoder as a search sees it: (tokens `[N]`, state) → (log-probs `[N, V]`, state).
+
+    What is not text is never written.
+    """
+
+    def step(tokens: tf.Tensor, state: Any) -> tuple[tf.Tensor, Any]:
+        logits, state, _ = model.decoder(tokens[:, None], state, memory, training=False)
+        return tf.nn.log_softmax(logits[:, 0] + _never_written(logits.shape[-1])), state
+
+    return step
 
 
 def bucket(rows: int, most_rows: int, length: int) -> tuple[int, int]:

@@ -138,7 +138,7 @@ class RunDir:
         # Keras insists on the ending.
         temporary = self.path / ".best.tmp.weights.h5"
         model.save_weights(temporary)
-        _publish(temporary, self.best_weights)
+        publish(temporary, self.best_weights)
 
     def load_model(self) -> Seq2Seq:
         """Rebuilds the model from the settings and the vocabularies, with the best weights.
@@ -201,10 +201,10 @@ def write_atomically(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.tmp")
     temporary.write_text(text, encoding="utf-8", newline="")
-    _publish(temporary, path)
+    publish(temporary, path)
 
 
-def _publish(temporary: Path, path: Path) -> None:
+def publish(temporary: Path, path: Path) -> None:
     """Makes a finished temporary file durable and gives it its name."""
     with temporary.open("rb") as file:
         os.fsync(file.fileno())

@@ -15,6 +15,7 @@ SCHEMAS = {
     "train": settings.TrainConfig,
     "infer": settings.InferConfig,
     "evaluate": settings.EvaluateConfig,
+    "states": settings.StatesConfig,
 }
 TINY = [
     "data.train_examples=256",

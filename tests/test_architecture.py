@@ -14,7 +14,7 @@ FLOORS = [
     {"", "errors", "config", "vocabulary", "metrics", "hardware"},
     {"data", "model", "search"},
     {"run_dir", "inference", "signals"},
-    {"evaluation", "callbacks", "report", "training_step"},
+    {"evaluation", "callbacks", "report", "training_step", "states"},
     {"training", "lines"},
     {"command", "evaluate"},
 ]
@@ -57,6 +57,8 @@ def room(module):
 
 
 def floor(module):
+    if module.endswith("__main__"):  # a program, like train.py
+        return len(FLOORS) - 1
     [number] = [i for i, rooms in enumerate(FLOORS) if room(module) in rooms]
     return number
 

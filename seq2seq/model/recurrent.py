@@ -35,6 +35,12 @@ class LSTMSteps:
     """Long short-term memory (Hochreiter & Schmidhuber 1997), gates in Keras's order i, f, c, o."""
 
     saved, gradients = 1, 1
+    gate_names = ("input", "forget", "candidate", "output")
+
+    @staticmethod
+    def gates(saved: Saved) -> tuple[Tensor, ...]:
+        """The gates `[T, B, U]` among what was saved, in the order of `gate_names`."""
+        return tuple(tf.split(saved[0], 4, axis=-1))
 
     @staticmethod
     def forward(x: Tensor, recurrent: Tensor, states: States) -> tuple[States, Saved]:
@@ -85,6 +91,12 @@ class GRUSteps:
     """Gated recurrent unit (Cho et al. 2014) with the reset gate after the product, z, r, h."""
 
     saved, gradients = 3, 2
+    gate_names = ("update", "reset", "candidate")
+
+    @staticmethod
+    def gates(saved: Saved) -> tuple[Tensor, ...]:
+        """The gates `[T, B, U]` among what was saved, in the order of `gate_names`."""
+        return (*tf.split(saved[0], 2, axis=-1), saved[1])
 
     @staticmethod
     def forward(x: Tensor, recurrent: Tensor, states: States) -> tuple[States, Saved]:
@@ -131,6 +143,12 @@ class SimpleRNNSteps:
     """The simple recurrent network (Elman 1990)."""
 
     saved, gradients = 0, 1
+    gate_names = ()
+
+    @staticmethod
+    def gates(saved: Saved) -> tuple[Tensor, ...]:
+        """There are none."""
+        return ()
 
     @staticmethod
     def forward(x: Tensor, recurrent: Tensor, states: States) -> tuple[States, Saved]:
@@ -314,16 +332,11 @@ class _FastLoop(keras.layers.RNN):
                 depth, dtype = self.one_hot_depth, self.compute_dtype
                 sequences = ops.one_hot(sequences[..., 0], depth, dtype=dtype)
             return super().inner_loop(sequences, initial_state, mask, training=training)
-        mask = tf.cast(keras.tree.flatten(mask)[0], tf.bool) if mask is not None else None
-        x = self._project(sequences, training)  # [T, B, G]
-        time_mask = None if mask is None else tf.transpose(mask)[..., None]  # [T, B, 1]
-        if self.go_backwards:
-            x = tf.reverse(x, [0])
-            time_mask = None if time_mask is None else tf.reverse(time_mask, [0])
+        x, time_mask = self._in_time(sequences, mask, training)
         kernel = self._tensor(self.cell.recurrent_kernel)
         bias = self._recurrent_bias()
         initial = self._start(tuple(initial_state))
-        if x.shape[0] == 1 and mask is None:
+        if x.shape[0] == 1 and time_mask is None:
             # A single step, as in a search, needs no loop.
             recurrent = tf.matmul(initial[0], kernel) + bias
             final, _ = self.steps.forward(x[0], recurrent, initial)
@@ -337,21 +350,63 @@ class _FastLoop(keras.layers.RNN):
             sequence = tf.where(is_written, sequence, tf.zeros_like(sequence))
         return sequence[-1], tf.transpose(sequence, [1, 0, 2]), [*final]
 
+    def trace(
+        self, sequences: Tensor, initial_state: Sequence[Tensor], mask: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """Returns what `call` keeps to itself: every state and gate at every step `[B, T, U]`.
+
+        The steps are in the order of the input, with `go_backwards` too; a masked step shows the
+        states before it. Dropout is off.
+
+        Raises:
+            ValueError: The layer has other than the standard activations.
+        """
+        if not self._is_standard:
+            raise ValueError(
+                f"the gates of {self.name} are not at hand: it has other than the standard "
+                "activations, or reset_after=False"
+            )
+        x, time_mask = self._in_time(sequences, mask, training=False)
+        kernel = self._tensor(self.cell.recurrent_kernel)
+        initial = self._start(tuple(initial_state))
+        states, saved = _run_forward(
+            self.steps, x, initial, kernel, self._recurrent_bias(), time_mask
+        )
+        names = ("state_h", "state_c")[: len(states)] + self.steps.gate_names
+        found = dict(zip(names, (*states, *self.steps.gates(saved)), strict=True))
+        order = [0] if self.go_backwards else []
+        return {n: tf.transpose(tf.reverse(v, order), [1, 0, 2]) for n, v in found.items()}
+
+    def _in_time(
+        self, sequences: Tensor, mask: Tensor | None, training: bool
+    ) -> tuple[Tensor, Tensor | None]:
+        """Returns the projected input `[T, B, G]` and the mask `[T, B, 1]`, in running order."""
+        x = self._project(sequences, training)
+        if mask is not None:
+            mask = tf.transpose(tf.cast(keras.tree.flatten(mask)[0], tf.bool))[..., None]
+        if self.go_backwards:
+            x = tf.reverse(x, [0])
+            mask = None if mask is None else tf.reverse(mask, [0])
+        return x, mask
+
     @property
     def is_fast(self) -> bool:
         """Whether this layer runs our loop: on a CPU, with the standard activations.
 
         Recurrent dropout, unrolling and a GRU with `reset_after=False` are left to Keras.
         """
-        standard = self.activation is keras.activations.tanh
-        if hasattr(self, "recurrent_activation"):
-            standard &= self.recurrent_activation is keras.activations.sigmoid
         return (
-            standard
-            and not self.recurrent_dropout
-            and not self.unroll
+            self._is_standard and not self.recurrent_dropout and not self.unroll and not has_gpu()
+        )
+
+    @property
+    def _is_standard(self) -> bool:
+        """Whether our loop computes the same numbers as Keras's."""
+        return (
+            self.activation is keras.activations.tanh
+            and getattr(self, "recurrent_activation", keras.activations.sigmoid)
+            is keras.activations.sigmoid
             and getattr(self, "reset_after", True)
-            and not has_gpu()
         )
 
     def _project(self, sequences: Tensor, training: bool) -> Tensor:

@@ -1,0 +1,33 @@
+"""See the states: what a recurrent layer returns, what it keeps to itself, what it is given.
+
+Functions return NumPy arrays with named fields, and change nothing in the layers they look at.
+Names are imported when they are first used, so that the command answers before TensorFlow is
+loaded.
+"""
+
+import importlib
+from typing import Any
+
+_HOMES = {
+    "Call": "calls",
+    "HandOver": "handover",
+    "Identity": "calls",
+    "Returned": "calls",
+    "StatefulEncoder": "stream",
+    "Trace": "tracing",
+    "hand_over": "handover",
+    "identities": "calls",
+    "make_layer": "calls",
+    "returns": "calls",
+    "trace": "tracing",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(_HOMES)

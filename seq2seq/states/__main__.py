@@ -1,0 +1,16 @@
+"""`python -m seq2seq.states [layer=gru units=2] [run=RUN_DIR source="1 2 3"]`: see the states."""
+
+from seq2seq.command import command
+from seq2seq.config import StatesConfig
+
+
+@command("states", StatesConfig)
+def main(config: StatesConfig) -> None:
+    """Writes the page."""
+    from seq2seq.states.report import show_states
+
+    show_states(config)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,174 @@
+"""Decoding from another state than the encoder's, to see what the state is for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from seq2seq.data.examples import Example, group_references
+from seq2seq.data.pipeline import pad
+from seq2seq.inference import Predictor, Tokens, decoder_step
+from seq2seq.metrics import score
+from seq2seq.model.bridge import DecoderState
+from seq2seq.search import Hypotheses, greedy
+from seq2seq.states.tracing import Array
+
+# Takes and returns a decoder state: by layer, `[B, U]` each.
+Change = Callable[[DecoderState], DecoderState]
+
+
+class Scored(NamedTuple):
+    """How well altered states decode: share of exact sequences, and edits per token."""
+
+    name: str
+    sequence_accuracy: float
+    symbol_error_rate: float
+
+
+class Components(NamedTuple):
+    """Principal components of a set of vectors `[N, D]` (Pearson 1901).
+
+    Attributes:
+        mean: `[D]`.
+        directions: `[min(N, D), D]`, unit vectors, the largest variance first.
+        shares: `[min(N, D)]`, of the total variance.
+    """
+
+    mean: Array
+    directions: Array
+    shares: Array
+
+    @classmethod
+    def of(cls, vectors: Array) -> Components:
+        """Finds them by a singular value decomposition."""
+        mean = vectors.mean(axis=0)
+        _, sizes, directions = np.linalg.svd(vectors - mean, full_matrices=False)
+        return cls(mean, directions, sizes**2 / max(float((sizes**2).sum()), 1e-30))
+
+    def cut(self, vectors: Array, k: int) -> Array:
+        """Returns the vectors without all but the k largest components."""
+        kept = self.directions[:k]
+        return self.mean + (vectors - self.mean) @ kept.T @ kept
+
+
+def initial_states(predictor: Predictor, sources: Sequence[tuple[Tokens, Tokens]]) -> DecoderState:
+    """Returns what the bridge hands to the decoder for (source tokens, feature tokens)."""
+    _, state = predictor.model.encode(tf.constant(_ids(predictor, sources)), training=False)
+    return state
+
+
+def decode_from(
+    predictor: Predictor, sources: Sequence[tuple[Tokens, Tokens]], change: Change
+) -> list[tuple[str, ...]]:
+    """Decodes greedily from altered initial states; the memory stays that of each source.
+
+    Args:
+        predictor: The model.
+        sources: (source tokens, feature tokens), all decoded as one batch.
+        change: What to do to the state that the bridge hands over; `zeroed`, `swapped`, …
+    """
+    model, max_length = predictor.model, predictor.decoding.max_length
+    assert max_length is not None
+    memory, state = model.encode(tf.constant(_ids(predictor, sources)), training=False)
+    state = change(state)
+
+    @tf.function(autograph=False)
+    def search() -> Hypotheses:
+        return greedy(decoder_step(model, memory), state, len(sources), max_length)
+
+    rows = search().tokens.numpy()[:, 0]
+    return [predictor.vocabularies.target.decode(row) for row in rows]
+
+
+def unchanged(state: DecoderState) -> DecoderState:
+    """Leaves the state as it is."""
+    return state
+
+
+def zeroed(state: DecoderState) -> DecoderState:
+    """Hands over nothing: every state is zero."""
+    return tf.nest.map_structure(tf.zeros_like, state)
+
+
+def swapped(state: DecoderState) -> DecoderState:
+    """Gives every row the state of the next one, the last that of the first."""
+    return tf.nest.map_structure(lambda tensor: tf.roll(tensor, -1, axis=0), state)
+
+
+def interpolated(share: float) -> Change:
+    """Mixes every row's state with the next one's; `share` of the next, 0 to 1."""
+
+    def change(state: DecoderState) -> DecoderState:
+        def mix(own: Any, other: Any) -> Any:
+            return (1.0 - share) * own + share * other
+
+        return tf.nest.map_structure(mix, state, swapped(state))
+
+    return change
+
+
+def given(state: Any) -> Change:
+    """Puts another state in the place of the encoder's: by layer, `[B, U]` or `[U]` each."""
+
+    def change(own: DecoderState) -> DecoderState:
+        def put(tensor: Any, value: Any) -> Any:
+            return tf.broadcast_to(tf.cast(value, tensor.dtype), tf.shape(tensor))
+
+        return tf.nest.map_structure(put, own, state)
+
+    return change
+
+
+def cut_to(components: Components, k: int) -> Change:
+    """Keeps the k largest principal components of all states of a row, taken as one vector."""
+
+    def change(state: DecoderState) -> DecoderState:
+        return from_vectors(components.cut(to_vectors(state), k), state)
+
+    return change
+
+
+def to_vectors(state: DecoderState) -> Array:
+    """Returns all states of each row side by side `[B, D]`."""
+    return np.concatenate([np.asarray(tensor) for tensor in tf.nest.flatten(state)], axis=-1)
+
+
+def from_vectors(vectors: Array, like: DecoderState) -> DecoderState:
+    """Takes apart what `to_vectors` put together."""
+    flat = tf.nest.flatten(like)
+    parts = np.split(vectors, np.cumsum([tensor.shape[-1] for tensor in flat])[:-1], axis=-1)
+    parts = [tf.cast(part, tensor.dtype) for part, tensor in zip(parts, flat, strict=True)]
+    return tf.nest.pack_sequence_as(like, parts)
+
+
+def accuracy(
+    predictor: Predictor, examples: Sequence[Example], changes: dict[str, Change]
+) -> list[Scored]:
+    """Scores the decoding of examples from altered states, all as one batch."""
+    groups = group_references(examples)
+    sources = [(source, features) for source, features, _ in groups]
+    references = [found for _, _, found in groups]
+    results = []
+    for name, change in changes.items():
+        scores = score(decode_from(predictor, sources, change), references)
+        results.append(Scored(name, scores.sequence_accuracy, scores.symbol_error_rate))
+    return results
+
+
+def accuracy_by_components(
+    predictor: Predictor, examples: Sequence[Example], ks: Sequence[int]
+) -> list[Scored]:
+    """Scores decoding from states of which k principal components are left: the bottleneck.
+
+    The components are those of the same examples' states.
+    """
+    sources = [(source, features) for source, features, _ in group_references(examples)]
+    components = Components.of(to_vectors(initial_states(predictor, sources)))
+    return accuracy(predictor, examples, {str(k): cut_to(components, k) for k in ks})
+
+
+def _ids(predictor: Predictor, sources: Sequence[tuple[Tokens, Tokens]]) -> Array:
+    return pad([predictor.vocabularies.encode_source(*source) for source in sources])

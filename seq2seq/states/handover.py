@@ -1,0 +1,121 @@
+"""The hand-over inside a trained model: encoder states, bridge, decoder states, attention."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from seq2seq.data.examples import feature_tokens, source_tokens
+from seq2seq.errors import UserError
+from seq2seq.inference import Predictor
+from seq2seq.model.recurrent import STATE_NAMES
+from seq2seq.states.tracing import Array, Trace, trace
+from seq2seq.vocabulary import BOS, PAD
+
+State = list[dict[str, Array]]  # by layer, by name; [U] each
+
+
+class HandOver(NamedTuple):
+    """What happened between reading one source and writing its prediction; one row, so B = 1.
+
+    Attributes:
+        source: The tokens that were read, features first.
+        target: The tokens that were written, the end of sequence last.
+        encoder: By layer: one trace per direction, over the source.
+        bridge_input: The encoder's final state; names of a bidirectional encoder begin with
+            `forward_` or `backward_`.
+        bridge_output: The decoder's initial state.
+        decoder: One trace per layer, over the target.
+        attention: `[T, S]`, or None without attention.
+    """
+
+    source: list[str]
+    target: list[str]
+    encoder: list[list[Trace]]
+    bridge_input: State
+    bridge_output: State
+    decoder: list[Trace]
+    attention: Array | None
+
+    def arrays(self) -> dict[str, Array]:
+        """Returns all numbers by name, for an `.npz` file; tokens as text."""
+        found: dict[str, Array] = {
+            "source": np.array(self.source),
+            "target": np.array(self.target),
+        }
+        sides = {"encoder": itertools.chain(*self.encoder), "decoder": self.decoder}
+        for side, traces in sides.items():
+            for one in traces:
+                for name, values in (one.states | one.gates).items():
+                    found[f"{side}/{one.name}/{name}"] = values[0]
+        for side, state in (
+            ("bridge_input", self.bridge_input),
+            ("bridge_output", self.bridge_output),
+        ):
+            for number, layer in enumerate(state):
+                found |= {f"{side}/{number}/{name}": values for name, values in layer.items()}
+        if self.attention is not None:
+            found["attention"] = self.attention
+        return found
+
+    def save(self, path: str | Path) -> None:
+        """Writes `arrays()` to an `.npz` file."""
+        arrays: dict[str, Any] = self.arrays()
+        np.savez(path, **arrays)
+
+
+def hand_over(predictor: Predictor, source: str, features: str = "") -> HandOver:
+    """Encodes a source, decodes it as the predictor does, and returns all states on the way.
+
+    Raises:
+        UserError: The source is empty or too long.
+    """
+    [prediction] = predictor.predict([source], [features])
+    if prediction.problem:
+        raise UserError(f"source={source!r}: {prediction.problem}")
+    model, vocabularies, data = predictor.model, predictor.vocabularies, predictor.data
+    tokens, tags = source_tokens(source, data), feature_tokens(features, data)
+    ids = tf.constant([vocabularies.encode_source(tokens, tags)], tf.int32)
+    target_in = tf.constant([[BOS, *vocabularies.target.encode(prediction.tokens)]], tf.int32)
+    encoder = list(_encoder_traces(model.encoder, ids))
+    memory, state = model.encode(ids)
+    _, _, encoder_state = model.encoder(ids)
+    return HandOver(
+        source=[*tags, *tokens],
+        target=[*prediction.tokens, "<eos>"],
+        encoder=encoder,
+        bridge_input=_named(encoder_state, model.encoder.cell, model.encoder.directions),
+        bridge_output=_named(state, model.bridge.decoder_shape.cell, 1),
+        decoder=list(_decoder_traces(model.decoder, target_in, state, memory)),
+        attention=predictor.attention((tokens, tags), prediction.tokens),
+    )
+
+
+def _encoder_traces(encoder: Any, ids: Any) -> Iterator[list[Trace]]:
+    mask = keras.ops.not_equal(ids, PAD)
+    sequence = encoder.reader(ids)
+    for layer in encoder.recurrent_layers:
+        yield trace(layer, sequence, mask=mask)
+        sequence, *_ = layer(sequence, mask=mask)
+
+
+def _decoder_traces(decoder: Any, target_in: Any, state: Any, memory: Any) -> Iterator[Trace]:
+    sequence = decoder.inputs(target_in, memory, training=False)
+    for layer, initial in zip(decoder.recurrent_layers, state, strict=True):
+        yield from trace(layer, sequence, initial)
+        sequence, *_ = layer(sequence, initial_state=initial)
+
+
+def _named(state: Any, cell: str, directions: int) -> State:
+    prefixes = ["forward_", "backward_"] if directions == 2 else [""]
+    names = [prefix + name for prefix in prefixes for name in STATE_NAMES[cell]]
+    return [
+        {name: np.asarray(value)[0] for name, value in zip(names, layer, strict=True)}
+        for layer in state
+    ]

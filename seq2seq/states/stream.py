@@ -1,0 +1,131 @@
+"""Encoding sequences that arrive in pieces, each source of them with a state of its own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from seq2seq.errors import UserError
+from seq2seq.model.encoder import Encoder
+from seq2seq.model.recurrent import STATE_NAMES
+from seq2seq.run_dir import publish
+from seq2seq.states.tracing import Array
+
+Tensor = Any
+
+
+class StatefulEncoder:
+    """An encoder that goes on where each source stopped.
+
+    Feeding a sequence in pieces gives the same bits as feeding it whole, in this process or after
+    `save` and `restore` in another: tokens are read one at a time, so that no sum is taken in
+    another order.
+    """
+
+    def __init__(self, encoder: Encoder) -> None:
+        """Starts without any source.
+
+        Raises:
+            UserError: The encoder is bidirectional: it reads the end of a sequence first.
+        """
+        if encoder.directions > 1:
+            raise UserError(
+                "a bidirectional encoder cannot read a stream, whose end it would have to read "
+                "first: train with model.encoder.bidirectional=false"
+            )
+        self.encoder = encoder
+        self._states: dict[str, list[Array]] = {}
+        state = tf.TensorSpec([1, encoder.units])
+        per_layer = len(STATE_NAMES[encoder.cell])
+        self._read = tf.function(
+            self._read_tokens,
+            autograph=False,
+            input_signature=[
+                tf.TensorSpec([None], tf.int32),
+                [[state] * per_layer for _ in encoder.recurrent_layers],
+            ],
+        )
+
+    @property
+    def sources(self) -> list[str]:
+        """The sources that were fed, in the order in which they came."""
+        return list(self._states)
+
+    def feed(self, source: str, ids: Sequence[int]) -> Array:
+        """Reads the next piece of a source; returns the encoder's outputs for it `[T, U]`."""
+        outputs, states = self._read(np.asarray(ids, np.int32), self.state(source))
+        self._states[source] = [array.numpy() for array in tf.nest.flatten(states)]
+        return outputs.numpy()
+
+    def state(self, source: str) -> list[list[Array]]:
+        """Returns a source's state, `[1, U]` each, by layer: what a bridge takes. Zeros if new."""
+        per_layer = len(STATE_NAMES[self.encoder.cell])
+        layers = len(self.encoder.recurrent_layers)
+        zeros = [np.zeros((1, self.encoder.units), np.float32)] * (per_layer * layers)
+        flat = self._states.get(source, zeros)
+        return [flat[i : i + per_layer] for i in range(0, len(flat), per_layer)]
+
+    def forget(self, source: str) -> None:
+        """Drops a source's state; it begins anew if it is fed again."""
+        self._states.pop(source, None)
+
+    def save(self, path: str | Path) -> None:
+        """Writes all states to one `.npz` file, which holds arrays and nothing to execute."""
+        path = Path(path)
+        arrays: dict[str, Any] = {
+            f"{i}.{j}": array
+            for i, states in enumerate(self._states.values())
+            for j, array in enumerate(states)
+        }
+        about = {"encoder": self._shape(), "sources": self.sources}
+        temporary = path.with_name(path.name + ".tmp")
+        with temporary.open("wb") as file:
+            np.savez(file, about=np.frombuffer(json.dumps(about).encode(), np.uint8), **arrays)
+        publish(temporary, path)
+
+    def restore(self, path: str | Path) -> None:
+        """Replaces all states by those of a file.
+
+        Raises:
+            UserError: There is no such file, or it belongs to an encoder of other sizes.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                about = json.loads(file["about"].tobytes())
+                shape, expected = about["encoder"], self._shape()
+                if shape != expected:
+                    raise UserError(f"{path}: its states are of an encoder {shape}, not {expected}")
+                count = len(tf.nest.flatten(self.state("")))
+                found = {
+                    name: [file[f"{i}.{j}"] for j in range(count)]
+                    for i, name in enumerate(about["sources"])
+                }
+        except (OSError, KeyError, ValueError, EOFError) as error:
+            raise UserError(f"{path}: no file of states: {error}") from error
+        self._states = found
+
+    def _shape(self) -> dict[str, str | int]:
+        encoder = self.encoder
+        layers = len(encoder.recurrent_layers)
+        return {"cell": str(encoder.cell), "units": encoder.units, "layers": layers}
+
+    def _read_tokens(self, ids: Tensor, states: list[list[Tensor]]) -> tuple[Tensor, Any]:
+        def read_one(t: Tensor, states: list[list[Tensor]], outputs: Any) -> Any:
+            vector = self.encoder.reader(tf.reshape(ids[t], [1, 1]))
+            after = []
+            for layer, state in zip(self.encoder.recurrent_layers, states, strict=True):
+                vector, *state_after = layer(vector, initial_state=state)
+                after.append([keras.ops.cast(tensor, "float32") for tensor in state_after])
+            return t + 1, after, outputs.write(t, tf.cast(vector[0, 0], tf.float32))
+
+        outputs = tf.TensorArray(tf.float32, tf.size(ids), element_shape=[self.encoder.units])
+        _, states, outputs = tf.while_loop(
+            lambda t, *_: t < tf.size(ids), read_one, (0, states, outputs), parallel_iterations=1
+        )
+        return outputs.stack(), states

@@ -1,0 +1,120 @@
+"""Every state and every gate of a recurrent layer, at every step.
+
+Keras returns the sequence of state_h and the final states, but neither the sequence of cell states
+nor a gate. They are computed here by the loop of `seq2seq.model.recurrent`, from the same weights.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from seq2seq.model.recurrent import RECURRENT_LAYERS, STATE_NAMES
+
+Array = npt.NDArray[Any]
+
+
+class Trace(NamedTuple):
+    """What one direction of a layer went through, at the places of the tokens it read.
+
+    Attributes:
+        name: The layer's name.
+        cell: `lstm`, `gru` or `simple_rnn`.
+        is_backward: Whether it read the last token first: its final state is then at token 0.
+        mask: `[B, T]`, True = a token that was read.
+        initial: The states before the first step, by name, `[B, U]` each.
+        states: state_h (and state_c) after every step, `[B, T, U]` each.
+        gates: Of an LSTM `input`, `forget`, `candidate`, `output`; of a GRU `update`, `reset`,
+            `candidate`; none of a simple RNN; `[B, T, U]` each. NaN where no token was read.
+    """
+
+    name: str
+    cell: str
+    is_backward: bool
+    mask: Array
+    initial: dict[str, Array]
+    states: dict[str, Array]
+    gates: dict[str, Array]
+
+    @property
+    def final(self) -> dict[str, Array]:
+        """The states after the last step, `[B, U]` each."""
+        last = 0 if self.is_backward else -1
+        return {name: state[:, last] for name, state in self.states.items()}
+
+
+def trace(
+    layer: keras.layers.Layer, inputs: Any, initial_state: Any = None, mask: Any = None
+) -> list[Trace]:
+    """Runs a layer and returns what it went through.
+
+    Args:
+        layer: `LSTM`, `GRU` or `SimpleRNN` of Keras or of this project, alone or in a
+            `Bidirectional`; it has its weights.
+        inputs: `[B, T, F]`, or what the layer reads.
+        initial_state: As the layer takes it, `[B, U]` each; None: zeros.
+        mask: `[B, T]`, True = real token; None: all are.
+
+    Returns:
+        One trace, or two of a bidirectional layer, forward first.
+
+    Raises:
+        ValueError: It is another kind of layer, or one with other than the standard activations.
+    """
+    if not isinstance(layer, keras.layers.Bidirectional):
+        return [_trace(layer, inputs, initial_state, mask)]
+    halves = [None, None]
+    if initial_state is not None:
+        half = len(initial_state) // 2
+        halves = [initial_state[:half], initial_state[half:]]
+    layers = (layer.forward_layer, layer.backward_layer)
+    return [_trace(one, inputs, state, mask) for one, state in zip(layers, halves, strict=True)]
+
+
+def _trace(layer: Any, inputs: Any, initial_state: Any, mask: Any) -> Trace:
+    cell = _cell_name(layer)
+    ours = _as_ours(layer, cell)
+    inputs = tf.convert_to_tensor(inputs)
+    if not inputs.dtype.is_integer:
+        inputs = tf.cast(inputs, ours.compute_dtype)
+    rows, steps = inputs.shape[:2]
+    if initial_state is None:
+        initial_state = [np.zeros((rows, layer.units))] * len(STATE_NAMES[cell])
+    initial = [tf.cast(tf.convert_to_tensor(state), ours.compute_dtype) for state in initial_state]
+    seen = np.ones((rows, steps), bool) if mask is None else np.asarray(mask, bool)
+    found = {
+        name: keras.ops.convert_to_numpy(keras.ops.cast(value, "float32"))
+        for name, value in ours.trace(inputs, initial, None if mask is None else seen).items()
+    }
+    names = STATE_NAMES[cell]
+    return Trace(
+        layer.name,
+        cell,
+        layer.go_backwards,
+        seen,
+        dict(zip(names, map(np.asarray, initial), strict=True)),
+        {name: found[name] for name in names},
+        {n: np.where(seen[..., None], v, np.nan) for n, v in found.items() if n not in names},
+    )
+
+
+def _cell_name(layer: Any) -> str:
+    for name, kind in RECURRENT_LAYERS.items():
+        if isinstance(layer, kind.__mro__[2]):  # Keras's own class, of which ours is one
+            return name
+    raise ValueError(f"{type(layer).__name__} is none of LSTM, GRU, SimpleRNN, Bidirectional")
+
+
+def _as_ours(layer: Any, cell: str) -> Any:
+    """Returns the layer, or a layer of this project with its settings and weights."""
+    kind = RECURRENT_LAYERS[cell]
+    if isinstance(layer, kind):
+        return layer
+    ours = kind.from_config(layer.get_config())
+    ours.build((None, None, layer.cell.kernel.shape[0]))
+    ours.set_weights(layer.get_weights())
+    return ours

@@ -1,0 +1,92 @@
+"""Altered states, and principal components, against NumPy."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from test_handover import make_predictor
+
+from seq2seq.data.examples import Example
+from seq2seq.states.experiments import (
+    Components,
+    accuracy,
+    accuracy_by_components,
+    cut_to,
+    decode_from,
+    given,
+    initial_states,
+    interpolated,
+    swapped,
+    to_vectors,
+    unchanged,
+    zeroed,
+)
+
+SOURCES = [(tuple(text), ()) for text in ("abcd", "dcba", "bbcc", "adad")]
+
+
+@pytest.fixture(scope="module")
+def predictor():
+    return make_predictor("model.units=6", "model.layers=2", seed=3)[0]
+
+
+def test_unchanged_is_what_the_predictor_answers(predictor):
+    expected = [p.tokens for p in predictor.predict_tokens(SOURCES)]
+    assert decode_from(predictor, SOURCES, unchanged) == expected
+    assert len(set(expected)) > 1
+
+
+def test_swapped_states_swap_the_answers_of_a_model_without_memory(predictor):
+    answers = decode_from(predictor, SOURCES, unchanged)
+    assert decode_from(predictor, SOURCES, swapped) == [*answers[1:], answers[0]]
+
+
+def test_zeroed_states_give_all_sources_one_answer(predictor):
+    assert len(set(decode_from(predictor, SOURCES, zeroed))) == 1
+
+
+def test_interpolation_has_the_two_at_its_ends(predictor):
+    answers = decode_from(predictor, SOURCES, unchanged)
+    assert decode_from(predictor, SOURCES, interpolated(0.0)) == answers
+    assert decode_from(predictor, SOURCES, interpolated(1.0)) == [*answers[1:], answers[0]]
+    state = [[tf.constant([[0.0], [4.0]])]]
+    np.testing.assert_allclose(interpolated(0.25)(state)[0][0], [[1.0], [3.0]])
+
+
+def test_a_given_state_takes_the_encoder_s_place(predictor):
+    first = [[np.array(t)[0] for t in layer] for layer in initial_states(predictor, SOURCES)]
+    answers = decode_from(predictor, SOURCES, given(first))
+    assert answers == [decode_from(predictor, SOURCES, unchanged)[0]] * 4
+
+
+def test_components_equal_the_eigenvectors_of_the_covariance():
+    rng = np.random.default_rng(0)
+    vectors = rng.normal(size=(50, 4)) @ rng.normal(size=(4, 4))
+    found = Components.of(vectors)
+    values, eigenvectors = np.linalg.eigh(np.cov(vectors.T))
+    np.testing.assert_allclose(found.shares, values[::-1] / values.sum(), atol=1e-9)
+    for mine, theirs in zip(found.directions, eigenvectors.T[::-1], strict=True):
+        np.testing.assert_allclose(abs(mine @ theirs), 1, atol=1e-9)
+    np.testing.assert_allclose(found.cut(vectors, 4), vectors, atol=1e-9)
+    np.testing.assert_allclose(found.cut(vectors, 0), np.tile(vectors.mean(0), (50, 1)), atol=1e-9)
+    errors = [np.square(found.cut(vectors, k) - vectors).sum() for k in range(5)]
+    assert errors == sorted(errors, reverse=True)
+
+
+def test_all_components_change_nothing(predictor):
+    vectors = to_vectors(initial_states(predictor, SOURCES))
+    assert vectors.shape == (4, 24)
+    change = cut_to(Components.of(vectors), 24)
+    answers = decode_from(predictor, SOURCES, unchanged)
+    assert decode_from(predictor, SOURCES, change) == answers
+
+
+def test_accuracy_of_altered_states(predictor):
+    answers = decode_from(predictor, SOURCES, unchanged)
+    examples = [Example(s, a, f) for (s, f), a in zip(SOURCES, answers, strict=True)]
+    changes = {"unchanged": unchanged, "zeroed": zeroed}
+    whole, nothing = accuracy(predictor, examples, changes)
+    assert (whole.name, whole.sequence_accuracy, whole.symbol_error_rate) == ("unchanged", 1.0, 0.0)
+    assert nothing.sequence_accuracy < 1
+    by_k = accuracy_by_components(predictor, examples, [0, 24])
+    assert [one.name for one in by_k] == ["0", "24"]
+    assert by_k[0].sequence_accuracy < by_k[1].sequence_accuracy == 1.0

@@ -1,0 +1,158 @@
+"""`python -m seq2seq.states` as a user runs it: tables, pictures, numbers, one page."""
+
+import html.parser
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+from project import compose_config, run_process
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from seq2seq.errors import UserError
+from seq2seq.states.report import read_input, read_weights
+
+
+def run(*arguments, cwd):
+    result = run_process("-m", "seq2seq.states", *arguments, cwd=cwd)
+    assert result.returncode == 0, result.stderr.decode()
+    return result.stdout.decode()
+
+
+def settings(*overrides):
+    return compose_config(*overrides, name="states")
+
+
+class Links(html.parser.HTMLParser):
+    """Collects what a page would load."""
+
+    def __init__(self):
+        super().__init__()
+        self.found = []
+
+    def handle_starttag(self, tag, attrs):
+        self.found += [value for name, value in attrs if name in ("src", "srcset", "href")]
+
+
+def is_self_contained(page):
+    links = Links()
+    links.feed(page)
+    return all(link.startswith("data:") for link in links.found)
+
+
+def tags(folder):
+    events = EventAccumulator(str(folder))
+    events.Reload()
+    return events.Tags()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parameters", "pictures"),
+    [
+        ([], "12 parameters", ["lstm"]),
+        (["input=[5,0,9,9]", "one_hot=10", "units=16"], "1,728 parameters", ["lstm"]),
+        (["layer=bidirectional_gru", "units=2", "time_steps=4", "features=3"], "84 parameters",
+         ["forward_gru", "backward_gru"]),
+        (["layer=stacked", "units=2"], "72 parameters", []),
+    ],
+)  # fmt: skip
+def test_a_layer_alone(tmp_path, arguments, parameters, pictures):
+    printed = run(*arguments, cwd=tmp_path)
+    folder = tmp_path / "outputs" / "states"
+    assert parameters in printed
+    assert "return_sequences" in printed
+    page = (folder / "states.html").read_text()
+    assert is_self_contained(page)
+    assert parameters in page
+    assert "What is always true of it" in page
+    assert page.count("<figure>") == len(pictures)
+    assert [path.stem for path in sorted(folder.glob("*.png"))] == sorted(pictures)
+    for path in folder.glob("*.png"):
+        assert min(Image.open(path).size) > 200
+    with np.load(folder / "states.npz", allow_pickle=False) as file:
+        assert file["output"].shape == file["sequence"][:, 0].shape
+        assert all(f"{name}/state_h" in file for name in pictures)
+    seen = tags(folder / "tensorboard")
+    assert set(seen["tensors"]) == {"returns", "identities", *pictures}
+
+
+def test_inside_a_trained_model(tiny_run):
+    cwd, run_folder = tiny_run
+    printed = run("run=latest", "source=1 2 3", "examples=20", cwd=cwd)
+    assert "1 2 3 →" in printed
+    assert "that of another source" in printed
+    folder = run_folder / "states"
+    page = (folder / "states.html").read_text()
+    assert is_self_contained(page)
+    pictures = ["bridge", "components", "decoder_0_lstm_0", "encoder_0_lstm_0"]
+    assert [path.stem for path in sorted(folder.glob("*.png"))] == pictures
+    with np.load(folder / "states.npz", allow_pickle=False) as file:
+        assert file["source"].tolist() == ["1", "2", "3"]
+        assert file["encoder/lstm_0/state_c"].shape == (3, 16)
+        np.testing.assert_allclose(
+            file["bridge_output/0/state_h"], file["encoder/lstm_0/state_h"][-1], atol=1e-6
+        )
+    tensorboard = folder / "tensorboard"
+    assert len((tensorboard / "states.tsv").read_text().splitlines()) == 20
+    assert len((tensorboard / "sources.tsv").read_text().splitlines()) == 20
+    assert "states.tsv" in (tensorboard / "projector_config.pbtxt").read_text()
+
+
+def test_without_a_source_the_first_dev_example_is_read(tiny_run):
+    cwd, _ = tiny_run
+    printed = run("run=latest", "examples=5", "output=elsewhere", cwd=cwd)
+    assert re.search(r"\d( \d)* →", printed)
+    assert (cwd / "elsewhere" / "states.html").exists()
+
+
+def test_inputs():
+    np.testing.assert_allclose(read_input(settings()), [[[0.1], [0.2], [0.3]]])
+    one_hot = read_input(settings("input=[5,0,9,9]", "one_hot=10"))
+    assert one_hot.shape == (1, 4, 10)
+    assert one_hot[0].argmax(-1).tolist() == [5, 0, 9, 9]
+    np.testing.assert_array_equal(read_input(settings("input=[[1,2],[3,4]]")), [[[1, 2], [3, 4]]])
+    drawn = read_input(settings("time_steps=4", "features=2"))
+    assert drawn.shape == (1, 4, 2)
+    np.testing.assert_array_equal(drawn, read_input(settings("time_steps=4", "features=2")))
+
+
+def test_weights_of_the_user():
+    config = settings("weights=[[[1,2,3,4]],[[1,1,1,1]],[0,1,0,0]]")
+    kernel, recurrent, bias = read_weights(config, 1)
+    assert (kernel.shape, recurrent.shape, bias.shape) == ((1, 4), (1, 4), (4,))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["input=[a]"], "input=.*not an array"),
+        (["input=[[1],[2,3]]"], "input=.*not an array"),
+        (["input=[]"], "input="),
+        (["input=[1,10]", "one_hot=10"], "whole numbers from 0 to 9"),
+        (["input=[0.5]", "one_hot=10"], "whole numbers"),
+    ],
+)
+def test_inputs_that_are_none(overrides, words):
+    with pytest.raises(UserError, match=words):
+        read_input(settings(*overrides))
+
+
+def test_weights_of_other_shapes_are_refused():
+    with pytest.raises(UserError, match=r"weights have shapes .*, the layer's are"):
+        read_weights(settings("weights=[[1,2]]"), 1)
+
+
+@pytest.mark.parametrize(
+    ("argument", "words"),
+    [
+        ("layer=lsmt", b"lsmt"),
+        ("run=nowhere", b"no run folder"),
+        ("untis=2", b"did you mean"),
+        ("input=[a]", b"not an array of numbers"),
+    ],
+)
+def test_mistakes_are_one_line(tmp_path, argument, words):
+    result = run_process("-m", "seq2seq.states", argument, cwd=tmp_path)
+    assert result.returncode == 2
+    assert words in result.stderr
+    assert len(result.stderr.splitlines()) == 1
