@@ -13,7 +13,7 @@ from seq2seq.data.pipeline import pad
 from seq2seq.inference import Predictor, Tokens, decoder_step
 from seq2seq.metrics import score
 from seq2seq.model.bridge import DecoderState
-from seq2seq.search import Hypotheses, greedy
+from seq2seq.search import greedy
 from seq2seq.states.tracing import Array
 
 # Takes and returns a decoder state: by layer, `[B, U]` each.
@@ -73,13 +73,8 @@ def decode_from(
     model, max_length = predictor.model, predictor.decoding.max_length
     assert max_length is not None
     memory, state = model.encode(tf.constant(_ids(predictor, sources)), training=False)
-    state = change(state)
-
-    @tf.function(autograph=False)
-    def search() -> Hypotheses:
-        return greedy(decoder_step(model, memory), state, len(sources), max_length)
-
-    rows = search().tokens.numpy()[:, 0]
+    found = greedy(decoder_step(model, memory), change(state), len(sources), max_length)
+    rows = found.tokens.numpy()[:, 0]
     return [predictor.vocabularies.target.decode(row) for row in rows]
 
 
