@@ -62,7 +62,14 @@ def state_figure(title: str, states: dict[str, State], is_dark: bool = False) ->
             axes = figure.add_subplot(len(rows), 1, i + 1)
             cmap, _, high = _SIGNED
             limit = max(high, float(np.abs(values).max()))
-            image = axes.imshow(values[None], cmap=cmap, vmin=-limit, vmax=limit, aspect="auto")
+            image = axes.imshow(
+                values[None],
+                cmap=cmap,
+                vmin=-limit,
+                vmax=limit,
+                aspect="auto",
+                interpolation="nearest",
+            )
             axes.set_yticks([0], [label], fontsize=7)
             axes.tick_params(axis="x", labelsize=7)
             if i < len(rows) - 1:
@@ -80,7 +87,9 @@ def attention_figure(seen: HandOver, is_dark: bool = False) -> Figure:
         figure = Figure(figsize=size, dpi=110, layout="constrained")
         axes = figure.add_subplot()
         cmap, low, high = _SHARE
-        image = axes.imshow(seen.attention, cmap=cmap, vmin=low, vmax=high, aspect="auto")
+        image = axes.imshow(
+            seen.attention, cmap=cmap, vmin=low, vmax=high, aspect="auto", interpolation="nearest"
+        )
         axes.set_xticks(range(len(seen.source)), [visible(token) for token in seen.source])
         axes.set_yticks(range(len(seen.target)), [visible(token) for token in seen.target])
         axes.set_xlabel("source")
@@ -129,7 +138,9 @@ def _heat_map(axes: Axes, values: Array, tokens: Sequence[str], name: str) -> No
     if name == "state_c":  # the only one without bounds
         high = max(1.0, float(np.nanmax(np.abs(values))))
         low = -high
-    image = axes.imshow(values.T, cmap=cmap, vmin=low, vmax=high, aspect="auto")
+    image = axes.imshow(
+        values.T, cmap=cmap, vmin=low, vmax=high, aspect="auto", interpolation="nearest"
+    )
     axes.set_xticks(range(len(tokens)), [visible(token) for token in tokens])
     if not tokens:
         axes.set_xticks([])
