@@ -83,11 +83,10 @@ def train(
     run = RunDir.create(path)
     splits = load_splits(config.data)
     config = with_max_length(config, splits.train)
-    config = dataclasses.replace(config, training=complete(config.training))
     vocabularies = Vocabularies.build(splits.train, config.data.min_count)
     training = Training(config, run, splits, vocabularies)
     run.save_vocabularies(vocabularies)
-    run.save_config(config, hydra_record or {})
+    run.save_config(training.config, hydra_record or {})
     return training.run_to_end()
 
 
@@ -111,7 +110,7 @@ def resume(path: str | Path, changes: Sequence[str] = ()) -> dict[str, Any]:
     check_settings(config)
     training = Training(config, run, load_splits(config.data), run.load_vocabularies())
     training.restore()
-    run.save_config(config, {})
+    run.save_config(training.config, {})
     return training.run_to_end()
 
 
@@ -126,7 +125,8 @@ class Training:
         Raises:
             UserError: The settings contradict each other.
         """
-        settings = config.training
+        settings = complete(config.training)
+        config = dataclasses.replace(config, training=settings)
         keras.utils.set_random_seed(settings.seed)
         self.config, self.run, self.splits, self.vocabularies = config, run, splits, vocabularies
         self.plan = self._plan(splits.train)

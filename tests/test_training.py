@@ -286,3 +286,16 @@ def test_xla_compiles_once_per_bucket(compose, tmp_path, monkeypatch):
     )  # fmt: skip
     train(config, tmp_path / "r")
     assert len(traces) == 2  # one in training, one in evaluation
+
+
+def test_what_is_null_for_the_machine_is_filled_in_when_resuming_too(compose, tmp_path):
+    config = compose(*TOY, "training.epochs=1", "training.micro_batches=2")
+    train(config, tmp_path / "r")
+    with pytest.raises(UserError, match=r"micro_batches=2 does not divide .*batch_size=33"):
+        resume(tmp_path / "r", ["training.batch_size=33"])
+    assert RunDir.open(tmp_path / "r").load_config().training.batch_size == 32
+    changes = ["training.micro_batches=null", "training.jit_compile=null", "training.epochs=2"]
+    resume(tmp_path / "r", changes)
+    saved = RunDir.open(tmp_path / "r").load_config().training
+    assert saved.micro_batches >= 1
+    assert saved.jit_compile is True
