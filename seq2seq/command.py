@@ -25,7 +25,8 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from seq2seq import config as settings
+from seq2seq import config as schemas
+from seq2seq import settings
 from seq2seq.errors import UserError
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
@@ -129,7 +130,7 @@ def _explain_unknown_key(key: str, owner: str, text: str) -> str:
     """Names a misspelled setting by its full key, and the nearest that exists."""
     full_key = match[1] if (match := re.search(r"full_key: (\S+)", text)) else key
     where = f" (in configs/{match[1]}.yaml)" if (match := re.search(r"In '([\w/]+)'", text)) else ""
-    schema = getattr(settings, owner, None)
+    schema = getattr(schemas, owner, None)
     names = list(getattr(schema, "__dataclass_fields__", {}))
     parent = full_key.rpartition(".")[0]
     close = difflib.get_close_matches(key, names, n=1)

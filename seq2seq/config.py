@@ -1,25 +1,15 @@
 """Names, types and ranges of every setting. The values live in `configs/`, and only there.
 
-Hydra composes the YAML files against these dataclasses, so that a misspelled key or a wrong type
-is refused before anything runs; `from_hydra` then turns the result into plain dataclasses.
-Code below the commands never sees OmegaConf.
+Hydra composes the YAML files against these dataclasses (`settings.py`), so that a misspelled key or
+a wrong type is refused before anything runs.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import math
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum, auto
-from typing import Annotated, Any, TypeVar, get_type_hints
-
-import yaml
-from hydra.core.config_store import ConfigStore
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-
-from seq2seq.errors import UserError
+from typing import Annotated, Any
 
 
 class Task(StrEnum):
@@ -388,89 +378,3 @@ class StatesConfig:
     source: str | None
     source_features: str
     examples: Annotated[int, Range(minimum=0)]
-
-
-def register() -> None:
-    """Makes the dataclasses known to Hydra as the schemas of the primary configs."""
-    store = ConfigStore.instance()
-    store.store(name="train_schema", node=TrainConfig)
-    store.store(name="infer_schema", node=InferConfig)
-    store.store(name="evaluate_schema", node=EvaluateConfig)
-    store.store(name="states_schema", node=StatesConfig)
-
-
-AnyConfig = TypeVar("AnyConfig")
-
-
-def from_hydra(config: DictConfig, schema: type[AnyConfig]) -> AnyConfig:
-    """Turns a composed Hydra config into a checked dataclass.
-
-    Raises:
-        UserError: A value is missing or outside its range; the message names its key.
-    """
-    if missing := sorted(OmegaConf.missing_keys(config)):
-        raise UserError(f"{missing[0]} is not set; add {missing[0]}=... to the command line")
-    result: Any = OmegaConf.to_object(config)
-    assert isinstance(result, schema)
-    check_ranges(result)
-    return result
-
-
-def check_ranges(config: Any, prefix: str = "") -> None:
-    """Raises `UserError` if a number lies outside the range its dataclass declares."""
-    hints = get_type_hints(type(config), include_extras=True)
-    for setting in dataclasses.fields(config):
-        key, value = prefix + setting.name, getattr(config, setting.name)
-        if dataclasses.is_dataclass(value):
-            check_ranges(value, prefix=f"{key}.")
-        for allowed in getattr(hints[setting.name], "__metadata__", ()):
-            # "not in" also refuses nan, which is in no range.
-            if value is not None and value not in allowed:
-                raise UserError(f"{key}={value} is out of range: it must be {allowed}")
-
-
-def to_yaml(config: Any) -> str:
-    """Returns a config dataclass as YAML text that `from_yaml` reads back."""
-    return OmegaConf.to_yaml(OmegaConf.structured(config))
-
-
-def from_yaml(text: str, schema: type[AnyConfig]) -> AnyConfig:
-    """Reads back what `to_yaml` wrote; the text is data and cannot run or look up anything.
-
-    Raises:
-        UserError: The text is no YAML, or does not fit the schema.
-    """
-    try:
-        values = yaml.safe_load(text)
-        if not isinstance(values, dict):
-            raise UserError("not a mapping of settings")
-        # Resolvers such as ${oc.env:...} would read the reader's environment.
-        node = OmegaConf.create(values)
-        if any("${" in value for value in _strings(values)):
-            raise UserError("interpolations (${...}) are not allowed in a saved config")
-        return from_hydra(OmegaConf.merge(OmegaConf.structured(schema), node), schema)  # type: ignore[arg-type]
-    except (yaml.YAMLError, OmegaConfBaseException) as error:
-        raise UserError(" ".join(str(error).split())) from error
-
-
-def override(config: AnyConfig, changes: Sequence[str]) -> AnyConfig:
-    """Returns the config with changes such as `training.epochs=200`.
-
-    Raises:
-        UserError: A change does not fit the schema.
-    """
-    try:
-        merged = OmegaConf.merge(OmegaConf.structured(config), OmegaConf.from_dotlist([*changes]))
-        return from_hydra(merged, type(config))  # type: ignore[arg-type]
-    except OmegaConfBaseException as error:
-        raise UserError(" ".join(str(error).split())) from error
-
-
-def _strings(value: Any) -> Iterator[str]:
-    if isinstance(value, dict):
-        value = [*value.keys(), *value.values()]
-    if isinstance(value, list):
-        for item in value:
-            yield from _strings(item)
-    elif isinstance(value, str):
-        yield value

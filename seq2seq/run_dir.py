@@ -15,10 +15,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from seq2seq.config import TrainConfig, from_yaml, to_yaml
+from seq2seq.config import TrainConfig
 from seq2seq.data.pipeline import Vocabularies
 from seq2seq.errors import UserError
 from seq2seq.model.seq2seq import Seq2Seq, build_model
+from seq2seq.settings import from_yaml, to_yaml
 from seq2seq.vocabulary import Vocabulary
 
 

@@ -8,14 +8,15 @@ from pathlib import Path
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 
-from seq2seq import config as settings
+from seq2seq import config as schemas
+from seq2seq import settings
 
 ROOT = Path(__file__).parent.parent
 SCHEMAS = {
-    "train": settings.TrainConfig,
-    "infer": settings.InferConfig,
-    "evaluate": settings.EvaluateConfig,
-    "states": settings.StatesConfig,
+    "train": schemas.TrainConfig,
+    "infer": schemas.InferConfig,
+    "evaluate": schemas.EvaluateConfig,
+    "states": schemas.StatesConfig,
 }
 TINY = [
     "data.train_examples=256",

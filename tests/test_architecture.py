@@ -11,16 +11,25 @@ from project import ROOT
 
 PACKAGE = ROOT / "seq2seq"
 FLOORS = [
-    {"", "errors", "config", "vocabulary", "metrics", "hardware"},
+    {"", "errors", "config", "settings", "vocabulary", "metrics", "hardware"},
     {"data", "model", "search"},
-    {"run_dir", "inference", "signals"},
+    {"run_dir", "decoding", "inference", "signals"},
     {"evaluation", "callbacks", "report", "training_step", "states"},
     {"training", "lines"},
     {"command", "evaluate"},
 ]
 # The programs' frame is above everything, but may look at the settings only.
-COMMAND_MAY_IMPORT = {"", "errors", "config"}
-NO_TENSORFLOW = ["errors", "config", "vocabulary", "metrics", "command", "data", "evaluate"]
+COMMAND_MAY_IMPORT = {"", "errors", "config", "settings"}
+NO_TENSORFLOW = [
+    "errors",
+    "config",
+    "settings",
+    "vocabulary",
+    "metrics",
+    "command",
+    "data",
+    "evaluate",
+]
 
 
 def modules():

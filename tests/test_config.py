@@ -7,7 +7,8 @@ import pytest
 import yaml
 from project import ROOT, compose_config, run_process
 
-from seq2seq import config as settings
+from seq2seq import config as schemas
+from seq2seq import settings
 from seq2seq.errors import UserError
 
 CONFIGS = ROOT / "configs"
@@ -42,7 +43,7 @@ def test_every_experiment_composes(name):
 
 def test_the_command_line_beats_an_experiment():
     config = compose_config("experiment=g2p", *FILES, "model=state", "training.epochs=3")
-    assert config.model.attention.kind is settings.AttentionKind.none
+    assert config.model.attention.kind is schemas.AttentionKind.none
     assert config.training.epochs == 3
 
 
@@ -57,8 +58,8 @@ def test_other_commands_compose(name):
 
 
 def test_no_default_lives_outside_yaml():
-    for schema in vars(settings).values():
-        if dataclasses.is_dataclass(schema) and schema is not settings.Range:
+    for schema in vars(schemas).values():
+        if dataclasses.is_dataclass(schema) and schema is not schemas.Range:
             for setting in dataclasses.fields(schema):
                 assert setting.default is dataclasses.MISSING, setting
                 assert setting.default_factory is dataclasses.MISSING, setting
@@ -96,7 +97,7 @@ def test_a_config_survives_yaml():
     ):
         config = compose_config(*overrides)
         config = dataclasses.replace(config, run_dir="elsewhere", name="x: # y")
-        assert settings.from_yaml(settings.to_yaml(config), settings.TrainConfig) == config
+        assert settings.from_yaml(settings.to_yaml(config), schemas.TrainConfig) == config
 
 
 @pytest.mark.parametrize(
@@ -104,7 +105,7 @@ def test_a_config_survives_yaml():
 )
 def test_a_saved_config_is_data(text):
     with pytest.raises(UserError):
-        settings.from_yaml(text, settings.TrainConfig)
+        settings.from_yaml(text, schemas.TrainConfig)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from seq2seq.config import SearchKind
 from seq2seq.data import Example
 from seq2seq.data.pipeline import Vocabularies, pad
-from seq2seq.inference import Predictor, bucket
+from seq2seq.decoding import bucket
+from seq2seq.inference import Predictor
 from seq2seq.model.seq2seq import build_model
 from seq2seq.vocabulary import BOS, EOS
 

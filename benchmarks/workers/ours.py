@@ -15,7 +15,8 @@ from benchmarks.workers.protocol import Task, cores, serve, timed
 from benchmarks.workers.settings import compose_config, read_examples
 from seq2seq.config import DecodingChanges, SearchKind, TrainConfig
 from seq2seq.data.pipeline import Batch, BatchPlan, as_dataset
-from seq2seq.inference import Predictor, compile_search
+from seq2seq.decoding import compile_search
+from seq2seq.inference import Predictor
 from seq2seq.model.seq2seq import Seq2Seq, build_model, count_parameters
 from seq2seq.run_dir import RunDir
 from seq2seq.training_step import (

@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 
 from hydra import compose, initialize_config_dir
 
-from seq2seq.config import TrainConfig, from_hydra, register
+from seq2seq.config import TrainConfig
 from seq2seq.data.examples import load_splits
 from seq2seq.data.pipeline import BatchPlan, Vocabularies
+from seq2seq.settings import from_hydra, register
 from seq2seq.training import with_max_length
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"

@@ -10,7 +10,8 @@ import tensorflow as tf
 
 from seq2seq.data.examples import Example, group_references
 from seq2seq.data.pipeline import pad
-from seq2seq.inference import Predictor, Tokens, decoder_step
+from seq2seq.decoding import decoder_step
+from seq2seq.inference import Predictor, Tokens
 from seq2seq.metrics import score
 from seq2seq.model.bridge import DecoderState
 from seq2seq.search import greedy

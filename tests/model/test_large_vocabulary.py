@@ -42,16 +42,17 @@ TRAIN = """
 import resource, sys
 import numpy as np
 import tensorflow as tf
-from seq2seq import config
+from seq2seq.config import TrainConfig
 from seq2seq.data.pipeline import Batch
 from seq2seq.model.seq2seq import build_model
+from seq2seq.settings import from_hydra, register
 from seq2seq.training_step import compile_training, complete, make_optimizer
 from hydra import compose, initialize_config_dir
 
-config.register()
+register()
 with initialize_config_dir(sys.argv[1], version_base="1.3"):
     settings = ["run_dir=x", "model.units=8", "optimizer=sgd", "training.batch_size=64"]
-    cfg = config.from_hydra(compose("train", settings), config.TrainConfig)
+    cfg = from_hydra(compose("train", settings), TrainConfig)
 model = build_model(cfg.model, 50_000, 50_000)
 optimizer = make_optimizer(cfg.optimizer, 10)
 optimizer.build(model.trainable_variables)
