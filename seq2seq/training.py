@@ -22,7 +22,6 @@ import tensorflow as tf
 from rich.console import Console
 
 from seq2seq import __version__, report
-from seq2seq.callbacks import ProgressBar, TensorBoard
 from seq2seq.config import Monitor, TrainConfig
 from seq2seq.data.examples import Example, Splits, load_splits
 from seq2seq.data.pipeline import Batch, BatchPlan, Vocabularies, as_dataset
@@ -32,9 +31,11 @@ from seq2seq.evaluation import Scored, compile_evaluation, decode, decoded_metri
 from seq2seq.inference import Predictor
 from seq2seq.model.losses import TokenSums, teacher_forced_metrics
 from seq2seq.model.seq2seq import Seq2Seq, build_model, count_parameters
+from seq2seq.progress_bar import ProgressBar
 from seq2seq.run_dir import RunDir
 from seq2seq.settings import override
 from seq2seq.signals import StopRequest
+from seq2seq.tensorboard import TensorBoard
 from seq2seq.training_step import (
     compile_training,
     complete,

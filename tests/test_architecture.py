@@ -14,7 +14,16 @@ FLOORS = [
     {"", "errors", "config", "settings", "vocabulary", "metrics", "hardware"},
     {"data", "model", "search"},
     {"run_dir", "decoding", "inference", "signals"},
-    {"evaluation", "callbacks", "report", "training_step", "states"},
+    {
+        "evaluation",
+        "figures",
+        "projector",
+        "tensorboard",
+        "progress_bar",
+        "report",
+        "training_step",
+        "states",
+    },
     {"training", "lines"},
     {"command", "evaluate"},
 ]

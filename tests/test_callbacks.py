@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from test_training import TOY, rows
 
-from seq2seq.callbacks import attention_image
 from seq2seq.errors import UserError
+from seq2seq.figures import attention_figure, pixels
 from seq2seq.training import train
 
 
@@ -129,12 +129,15 @@ def test_a_csv_of_keras_says_what_ours_says(compose, tmp_path):
     assert theirs == [float(row["dev_loss"]) for row in rows(tmp_path / "r")]
 
 
+def attention_image(weights, source, target):
+    return pixels(attention_figure(weights, source, target))
+
+
 HOSTILE = ["$", "$x^2$", "\\frac{", " ", "\t", "\n", "\u2028", "שָׁלוֹם", "<eos>", "_", "%", "語"]
 HOSTILE += ["a" * 40, "", "\\", "$$", "^", "{}"]
 
 
 @pytest.mark.filterwarnings("ignore:Glyph .* missing")
-@pytest.mark.filterwarnings("ignore:Tight layout")
 @pytest.mark.parametrize("token", HOSTILE, ids=ascii)
 def test_hostile_tokens_are_drawn(token):
     image = attention_image(np.full((2, 3), 1 / 3), [token, "a", token], [token, "<eos>"])

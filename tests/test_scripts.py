@@ -98,9 +98,9 @@ def test_tensorboard_has_everything(tiny_run):
     top = events(run / "tensorboard")
     assert "result/test_sequence_accuracy" in top.Tags()["tensors"]
     projector = (run / "tensorboard" / "projector" / "projector_config.pbtxt").read_text()
-    assert "source_vectors.tsv" in projector
-    vectors = (run / "tensorboard" / "projector" / "source_vectors.tsv").read_text()
-    tokens = (run / "tensorboard" / "projector" / "source_tokens.tsv").read_text()
+    assert "source_tokens_vectors.tsv" in projector
+    vectors = (run / "tensorboard" / "projector" / "source_tokens_vectors.tsv").read_text()
+    tokens = (run / "tensorboard" / "projector" / "source_tokens_labels.tsv").read_text()
     assert vectors.count("\n") == tokens.count("\n") == 14
 
 

@@ -74,6 +74,12 @@ class Encoder(CompositeLayer):
         # given to a model; here it is handed on beside it.
         return ops.copy(self.dropout(sequence, training=training)), mask, state
 
+    @property
+    def state_names(self) -> list[str]:
+        """Names of a layer's states; with two directions `forward_` and `backward_` go before."""
+        prefixes = ("",) if self.directions == 1 else ("forward_", "backward_")
+        return [prefix + name for prefix in prefixes for name in STATE_NAMES[self.cell]]
+
     def final_vector(self, state: EncoderState) -> Tensor:
         """Returns the top layer's final state_h, all directions side by side `[B, M]`."""
         return ops.concatenate(state[-1][:: len(STATE_NAMES[self.cell])], axis=-1)

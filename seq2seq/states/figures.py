@@ -2,40 +2,26 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
-from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from seq2seq.figures import surroundings, visible
 from seq2seq.states.experiments import Scored
-from seq2seq.states.handover import HandOver, State
+from seq2seq.states.handover import State
 from seq2seq.states.tracing import Array, Trace
 
 # Values between -1 and 1, and between 0 and 1; what was not read stays empty.
 _SIGNED, _SHARE = ("RdBu_r", -1.0, 1.0), ("viridis", 0.0, 1.0)
 _SHARES = ("input", "forget", "output", "update", "reset")
-_DARK: dict[Any, Any] = {
-    "figure.facecolor": "#16181d",
-    "axes.facecolor": "#16181d",
-    "savefig.facecolor": "#16181d",
-    "text.color": "#e6e6e6",
-    "axes.labelcolor": "#e6e6e6",
-    "axes.edgecolor": "#8a8f98",
-    "xtick.color": "#e6e6e6",
-    "ytick.color": "#e6e6e6",
-    "grid.color": "#3a3f48",
-}
 
 
 def trace_figure(one: Trace, tokens: Sequence[str], is_dark: bool = False) -> Figure:
     """Draws every state and gate of a trace's first row, one map each."""
     maps = one.states | one.gates
-    with mpl.rc_context(_DARK if is_dark else {}):
+    with surroundings(is_dark):
         width = max(4.5, 1.6 + 0.38 * len(tokens))
         figure = Figure(figsize=(width, 0.7 + 1.45 * len(maps)), dpi=110, layout="constrained")
         arrow = " (read from right to left)" if one.is_backward else ""
@@ -55,7 +41,7 @@ def state_figure(title: str, states: dict[str, State], is_dark: bool = False) ->
         for number, layer in enumerate(layers)
         for name, values in layer.items()
     ]
-    with mpl.rc_context(_DARK if is_dark else {}):
+    with surroundings(is_dark):
         figure = Figure(figsize=(7.0, 0.8 + 0.55 * len(rows)), dpi=110, layout="constrained")
         figure.suptitle(title, fontsize=10)
         for i, (label, values) in enumerate(rows):
@@ -79,28 +65,9 @@ def state_figure(title: str, states: dict[str, State], is_dark: bool = False) ->
     return figure
 
 
-def attention_figure(seen: HandOver, is_dark: bool = False) -> Figure:
-    """Draws the attention weights: what was written from top to bottom, read from left to right."""
-    assert seen.attention is not None
-    with mpl.rc_context(_DARK if is_dark else {}):
-        size = (1.8 + 0.36 * len(seen.source), 1.2 + 0.3 * len(seen.target))
-        figure = Figure(figsize=size, dpi=110, layout="constrained")
-        axes = figure.add_subplot()
-        cmap, low, high = _SHARE
-        image = axes.imshow(
-            seen.attention, cmap=cmap, vmin=low, vmax=high, aspect="auto", interpolation="nearest"
-        )
-        axes.set_xticks(range(len(seen.source)), [visible(token) for token in seen.source])
-        axes.set_yticks(range(len(seen.target)), [visible(token) for token in seen.target])
-        axes.set_xlabel("source")
-        axes.set_ylabel("prediction")
-        figure.colorbar(image, ax=axes)
-    return figure
-
-
 def components_figure(scores: Sequence[Scored], is_dark: bool = False) -> Figure:
     """Draws how accuracy falls as fewer principal components of the state are left."""
-    with mpl.rc_context(_DARK if is_dark else {}):
+    with surroundings(is_dark):
         figure = Figure(figsize=(5.5, 3.2), dpi=110, layout="constrained")
         axes = figure.add_subplot()
         ks = [int(one.name) for one in scores]
@@ -112,25 +79,6 @@ def components_figure(scores: Sequence[Scored], is_dark: bool = False) -> Figure
         axes.set_ylim(-3, 103)
         axes.grid(alpha=0.5)
     return figure
-
-
-def png(figure: Figure) -> bytes:
-    """Returns the picture as a PNG file."""
-    file = io.BytesIO()
-    FigureCanvasAgg(figure).print_png(file)
-    return file.getvalue()
-
-
-def pixels(figure: Figure) -> Array:
-    """Returns the picture `[1, height, width, 4]`, as TensorBoard takes it."""
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    return np.asarray(canvas.buffer_rgba())[None]
-
-
-def visible(token: str) -> str:
-    """Writes a token so that it is seen: white space in quotes, and no formula."""
-    return (token if token.strip() else repr(token)).replace("$", r"\$")
 
 
 def _heat_map(axes: Axes, values: Array, tokens: Sequence[str], name: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +14,7 @@ import tensorflow as tf
 from seq2seq.data.examples import feature_tokens, source_tokens
 from seq2seq.errors import UserError
 from seq2seq.inference import Predictor
-from seq2seq.model.recurrent import STATE_NAMES
+from seq2seq.run_dir import write_arrays
 from seq2seq.states.tracing import Array, Trace, trace
 from seq2seq.vocabulary import BOS, PAD
 
@@ -66,8 +66,7 @@ class HandOver(NamedTuple):
 
     def save(self, path: str | Path) -> None:
         """Writes `arrays()` to an `.npz` file."""
-        arrays: dict[str, Any] = self.arrays()
-        np.savez(path, **arrays)
+        write_arrays(Path(path), self.arrays())
 
 
 def hand_over(predictor: Predictor, source: str, features: str = "") -> HandOver:
@@ -84,14 +83,15 @@ def hand_over(predictor: Predictor, source: str, features: str = "") -> HandOver
     ids = tf.constant([vocabularies.encode_source(tokens, tags)], tf.int32)
     target_in = tf.constant([[BOS, *vocabularies.target.encode(prediction.tokens)]], tf.int32)
     encoder = list(_encoder_traces(model.encoder, ids))
-    memory, state = model.encode(ids)
-    _, _, encoder_state = model.encoder(ids)
+    sequence, mask, encoder_state = model.encoder(ids)
+    state = model.bridge(encoder_state)
+    memory = model.decoder.memory(model.encoder, sequence, mask, encoder_state)
     return HandOver(
         source=[*tags, *tokens],
         target=[*prediction.tokens, "<eos>"],
         encoder=encoder,
-        bridge_input=_named(encoder_state, model.encoder.cell, model.encoder.directions),
-        bridge_output=_named(state, model.bridge.decoder_shape.cell, 1),
+        bridge_input=_named(encoder_state, model.encoder.state_names),
+        bridge_output=_named(state, model.bridge.state_names),
         decoder=list(_decoder_traces(model.decoder, target_in, state, memory)),
         attention=predictor.attention((tokens, tags), prediction.tokens),
     )
@@ -112,9 +112,7 @@ def _decoder_traces(decoder: Any, target_in: Any, state: Any, memory: Any) -> It
         sequence, *_ = layer(sequence, initial_state=initial)
 
 
-def _named(state: Any, cell: str, directions: int) -> State:
-    prefixes = ["forward_", "backward_"] if directions == 2 else [""]
-    names = [prefix + name for prefix in prefixes for name in STATE_NAMES[cell]]
+def _named(state: Any, names: Sequence[str]) -> State:
     return [
         {name: np.asarray(value)[0] for name, value in zip(names, layer, strict=True)}
         for layer in state

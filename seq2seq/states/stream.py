@@ -14,7 +14,7 @@ import tensorflow as tf
 from seq2seq.errors import UserError
 from seq2seq.model.encoder import Encoder
 from seq2seq.model.recurrent import STATE_NAMES
-from seq2seq.run_dir import publish
+from seq2seq.run_dir import write_arrays
 from seq2seq.states.tracing import Array
 
 Tensor = Any
@@ -77,17 +77,14 @@ class StatefulEncoder:
 
     def save(self, path: str | Path) -> None:
         """Writes all states to one `.npz` file, which holds arrays and nothing to execute."""
-        path = Path(path)
         arrays: dict[str, Any] = {
             f"{i}.{j}": array
             for i, states in enumerate(self._states.values())
             for j, array in enumerate(states)
         }
         about = {"encoder": self._shape(), "sources": self.sources}
-        temporary = path.with_name(path.name + ".tmp")
-        with temporary.open("wb") as file:
-            np.savez(file, about=np.frombuffer(json.dumps(about).encode(), np.uint8), **arrays)
-        publish(temporary, path)
+        arrays["about"] = np.frombuffer(json.dumps(about).encode(), np.uint8)
+        write_arrays(Path(path), arrays)
 
     def restore(self, path: str | Path) -> None:
         """Replaces all states by those of a file.

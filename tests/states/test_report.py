@@ -10,7 +10,7 @@ from project import compose_config, run_process
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from seq2seq.errors import UserError
-from seq2seq.states.report import read_input, read_weights
+from seq2seq.states.layer_report import read_input, read_weights
 
 
 def run(*arguments, cwd):
@@ -93,9 +93,9 @@ def test_inside_a_trained_model(tiny_run):
             file["bridge_output/0/state_h"], file["encoder/lstm_0/state_h"][-1], atol=1e-6
         )
     tensorboard = folder / "tensorboard"
-    assert len((tensorboard / "states.tsv").read_text().splitlines()) == 20
-    assert len((tensorboard / "sources.tsv").read_text().splitlines()) == 20
-    assert "states.tsv" in (tensorboard / "projector_config.pbtxt").read_text()
+    assert len((tensorboard / "states_handed_over_vectors.tsv").read_text().splitlines()) == 20
+    assert len((tensorboard / "states_handed_over_labels.tsv").read_text().splitlines()) == 20
+    assert "states_handed_over_vectors.tsv" in (tensorboard / "projector_config.pbtxt").read_text()
 
 
 def test_without_a_source_the_first_dev_example_is_read(tiny_run):

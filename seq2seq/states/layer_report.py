@@ -1,0 +1,143 @@
+"""The page of a layer of its own: the table of returns, and what Keras does not return."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from seq2seq.config import StatesConfig
+from seq2seq.errors import UserError
+from seq2seq.states import figures
+from seq2seq.states.calls import Call, Identity, identities, make_layer, returns
+from seq2seq.states.output import Output
+from seq2seq.states.tracing import Array, trace
+
+
+def read_input(config: StatesConfig) -> Array:
+    """Returns the layer's input `[1, T, F]` that the settings ask for.
+
+    Raises:
+        UserError: They describe no such array.
+    """
+    if config.input is None or config.time_steps is not None or config.features is not None:
+        shape = (1, config.time_steps or 3, config.features or 1)
+        return np.random.default_rng(config.seed).normal(size=shape).astype(np.float32)
+    values = _numbers("input", config.input)
+    if config.one_hot is not None:
+        ids = values.astype(int)
+        if values.ndim != 1 or np.any(ids != values) or np.any((ids < 0) | (ids >= config.one_hot)):
+            raise UserError(
+                f"input={config.input}: with one_hot={config.one_hot} it is a list of whole "
+                f"numbers from 0 to {config.one_hot - 1}"
+            )
+        return np.eye(config.one_hot, dtype=np.float32)[ids][None]
+    if values.ndim == 1:
+        values = values[:, None]
+    if values.ndim != 2 or not values.size:
+        raise UserError(
+            f"input={config.input}: a list of numbers, one per step, or of equally long lists"
+        )
+    return values[None]
+
+
+def _numbers(key: str, value: Any) -> Array:
+    try:
+        return np.array(value, np.float32)
+    except (ValueError, TypeError) as error:
+        raise UserError(f"{key}={value}: not an array of numbers") from error
+
+
+def read_weights(config: StatesConfig, features: int) -> list[Array] | None:
+    """Returns the user's weights, checked against the layer's shapes; None: drawn by the seed.
+
+    Raises:
+        UserError: They have other shapes.
+    """
+    if config.weights is None:
+        return None
+    weights = [_numbers("weights", one) for one in config.weights]
+    layer = make_layer(config.layer, config.units, features)
+    found = [w.shape for w in weights]
+    expected = [tuple(w.shape) for w in layer.weights]
+    if found != expected:
+        raise UserError(f"weights have shapes {found}, the layer's are {expected}")
+    return weights
+
+
+def show_layer(config: StatesConfig, console: Console, output: Output) -> None:
+    """Explores the layer that the settings describe.
+
+    Raises:
+        UserError: The input or the weights do not fit it.
+    """
+    inputs = read_input(config)
+    weights = read_weights(config, inputs.shape[-1])
+    arguments = (config.layer, config.units, inputs)
+    calls = returns(*arguments, weights=weights, seed=config.seed)
+    checks = identities(*arguments, weights=weights, seed=config.seed)
+    shape = " × ".join(map(str, inputs.shape))
+    console.print(f"[bold]{config.layer}[/bold] of {config.units} units, input {shape}")
+    for table in (_returns_table(calls), _identities_table(checks)):
+        console.print(table)
+    page = output.page
+    page.paragraph(
+        f"A layer {config.layer} with {config.units} units and {calls[0].parameters:,} parameters "
+        f"reads an input of shape ({', '.join(map(str, inputs.shape))}): batch, time steps, "
+        "features."
+    )
+    page.heading("What it returns")
+    columns = ["return_sequences", "return_state", "tensor", "shape", "meaning", "values"]
+    output.table("returns", columns, list(_return_rows(calls)))
+    page.heading("What is always true of it")
+    rows = [[one.statement, f"{one.largest_difference:.1e}"] for one in checks]
+    output.table("identities", ["statement", "largest difference found"], rows)
+    arrays: dict[str, Any] = {"input": inputs}
+    arrays |= {tensor.name: tensor.values for call in calls for tensor in call.tensors}
+    if config.layer != "stacked":
+        page.heading("What Keras does not return: every state and gate at every step")
+        layer = make_layer(*arguments[:2], inputs.shape[-1], True, True, weights, config.seed)
+        tokens = _step_names(config, inputs)
+        for one in trace(layer, inputs):
+            caption = f"{one.name}: one column per time step, one row per unit"
+            output.figure(one.name, caption, partial(figures.trace_figure, one, tokens))
+            arrays |= {f"{one.name}/{n}": v for n, v in (one.states | one.gates).items()}
+    output.numbers(arrays)
+
+
+def _step_names(config: StatesConfig, inputs: Array) -> list[str]:
+    if config.one_hot is not None:
+        return [str(i) for i in inputs[0].argmax(axis=-1)]
+    if inputs.shape[-1] == 1:
+        return [f"{value:.3g}" for value in inputs[0, :, 0]]
+    return [str(t) for t in range(inputs.shape[1])]
+
+
+def _return_rows(calls: Sequence[Call]) -> Iterator[list[str]]:
+    for call in calls:
+        for i, tensor in enumerate(call.tensors):
+            choice = [str(call.return_sequences), str(call.return_state)] if i == 0 else ["", ""]
+            values = np.array2string(tensor.values, precision=4, threshold=40, edgeitems=2)
+            shape = str(tensor.values.shape)
+            yield [*choice, tensor.name, shape, tensor.meaning, values]
+
+
+def _returns_table(calls: Sequence[Call]) -> Table:
+    table = Table(title=f"{calls[0].parameters:,} parameters", title_justify="left")
+    for column in ("return_sequences", "return_state", "tensor", "shape", "values"):
+        table.add_column(column)
+    for *choice, name, shape, _, values in _return_rows(calls):
+        table.add_row(*choice, name, shape, escape(values))
+    return table
+
+
+def _identities_table(checks: Sequence[Identity]) -> Table:
+    table = Table("always true", "largest difference")
+    for one in checks:
+        table.add_row(one.statement, f"{one.largest_difference:.1e}")
+    return table

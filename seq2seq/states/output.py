@@ -1,0 +1,64 @@
+"""Where the explorer puts what it shows: one page, pictures, and the same in TensorBoard."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
+import tensorflow as tf
+from matplotlib.figure import Figure
+
+from seq2seq.errors import UserError
+from seq2seq.figures import pixels, png
+from seq2seq.run_dir import write_arrays, write_atomically
+from seq2seq.states.page import Page
+
+# Draws a picture; True: for dark surroundings.
+Draw = Callable[[bool], Figure]
+
+
+class Output:
+    """A folder with the page, each picture as PNG, the numbers, and the same in TensorBoard."""
+
+    def __init__(self, folder: Path, title: str) -> None:
+        """Creates the folder.
+
+        Raises:
+            UserError: It cannot be written.
+        """
+        self.folder, self.page = folder, Page(title)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"output={folder} cannot be created: {error.strerror}") from error
+        self.writer = tf.summary.create_file_writer(str(folder / "tensorboard"))
+
+    def figure(self, name: str, caption: str, draw: Draw) -> None:
+        """Adds a picture everywhere."""
+        light, dark = draw(False), draw(True)
+        (self.folder / f"{name}.png").write_bytes(png(light))
+        self.page.figure(png(light), png(dark), caption)
+        with self.writer.as_default(0):
+            tf.summary.image(name, pixels(light))
+
+    def table(self, name: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """Adds a table to the page and to TensorBoard."""
+        self.page.table(columns, rows)
+        lines = [columns, ["---"] * len(columns), *rows]
+        flat = (" | ".join(cell.replace("\n", " ").replace("|", "\\|") for cell in line)
+                for line in lines)  # fmt: skip
+        with self.writer.as_default(0):
+            tf.summary.text(name, "\n".join(f"| {line} |" for line in flat), step=0)
+
+    def numbers(self, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Writes the numbers behind the pictures to `states.npz`."""
+        write_arrays(self.folder / "states.npz", arrays)
+
+    def finish(self) -> Path:
+        """Writes the page and returns where it is."""
+        self.writer.close()
+        path = self.folder / "states.html"
+        write_atomically(path, self.page.html())
+        return path
