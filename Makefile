@@ -7,10 +7,10 @@ PEERS := .venv-bench
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test lint format bench tensorboard clean
+.PHONY: help setup train test test-slow lint format bench tensorboard clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(READY) ## Create .venv and install the project with all it needs
 
@@ -25,6 +25,9 @@ train: $(READY) ## Train; ARGS="data=addition model=attention" overrides any set
 
 test: $(READY) ## Run all tests
 	$(BIN)/python -m pytest -n auto $(ARGS)
+
+test-slow: $(READY) ## Run what takes minutes: trainings that are killed again and again
+	$(BIN)/python -m pytest -n auto -m slow $(ARGS)
 
 lint: $(READY) ## Check style, format and types
 	$(BIN)/ruff check .

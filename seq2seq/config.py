@@ -102,6 +102,13 @@ class Monitor(StrEnum):
     chrf = auto()
 
 
+class Divergence(StrEnum):
+    """What to do when a loss or a gradient is not finite."""
+
+    stop = auto()
+    skip = auto()
+
+
 class SearchKind(StrEnum):
     """Ways to decode."""
 
@@ -251,6 +258,11 @@ class TrainingConfig:
     jit_compile: bool | None
     steps_per_execution: Annotated[int | None, Range(minimum=1)]
     micro_batches: Annotated[int | None, Range(minimum=1)]
+    deterministic: bool
+    on_divergence: Divergence
+    checkpoint_steps: Annotated[int | None, Range(minimum=1)]
+    checkpoint_epochs: Annotated[int, Range(minimum=1)]
+    checkpoints_kept: Annotated[int, Range(minimum=2)]
 
 
 @dataclass

@@ -10,16 +10,14 @@ import csv
 import io
 import json
 import logging
-import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from seq2seq.config import TrainConfig
 from seq2seq.data.pipeline import Vocabularies
+from seq2seq.disk import locked, write_text, writing
 from seq2seq.errors import UserError
 from seq2seq.model.seq2seq import Seq2Seq, build_model
 from seq2seq.settings import from_yaml, to_yaml
@@ -46,6 +44,8 @@ class RunDir:
         self.results = self.path / "results.json"
         self.predictions = self.path / "predictions"
         self.log = self.path / "train.log"
+        self.record = self.path / "record.json"
+        self.diverged = self.path / "diverged.tsv"
         self.hydra = self.path / ".hydra"
 
     @classmethod
@@ -102,8 +102,8 @@ class RunDir:
     def save_config(self, config: TrainConfig, hydra_record: dict[str, str]) -> None:
         """Writes the complete settings of the run, and what Hydra recorded under `.hydra/`."""
         for name, text in hydra_record.items():
-            write_atomically(self.hydra / name, text)
-        write_atomically(self.config_file, to_yaml(config))
+            write_text(self.hydra / name, text)
+        write_text(self.config_file, to_yaml(config))
 
     def load_config(self) -> TrainConfig:
         """Reads the settings.
@@ -118,10 +118,10 @@ class RunDir:
 
     def save_vocabularies(self, vocabularies: Vocabularies) -> None:
         """Writes one text file per vocabulary."""
-        write_atomically(self.source_vocabulary, vocabularies.source.to_text())
-        write_atomically(self.target_vocabulary, vocabularies.target.to_text())
+        write_text(self.source_vocabulary, vocabularies.source.to_text())
+        write_text(self.target_vocabulary, vocabularies.target.to_text())
         if vocabularies.features is not None:
-            write_atomically(self.feature_vocabulary, vocabularies.features.to_text())
+            write_text(self.feature_vocabulary, vocabularies.features.to_text())
 
     def load_vocabularies(self) -> Vocabularies:
         """Reads the vocabularies.
@@ -138,11 +138,8 @@ class RunDir:
 
     def save_weights(self, model: Seq2Seq) -> None:
         """Writes the model's weights as the best so far."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        # Keras insists on the ending.
-        temporary = self.path / ".best.tmp.weights.h5"
-        model.save_weights(temporary)
-        publish(temporary, self.best_weights)
+        with writing(self.best_weights) as temporary:
+            model.save_weights(temporary)
 
     def load_model(self) -> Seq2Seq:
         """Rebuilds the model from the settings and the vocabularies, with the best weights.
@@ -169,9 +166,35 @@ class RunDir:
             ) from error
         return model
 
+    def lock(self) -> AbstractContextManager[None]:
+        """Keeps other processes from training in this folder while the context lasts.
+
+        Raises:
+            UserError: Another one does, or the folder cannot be written.
+        """
+        return locked(self.path)
+
+    def save_record(self, record: dict[str, Any]) -> None:
+        """Writes where the run comes from: see `record.py`."""
+        write_text(self.record, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+
+    def load_record(self) -> dict[str, Any]:
+        """Reads where the run comes from.
+
+        Raises:
+            UserError: There is no such file, or it is damaged.
+        """
+        try:
+            found = json.loads(self.record.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise UserError(f"{self.record}: {error}") from error
+        if not isinstance(found, dict):
+            raise UserError(f"{self.record}: is no record of a run")
+        return found
+
     def save_results(self, results: dict[str, Any]) -> None:
         """Writes the final results."""
-        write_atomically(self.results, json.dumps(results, indent=2, ensure_ascii=False) + "\n")
+        write_text(self.results, json.dumps(results, indent=2, ensure_ascii=False) + "\n")
 
     def save_metrics(self, rows: list[dict[str, Any]]) -> None:
         """Writes the table of metrics, one row per epoch; what was not measured is left empty."""
@@ -180,12 +203,16 @@ class RunDir:
         writer = csv.DictWriter(text, columns, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-        write_atomically(self.metrics, text.getvalue())
+        write_text(self.metrics, text.getvalue())
+
+    def save_diverged(self, rows: Iterable[Sequence[str]]) -> None:
+        """Writes the examples of the batch with which a training diverged."""
+        write_text(self.diverged, "".join("\t".join(row) + "\n" for row in rows))
 
     def save_predictions(self, split: str, rows: Iterable[Sequence[str]]) -> None:
         """Writes rows of text as tab-separated columns to `predictions/{split}.tsv`."""
         text = "".join("\t".join(row) + "\n" for row in rows)
-        write_atomically(self.predictions / f"{split}.tsv", text)
+        write_text(self.predictions / f"{split}.tsv", text)
 
     @contextlib.contextmanager
     def logging(self) -> Iterator[None]:
@@ -198,27 +225,3 @@ class RunDir:
         finally:
             logging.getLogger().removeHandler(handler)
             handler.close()
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Writes a whole file or nothing: a temporary file, fsync, rename."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(text, encoding="utf-8", newline="")
-    publish(temporary, path)
-
-
-def write_arrays(path: Path, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
-    """Writes named arrays as a whole `.npz` file or nothing; it holds no objects, so no code."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    with temporary.open("wb") as file:
-        np.savez(file, allow_pickle=False, **arrays)
-    publish(temporary, path)
-
-
-def publish(temporary: Path, path: Path) -> None:
-    """Makes a finished temporary file durable and gives it its name."""
-    with temporary.open("rb") as file:
-        os.fsync(file.fileno())
-    temporary.replace(path)

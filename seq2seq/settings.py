@@ -94,6 +94,17 @@ def override(config: AnyConfig, changes: Sequence[str]) -> AnyConfig:
         raise UserError(" ".join(str(error).split())) from error
 
 
+def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Returns nested settings by their dotted names."""
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, dict) and value:
+            found |= flatten(value, f"{prefix}{key}.")
+        else:
+            found[prefix + key] = value
+    return found
+
+
 def _strings(value: Any) -> Iterator[str]:
     if isinstance(value, dict):
         value = [*value.keys(), *value.values()]

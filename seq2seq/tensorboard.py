@@ -14,10 +14,13 @@ from tensorboard.plugins.hparams import api as hparams
 from seq2seq.config import CallbacksConfig, TrainConfig
 from seq2seq.data.examples import Example
 from seq2seq.data.pipeline import pad
+from seq2seq.disk import DiskError
 from seq2seq.evaluation import Scored
+from seq2seq.events import drop_events, drop_events_after, sync_events
 from seq2seq.inference import Predictor
 from seq2seq.projector import write_projector
 from seq2seq.run_dir import RunDir
+from seq2seq.settings import flatten
 
 
 class TensorBoard(keras.callbacks.Callback):
@@ -39,12 +42,15 @@ class TensorBoard(keras.callbacks.Callback):
         # The newest answers to dev examples.
         self.decoded: Sequence[Scored] = ()
         self.state_examples = examples
+        self.is_resumed = False
         self.writers: dict[str, tf.summary.SummaryWriter] = {}
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         for split in ("train", "dev"):
             folder = str(self.run.tensorboard / split)
             self.writers[split] = tf.summary.create_file_writer(folder)
+        if self.is_resumed:
+            return  # The graph is there already.
         model = self.predictor.model
         ids = tf.TensorSpec([None, None], tf.int32)
         forward = tf.function(
@@ -52,6 +58,7 @@ class TensorBoard(keras.callbacks.Callback):
         ).get_concrete_function(ids, ids)
         with self.writers["train"].as_default():
             tf.summary.graph(forward.graph)
+        self.writers["train"].flush()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         step = epoch + 1
@@ -68,8 +75,19 @@ class TensorBoard(keras.callbacks.Callback):
             every = self.settings.histograms_every
             if every and step % every == 0:
                 self._write_histograms()
-        for writer in self.writers.values():
-            writer.flush()
+        try:
+            for split, writer in self.writers.items():
+                writer.flush()
+                sync_events(self.run.tensorboard / split)
+        except (tf.errors.OpError, OSError) as error:
+            where = self.run.tensorboard
+            raise DiskError(f"{where}: cannot be written: {_reason(error)}") from error
+
+    def resume(self, epoch: int) -> None:
+        """Takes out what a stopped process wrote of later epochs, which will be written again."""
+        self.is_resumed = True
+        for split in ("train", "dev"):
+            drop_events_after(self.run.tensorboard / split, epoch)
 
     def write_results(self, results: dict[str, Any]) -> None:
         """Writes the hyper-parameters with the final scores, and the projector's vectors."""
@@ -80,6 +98,7 @@ class TensorBoard(keras.callbacks.Callback):
             if name != "examples"
         }
         settings = _hyper_parameters(self.config)
+        drop_events(self.run.tensorboard)  # of an earlier end of the same run
         with tf.summary.create_file_writer(str(self.run.tensorboard)).as_default(results["epochs"]):
             hparams.hparams_config(
                 hparams=[hparams.HParam(name) for name in settings],
@@ -142,17 +161,16 @@ def _token_vectors(side: Any) -> np.ndarray:
     return keras.ops.convert_to_numpy(layer.cell.kernel)
 
 
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error).splitlines()[0]
+
+
 def _hyper_parameters(config: TrainConfig) -> dict[str, bool | float | str]:
     """Returns the settings of the model and its training as dotted names and plain values."""
-    flat: dict[str, bool | float | str] = {"data.task": config.data.task.value}
-
-    def visit(prefix: str, value: Any) -> None:
-        if isinstance(value, dict):
-            for key, item in value.items():
-                visit(f"{prefix}.{key}", item)
-        elif value is not None:
-            flat[prefix] = value if isinstance(value, bool | int | float) else str(value)
-
-    for part in ("model", "training", "optimizer"):
-        visit(part, dataclasses.asdict(config)[part])
-    return flat
+    parts = {name: dataclasses.asdict(config)[name] for name in ("model", "training", "optimizer")}
+    settings = {"data.task": config.data.task.value, **flatten(parts)}
+    return {
+        name: value if isinstance(value, bool | int | float) else str(value)
+        for name, value in settings.items()
+        if value is not None
+    }

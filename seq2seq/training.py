@@ -7,63 +7,50 @@ schedules and callbacks are Keras's.
 from __future__ import annotations
 
 import dataclasses
-import json
 import logging
 import math
-import platform
 import time
 from collections.abc import Iterator, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 from rich.console import Console
 
-from seq2seq import __version__, report
-from seq2seq.config import Monitor, TrainConfig
+from seq2seq import report
+from seq2seq.changes import apply_changes
+from seq2seq.checkpoints import Checkpoints, step_of
+from seq2seq.config import Divergence, Monitor, TrainConfig
 from seq2seq.data.examples import Example, Splits, load_splits
 from seq2seq.data.pipeline import Batch, BatchPlan, Vocabularies, as_dataset
 from seq2seq.decoding import check_decoding
+from seq2seq.disk import DiskError
 from seq2seq.errors import UserError
 from seq2seq.evaluation import Scored, compile_evaluation, decode, decoded_metrics
 from seq2seq.inference import Predictor
 from seq2seq.model.losses import TokenSums, teacher_forced_metrics
-from seq2seq.model.seq2seq import Seq2Seq, build_model, count_parameters
+from seq2seq.model.seq2seq import build_model, count_parameters
+from seq2seq.progress import Progress
 from seq2seq.progress_bar import ProgressBar
+from seq2seq.record import make_record, refuse_other_data, versions
 from seq2seq.run_dir import RunDir
-from seq2seq.settings import override
 from seq2seq.signals import StopRequest
-from seq2seq.tensorboard import TensorBoard
-from seq2seq.training_step import (
-    compile_training,
-    complete,
+from seq2seq.targets import (
+    CallbackState,
     make_callbacks,
     make_optimizer,
-    steps_per_call,
+    refuse_foreign_code,
 )
+from seq2seq.tensorboard import TensorBoard
+from seq2seq.training_step import compile_training, complete, steps_per_call
+from seq2seq.vocabulary import Tokenizer
+
+Array = npt.NDArray[Any]
 
 log = logging.getLogger(__name__)
-
-LOWER_IS_BETTER = (Monitor.symbol_error_rate, Monitor.loss)
-PERFECT = {Monitor.sequence_accuracy: 1.0, Monitor.symbol_error_rate: 0.0}
-
-
-@dataclasses.dataclass
-class Progress:
-    """How far a training has come: with the tensors, all that is needed to go on."""
-
-    epoch: int = 0
-    step: int = 0
-    sums: list[float] = dataclasses.field(default_factory=lambda: [0.0] * len(TokenSums._fields))
-    epoch_seconds: float = 0.0
-    seconds: float = 0.0
-    best_epoch: int = 0
-    best_value: float | None = None
-    best_loss: float = math.inf
-    evaluations_without_better: int = 0
-    rows: list[dict[str, Any]] = dataclasses.field(default_factory=list)
 
 
 def train(
@@ -84,37 +71,47 @@ def train(
     """
     check_settings(config)
     run = RunDir.create(path)
-    splits = load_splits(config.data)
-    config = with_max_length(config, splits.train)
-    vocabularies = Vocabularies.build(splits.train, config.data.min_count)
-    training = Training(config, run, splits, vocabularies)
-    run.save_vocabularies(vocabularies)
-    run.save_config(training.config, hydra_record or {})
-    return training.run_to_end()
+    with run.lock():
+        splits = load_splits(config.data)
+        config = with_max_length(config, splits.train)
+        vocabularies = Vocabularies.build(splits.train, config.data.min_count)
+        training = Training(config, run, splits, vocabularies)
+        run.save_vocabularies(vocabularies)
+        run.save_record(make_record(training.config))
+        training.save_checkpoint()
+        # The last: a folder with config.yaml has all that is needed to go on.
+        run.save_config(training.config, hydra_record or {})
+        return training.run_to_end()
 
 
 def resume(path: str | Path, changes: Sequence[str] = ()) -> dict[str, Any]:
-    """Goes on with a stopped run where its last checkpoint was written.
+    """Goes on with a stopped run where its newest whole checkpoint was written.
 
     Args:
         path: The run folder.
-        changes: Overrides such as `training.epochs=200`; only `training.*` may change.
+        changes: Overrides such as `training.epochs=200`; `changes.py` says which are possible.
 
     Raises:
-        UserError: There is no run or no checkpoint, or a change is not possible.
+        UserError: There is no run or no checkpoint, a change is not possible, or data files have
+            other content than before.
     """
     run = RunDir.open(path, setting="resume")
-    if refused := [change for change in changes if not change.startswith("training.")]:
-        raise UserError(
-            f"{refused[0]}: resume goes on with the settings in {run.config_file}; "
-            "only training.* may change"
-        )
-    config = override(run.load_config(), changes)
-    check_settings(config)
-    training = Training(config, run, load_splits(config.data), run.load_vocabularies())
-    training.restore()
-    run.save_config(training.config, {})
-    return training.run_to_end()
+    with run.lock():
+        before = run.load_config()
+        refuse_foreign_code(before, changes)
+        config, changed = apply_changes(before, changes)
+        check_settings(config)
+        record = run.load_record()
+        refuse_other_data(record, config.data)
+        training = Training(config, run, load_splits(config.data), run.load_vocabularies())
+        training.restore(before)
+        if changed:
+            log.warning("changed: %s", ", ".join(changed))
+            epoch = training.progress.epoch + 1
+            record["changes"] = [*record.get("changes", []), {"epoch": epoch, "changes": changed}]
+            run.save_record(record)
+        run.save_config(training.config, {})
+        return training.run_to_end()
 
 
 class Training:
@@ -131,6 +128,8 @@ class Training:
         settings = complete(config.training)
         config = dataclasses.replace(config, training=settings)
         keras.utils.set_random_seed(settings.seed)
+        if settings.deterministic:
+            tf.config.experimental.enable_op_determinism()
         self.config, self.run, self.splits, self.vocabularies = config, run, splits, vocabularies
         self.plan = self._plan(splits.train)
         self.model = build_model(
@@ -151,50 +150,97 @@ class Training:
             if config.callbacks.tensorboard
             else None
         )
+        # The user's own callbacks, by name.
+        self.extra = make_callbacks(config.callbacks.extra)
         self.callbacks = keras.callbacks.CallbackList(
             [
                 ProgressBar(self.console, settings.epochs, self.plan.steps),
                 *([self.tensorboard] if self.tensorboard else []),
-                *make_callbacks(config.callbacks.extra),
+                *self.extra.values(),
             ],
             model=self.model,
             epochs=settings.epochs,
             steps=self.plan.steps,
             verbose=0,
         )
+        self.callback_states: dict[str, CallbackState] = {}
         self.progress = Progress()
-        self.progress_text = tf.Variable("", dtype=tf.string)
-        self.checkpoints = tf.train.CheckpointManager(
-            tf.train.Checkpoint(
-                model=self.model,
-                optimizer=self.optimizer,
-                dropout=[generator.state for generator in _seed_generators(self.model)],
-                progress=self.progress_text,
-            ),
-            str(run.checkpoints),
-            max_to_keep=2,
-        )
+        self.best_weights: list[Array] = []
+        self.checkpoints = Checkpoints(run.checkpoints, settings.checkpoints_kept)
 
     def run_to_end(self) -> dict[str, Any]:
-        """Trains the epochs that are left, scores the best model, and writes the results."""
-        with self.run.logging():
-            report.show_start(self.console, self.config, self.run, self.splits,
-                              self.vocabularies, self.plan, self.model)  # fmt: skip
-            with StopRequest() as stop:
-                self._train(stop)
-            return self._finish()
-
-    def restore(self) -> None:
-        """Takes up the newest checkpoint.
+        """Trains the epochs that are left, scores the best model, and writes the results.
 
         Raises:
-            UserError: There is none.
+            DiskError: The run folder cannot be written any more; what was written is whole.
+            UserError: The training diverged.
         """
-        newest = self.checkpoints.latest_checkpoint
-        if newest is None:
-            raise UserError(f"resume={self.run.path}: there is no checkpoint in it; train it anew")
-        self.checkpoints.checkpoint.restore(newest).assert_existing_objects_matched()
-        self.progress = Progress(**json.loads(self.progress_text.numpy()))
+        try:
+            with self.run.logging():
+                report.show_start(self.console, self.config, self.run, self.splits,
+                                  self.vocabularies, self.plan, self.model)  # fmt: skip
+                with StopRequest() as stop:
+                    self._train(stop)
+                return self._finish()
+        except DiskError as error:
+            raise DiskError(f"{error}; {self._way_back()}") from error
+
+    def save_checkpoint(self) -> None:
+        """Writes all that is needed to go on from here.
+
+        Raises:
+            DiskError: The disk is full, or the folder cannot be written.
+        """
+        progress = self.progress
+        progress.callbacks = {name: state.changed() for name, state in self.callback_states.items()}
+        arrays = {"progress": np.frombuffer(progress.to_json().encode(), np.uint8)}
+        for name, variables in self._variables().items():
+            arrays |= {f"{name}/{i}": variable.numpy() for i, variable in enumerate(variables)}
+        arrays |= {f"best/{i}": array for i, array in enumerate(self.best_weights)}
+        self.checkpoints.save(progress.epoch * self.plan.steps + progress.step, arrays)
+
+    def restore(self, before: TrainConfig) -> None:
+        """Takes up the newest whole checkpoint.
+
+        Args:
+            before: The settings that it was written with.
+
+        Raises:
+            UserError: There is none, or it is of another model or optimizer.
+        """
+        path, arrays = self.checkpoints.load_newest()
+        try:
+            self.progress = Progress.from_json(arrays["progress"].tobytes())
+            if self.progress.best_epoch:
+                # The file may be of an epoch that is not finished as far as the checkpoint knows.
+                self.best_weights = [arrays[f"best/{i}"] for i in range(len(self.model.weights))]
+                _assign(self.model.weights, self.best_weights)
+                self.run.save_weights(self.model)
+            for name, variables in self._variables().items():
+                _assign(variables, [arrays[f"{name}/{i}"] for i in range(len(variables))])
+        except (KeyError, ValueError) as error:
+            raise UserError(f"{path}: does not fit the model and optimizer: {error}") from error
+        self.checkpoints.drop_after(step_of(path))
+        rate = self.config.optimizer.get("learning_rate")
+        if rate != before.optimizer.get("learning_rate") and isinstance(rate, int | float):
+            self.optimizer.learning_rate = rate
+        if self.tensorboard is not None:
+            self.tensorboard.resume(self.progress.epoch)
+        log.info("going on from %s", path)
+
+    def _variables(self) -> dict[str, list[keras.Variable]]:
+        """What a checkpoint holds, in a fixed order; dropout's random states are the model's."""
+        return {"model": self.model.variables, "optimizer": self.optimizer.variables}
+
+    def _way_back(self) -> str:
+        """Tells the user what is left and how to go on."""
+        paths = self.checkpoints.paths()
+        if not paths:
+            return "there is no checkpoint yet"
+        return (
+            f"the last good checkpoint is {paths[0]}; "
+            f"go on with: python train.py resume={self.run.path}"
+        )
 
     def _train(self, stop: StopRequest) -> None:
         progress, settings = self.progress, self.config.training
@@ -202,33 +248,71 @@ class Training:
         batches = self.plan.epochs(settings.seed, progress.epoch, start=progress.step)
         iterator = iter(as_dataset(self.plan, batches))
         self.callbacks.on_train_begin()
-        while progress.epoch < settings.epochs and not self._is_out_of_patience():
+        self.callback_states = {name: CallbackState(one) for name, one in self.extra.items()}
+        for name, state in progress.callbacks.items():
+            if name in self.callback_states:
+                self.callback_states[name].restore(state)
+        while not progress.is_finished(settings):
             self.callbacks.on_epoch_begin(progress.epoch)
             self._train_epoch(iterator, stop)
             logs = self._end_epoch()
             self.callbacks.on_epoch_end(progress.epoch, logs)
-            progress.epoch, progress.step, progress.epoch_seconds = progress.epoch + 1, 0, 0.0
-            progress.sums = [0.0] * len(progress.sums)
-            self._save_checkpoint()
+            progress.end_epoch()
+            progress.is_stopped = bool(self.model.stop_training)
+            is_last = progress.is_finished(settings)
+            if is_last or stop.signal or progress.epoch % settings.checkpoint_epochs == 0:
+                self.save_checkpoint()
             self._stop_if_asked(stop)
-            if self.model.stop_training:
-                break
         self.callbacks.on_train_end()
 
     def _train_epoch(self, batches: Iterator[Batch], stop: StopRequest) -> None:
-        progress = self.progress
+        progress, every = self.progress, self.config.training.checkpoint_steps
         while progress.step < self.plan.steps:
-            began = time.perf_counter()
-            count = min(self.steps_per_call, self.plan.steps - progress.step)
-            self.callbacks.on_train_batch_begin(progress.step)
-            sums = self.train_steps(batches, tf.constant(count))
-            progress.sums = [a + float(b) for a, b in zip(progress.sums, sums, strict=True)]
-            progress.step += count
-            progress.epoch_seconds += time.perf_counter() - began
+            began, first = time.perf_counter(), progress.step
+            self.callbacks.on_train_batch_begin(first)
+            asked = min(self.steps_per_call, self.plan.steps - first)
+            done = self.train_steps(batches, tf.constant(asked))
+            sums = tuple(map(float, done.sums))
+            if done.diverged:
+                self._report_divergence(first + int(done.count), int(done.diverged))
+            progress.add_steps(int(done.count), sums, time.perf_counter() - began)
             self.callbacks.on_train_batch_end(progress.step - 1, self._train_logs())
-            if stop.signal is not None and progress.step < self.plan.steps:
-                self._save_checkpoint()
-                self._stop_if_asked(stop)
+            if progress.step == self.plan.steps:
+                return  # The checkpoint comes after the evaluation.
+            if stop.signal or (every and progress.step // every > first // every):
+                self.save_checkpoint()
+            self._stop_if_asked(stop)
+
+    def _report_divergence(self, step: int, count: int) -> None:
+        """Stops at the step whose loss or gradient is not finite, or says that it was skipped."""
+        progress = self.progress
+        where = f"epoch {progress.epoch + 1}, step {step}"
+        if self.config.training.on_divergence is Divergence.skip:
+            log.warning("skipped %d steps up to %s: the loss or a gradient was not finite",
+                        count, where)  # fmt: skip
+            return
+        batches = self.plan.epoch(self.config.training.seed, progress.epoch, start=step - 1)
+        rows = list(self._as_text(next(batches)))
+        self.run.save_diverged(rows)
+        shown = ", ".join(repr(row[0]) for row in rows[:3])
+        raise UserError(
+            f"the loss or a gradient is not finite in {where}; the batch's {len(rows)} examples "
+            f"({shown}, ...) are in {self.run.diverged}: lower optimizer.learning_rate or "
+            "training.clip_norm, or skip such batches with training.on_divergence=skip; "
+            + self._way_back()
+        )
+
+    def _as_text(self, batch: Batch) -> Iterator[tuple[str, str, str]]:
+        """Yields a batch as (source, target, features), without the rows that only fill it."""
+        data, vocabularies = self.config.data, self.vocabularies
+        for source, target in zip(batch.source, batch.target_out, strict=True):
+            if np.any(target):
+                tokens, tags = vocabularies.decode_source(source)
+                yield (
+                    Tokenizer(data.source.tokens).join(tokens),
+                    self.predictor.target.join(vocabularies.target.decode(target)),
+                    data.features.separator.join(tags),
+                )
 
     def _train_logs(self) -> dict[str, float]:
         progress = self.progress
@@ -244,14 +328,15 @@ class Training:
         progress, settings = self.progress, self.config.training
         began, number = time.perf_counter(), progress.epoch + 1
         logs = self._train_logs()
-        _check_finite(logs["loss"], number)
         row = {"epoch": number, "seconds": 0.0, **logs}
         if number == settings.epochs or number % settings.evaluate_every == 0:
             # A callback may swap in averaged weights for the test; the best are then these.
             self.callbacks.on_test_begin()
             metrics, scored = self._evaluate(self.splits.dev)
             _check_finite(metrics["loss"], number)
-            self._keep_best(metrics)
+            if progress.judge(metrics, settings.monitor):
+                self.best_weights = [weight.numpy() for weight in self.model.weights]
+                self.run.save_weights(self.model)
             self.callbacks.on_test_end(metrics)
             if self.tensorboard is not None:
                 self.tensorboard.decoded = scored
@@ -273,32 +358,6 @@ class Training:
     def _plan(self, examples: Sequence[Example]) -> BatchPlan:
         settings = self.config.training
         return BatchPlan(examples, self.vocabularies, settings.batch_size, self.config.data.buckets)
-
-    def _keep_best(self, metrics: dict[str, float]) -> None:
-        progress, monitor = self.progress, self.config.training.monitor
-        value = metrics[monitor] * (-1 if monitor in LOWER_IS_BETTER else 1)
-        is_better = progress.best_value is None or value > progress.best_value
-        progress.evaluations_without_better = (
-            0 if is_better else progress.evaluations_without_better + 1
-        )
-        # Of equal values the lower loss is kept, but only the monitored metric buys patience.
-        if is_better or (value == progress.best_value and metrics["loss"] < progress.best_loss):
-            progress.best_value, progress.best_loss = value, metrics["loss"]
-            progress.best_epoch = progress.epoch + 1
-            self.run.save_weights(self.model)
-
-    def _is_out_of_patience(self) -> bool:
-        patience, monitor = self.config.training.patience, self.config.training.monitor
-        if patience is None:
-            return False
-        if monitor in PERFECT and self.progress.best_value == PERFECT[monitor]:
-            # Nothing will be better; one more epoch to widen the margin is enough.
-            patience = 1
-        return self.progress.evaluations_without_better >= patience
-
-    def _save_checkpoint(self) -> None:
-        self.progress_text.assign(json.dumps(dataclasses.asdict(self.progress)))
-        self.checkpoints.save()
 
     def _stop_if_asked(self, stop: StopRequest) -> None:
         """Ends the process with 130 or 143 after a checkpoint was saved."""
@@ -326,7 +385,7 @@ class Training:
             "best_epoch": progress.best_epoch,
             "seconds": round(progress.seconds, 3),
             "examples_per_second": len(self.splits.train) * len(progress.rows) / train_seconds,
-            "versions": _versions(),
+            "versions": versions(),
         }
         self.run.save_results(results)
         if self.tensorboard is not None:
@@ -364,16 +423,8 @@ def with_max_length(config: TrainConfig, examples: Sequence[Example]) -> TrainCo
     return dataclasses.replace(config, decoding=decoding)
 
 
-def _seed_generators(model: Seq2Seq) -> list[keras.random.SeedGenerator]:
-    """Returns the random state of every dropout layer, in a fixed order."""
-    return [
-        layer.seed_generator
-        for layer in model._flatten_layers()
-        if isinstance(layer, keras.layers.Dropout) and layer.rate > 0
-    ]
-
-
-def _versions() -> dict[str, str]:
-    packages = ("tensorflow", "keras", "numpy", "hydra-core")
-    ours = {"python": platform.python_version(), "seq2seq": __version__}
-    return ours | {name: version(name) for name in packages}
+def _assign(variables: Sequence[keras.Variable], arrays: Sequence[Array]) -> None:
+    for variable, array in zip(variables, arrays, strict=True):
+        if variable.shape != array.shape:
+            raise ValueError(f"{variable.path} has shape {variable.shape}, not {array.shape}")
+        variable.assign(array)

@@ -4,27 +4,40 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
-from hydra.errors import InstantiationException
-from hydra.utils import instantiate
 
-from seq2seq.config import Precision, TrainingConfig
+from seq2seq.config import Divergence, Precision, TrainingConfig
 from seq2seq.data.pipeline import Batch, BatchPlan
 from seq2seq.errors import UserError
 from seq2seq.hardware import cores, has_gpu
 from seq2seq.model.losses import TokenSums
 from seq2seq.model.seq2seq import Seq2Seq
 
-# (iterator over a tf.data.Dataset of batches, number of steps) -> sums over all of them
-TrainSteps = Callable[[Any, tf.Tensor], TokenSums]
+# (iterator over a tf.data.Dataset of batches, number of steps) -> what became of them
+TrainSteps = Callable[[Any, tf.Tensor], "Steps"]
 
+# About a twentieth of a second of two cores.
 _MULTIPLICATIONS_PER_CALL = 10**9
 
 # A smaller product does not keep a core busy.
 _FEWEST_ROWS = 16
+
+
+class Steps(NamedTuple):
+    """What became of some training steps.
+
+    Attributes:
+        sums: Over all of them, without those that diverged.
+        count: How many were made; less than asked if one diverged and training is to stop.
+        diverged: How many had a loss or a gradient that is not finite.
+    """
+
+    sums: TokenSums
+    count: tf.Tensor
+    diverged: tf.Tensor
 
 
 def complete(settings: TrainingConfig) -> TrainingConfig:
@@ -88,18 +101,30 @@ def compile_training(
     @tf.function(autograph=False, jit_compile=settings.jit_compile)
     def update(
         gradients: list[list[tf.Tensor]], dropout: list[tf.Tensor], sums: list[TokenSums]
-    ) -> TokenSums:
+    ) -> tuple[TokenSums, tf.Tensor]:
+        """Changes the variables; returns the sums, and whether all was finite."""
         totals = TokenSums(*(tf.add_n(parts) for parts in zip(*sums, strict=True)))
         tokens = tf.maximum(totals.tokens, 1.0)
         means = [tf.add_n(parts) / tokens for parts in zip(*gradients, strict=True)]
+        norm = tf.linalg.global_norm(means)
+        is_finite = tf.math.is_finite(norm) & tf.math.is_finite(totals.objective)
         if settings.clip_norm is not None:
-            means, _ = tf.clip_by_global_norm(means, settings.clip_norm)
-        optimizer.apply_gradients(zip(means, variables, strict=True))
+            means, _ = tf.clip_by_global_norm(means, settings.clip_norm, norm)
+
+        def apply() -> tf.Tensor:
+            optimizer.apply_gradients(zip(means, variables, strict=True))
+            return is_finite
+
+        if settings.on_divergence is Divergence.skip:
+            # A condition copies every variable, so that only who asks for it pays.
+            is_finite = tf.cond(is_finite, apply, lambda: is_finite)
+        else:
+            apply()
         for state, value in zip(dropout_states, dropout, strict=True):
             state.assign(value)
-        return totals
+        return totals, is_finite
 
-    def train_step(batch: Batch) -> TokenSums:
+    def train_step(batch: Batch) -> tuple[TokenSums, tf.Tensor]:
         values = [variable.value for variable in variables]
         dropout = [state.value for state in dropout_states]  # [seed, counter] each
         cut = (tf.split(ids, parts) for ids in batch)
@@ -116,14 +141,24 @@ def compile_training(
     if parts == 1:
         step = tf.function(train_step, autograph=False, jit_compile=settings.jit_compile)
 
+    may_diverge = settings.on_divergence is Divergence.skip
+
     @tf.function(autograph=False)
-    def train_steps(batches: Any, count: tf.Tensor) -> TokenSums:
-        def add_step(i: tf.Tensor, totals: TokenSums) -> tuple[tf.Tensor, TokenSums]:
-            return i + 1, tf.nest.map_structure(tf.add, totals, step(batches.get_next()))
+    def train_steps(batches: Any, count: tf.Tensor) -> Steps:
+        def goes_on(done: Steps) -> tf.Tensor:
+            return (done.count < count) & (may_diverge | (done.diverged == 0))
+
+        def add_step(done: Steps) -> tuple[Steps]:
+            sums, is_finite = step(batches.get_next())
+            sums = TokenSums(*(tf.where(is_finite, total, 0.0) for total in sums))
+            totals = tf.nest.map_structure(tf.add, done.sums, sums)
+            diverged = done.diverged + tf.cast(~is_finite, tf.int32)
+            return (Steps(totals, done.count + 1, diverged),)
 
         zeros = TokenSums(*(tf.constant(0.0) for _ in TokenSums._fields))
-        loop = tf.while_loop(lambda i, _: i < count, add_step, (0, zeros), parallel_iterations=1)
-        return loop[1]
+        start = Steps(zeros, tf.constant(0), tf.constant(0))
+        [done] = tf.while_loop(goes_on, add_step, (start,), parallel_iterations=1)
+        return done
 
     return train_steps
 
@@ -137,47 +172,3 @@ def steps_per_call(plan: BatchPlan, parameters: int) -> int:
     rows, source, target = plan.shapes[-1]
     multiplications = parameters * rows * (source + target) // 2
     return max(1, min(32, _MULTIPLICATIONS_PER_CALL // multiplications))
-
-
-def make_optimizer(settings: dict[str, Any], total_steps: int) -> keras.optimizers.Optimizer:
-    """Creates the Keras optimizer that `settings` names by `_target_`.
-
-    A schedule with `decay_steps: null` is given the steps of the whole run, less its warm-up.
-
-    Raises:
-        UserError: There is no such class, or it does not take these arguments.
-    """
-    schedule = settings.get("learning_rate")
-    if isinstance(schedule, dict) and "decay_steps" in schedule and not schedule["decay_steps"]:
-        steps = max(1, total_steps - (schedule.get("warmup_steps") or 0))
-        settings = {**settings, "learning_rate": {**schedule, "decay_steps": steps}}
-    try:
-        optimizer = instantiate(settings)
-    except (InstantiationException, TypeError, ValueError) as error:
-        raise UserError(f"optimizer: {_last_line(error)}") from error
-    if not isinstance(optimizer, keras.optimizers.Optimizer):
-        raise UserError("optimizer._target_ is not a Keras optimizer, e.g. keras.optimizers.Adam")
-    return optimizer
-
-
-def make_callbacks(settings: dict[str, Any]) -> list[keras.callbacks.Callback]:
-    """Creates the Keras callbacks under `callbacks.extra`, in the order they stand there.
-
-    Raises:
-        UserError: One is no Keras callback or does not take its arguments.
-    """
-    callbacks = []
-    for name, arguments in settings.items():
-        try:
-            callback = instantiate(arguments)
-        except (InstantiationException, TypeError, ValueError) as error:
-            raise UserError(f"callbacks.extra.{name}: {_last_line(error)}") from error
-        if not isinstance(callback, keras.callbacks.Callback):
-            raise UserError(f"callbacks.extra.{name}._target_ is not a Keras callback")
-        callbacks.append(callback)
-    return callbacks
-
-
-def _last_line(error: Exception) -> str:
-    cause = error.__cause__ or error
-    return str(cause).strip().splitlines()[-1]

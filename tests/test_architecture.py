@@ -11,19 +11,11 @@ from project import ROOT
 
 PACKAGE = ROOT / "seq2seq"
 FLOORS = [
-    {"", "errors", "config", "settings", "vocabulary", "metrics", "hardware"},
+    {"", "errors", "config", "settings", "vocabulary", "metrics", "hardware", "disk"},
     {"data", "model", "search"},
-    {"run_dir", "decoding", "inference", "signals"},
-    {
-        "evaluation",
-        "figures",
-        "projector",
-        "tensorboard",
-        "progress_bar",
-        "report",
-        "training_step",
-        "states",
-    },
+    {"run_dir", "checkpoints", "events", "progress", "changes", "decoding", "inference", "signals"},
+    {"evaluation", "report", "figures", "projector", "tensorboard", "progress_bar", "record"}
+    | {"targets", "training_step", "states"},
     {"training", "lines"},
     {"command", "evaluate"},
 ]

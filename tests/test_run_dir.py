@@ -2,23 +2,8 @@
 
 import pytest
 
-from seq2seq import run_dir
 from seq2seq.errors import UserError
-from seq2seq.run_dir import RunDir, write_atomically
-
-
-def test_a_file_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
-    path = tmp_path / "folder" / "file.txt"
-    write_atomically(path, "old\u2028\r\n")
-    assert path.read_bytes() == "old\u2028\r\n".encode()
-
-    def full_disk(_):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(run_dir.os, "fsync", full_disk)
-    with pytest.raises(OSError, match="No space"):
-        write_atomically(path, "new")
-    assert path.read_text() == "old\u2028\n"
+from seq2seq.run_dir import RunDir
 
 
 def test_metrics_leave_empty_what_was_not_measured(tmp_path):

@@ -64,7 +64,7 @@ def test_the_run_folder_is_complete(tiny_run):
         "train.log",
         ".hydra/overrides.yaml",
         ".hydra/hydra.yaml",
-        "checkpoints/checkpoint",
+        "record.json",
     ):
         assert (run / name).is_file(), name
     assert not list(run.rglob("*.tmp*"))

@@ -14,8 +14,9 @@ from seq2seq.errors import UserError
 from seq2seq.inference import Predictor
 from seq2seq.model.seq2seq import Seq2Seq, build_model
 from seq2seq.run_dir import RunDir
+from seq2seq.targets import make_optimizer
 from seq2seq.training import resume, train
-from seq2seq.training_step import compile_training, make_optimizer
+from seq2seq.training_step import compile_training
 
 SMALL = [
     "run_dir=x",
@@ -51,7 +52,7 @@ def weights_after(config, batches, per_call=None):
     train_steps = compile_training(model, optimizer, config.training)
     iterator, sums = steps(batches), 0
     for count in per_call or [1] * len(batches):
-        sums += np.array(train_steps(iterator, tf.constant(count)))
+        sums += np.array(train_steps(iterator, tf.constant(count)).sums)
     return model.get_weights(), sums
 
 
@@ -185,7 +186,7 @@ def test_evaluating_now_and_then(compose, tmp_path):
 
 def test_a_loss_that_is_no_number_ends_the_run(compose, tmp_path):
     options = ["optimizer=sgd", "optimizer.learning_rate=3e38", "training.clip_norm=null"]
-    with pytest.raises(UserError, match="the loss became"):
+    with pytest.raises(UserError, match="not finite in epoch 1, step"):
         train(compose(*TOY, *options), tmp_path / "r")
 
 
@@ -264,7 +265,8 @@ def test_a_longer_run_by_resuming_equals_a_long_run(compose, tmp_path):
     for x, y in zip(a, b, strict=True):
         np.testing.assert_array_equal(x, y)
     assert [row["epoch"] for row in rows(tmp_path / "short")] == ["1", "2", "3", "4"]
-    (tmp_path / "short" / "checkpoints" / "checkpoint").unlink()
+    for path in (tmp_path / "short" / "checkpoints").iterdir():
+        path.unlink()
     with pytest.raises(UserError, match="no checkpoint"):
         resume(tmp_path / "short")
 
@@ -291,11 +293,5 @@ def test_xla_compiles_once_per_bucket(compose, tmp_path, monkeypatch):
 def test_what_is_null_for_the_machine_is_filled_in_when_resuming_too(compose, tmp_path):
     config = compose(*TOY, "training.epochs=1", "training.micro_batches=2")
     train(config, tmp_path / "r")
-    with pytest.raises(UserError, match=r"micro_batches=2 does not divide .*batch_size=33"):
-        resume(tmp_path / "r", ["training.batch_size=33"])
-    assert RunDir.open(tmp_path / "r").load_config().training.batch_size == 32
-    changes = ["training.micro_batches=null", "training.jit_compile=null", "training.epochs=2"]
-    resume(tmp_path / "r", changes)
-    saved = RunDir.open(tmp_path / "r").load_config().training
-    assert saved.micro_batches >= 1
-    assert saved.jit_compile is True
+    resume(tmp_path / "r", ["training.jit_compile=null", "training.epochs=2"])
+    assert RunDir.open(tmp_path / "r").load_config().training.jit_compile is True

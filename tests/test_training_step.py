@@ -13,7 +13,8 @@ from seq2seq.data.pipeline import Batch
 from seq2seq.errors import UserError
 from seq2seq.model.losses import token_sums
 from seq2seq.model.seq2seq import Seq2Seq, build_model
-from seq2seq.training_step import complete, make_callbacks, make_optimizer
+from seq2seq.targets import make_callbacks, make_optimizer
+from seq2seq.training_step import complete
 
 
 @pytest.fixture(scope="module")

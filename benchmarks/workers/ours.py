@@ -19,32 +19,19 @@ from seq2seq.decoding import compile_search
 from seq2seq.inference import Predictor
 from seq2seq.model.seq2seq import Seq2Seq, build_model, count_parameters
 from seq2seq.run_dir import RunDir
-from seq2seq.training_step import (
-    TrainSteps,
-    compile_training,
-    complete,
-    make_optimizer,
-    steps_per_call,
-)
+from seq2seq.targets import make_optimizer
+from seq2seq.training_step import TrainSteps, compile_training, complete, steps_per_call
 
 Spec = dict[str, Any]
 
 
 def step(spec: Spec) -> Task:
     """Training steps on one batch of one-hot ids; several steps in a call."""
-    config = compose_config(
-        f"model.cell={spec['cell']}",
-        f"model.units={spec['units']}",
-        "model.input=one_hot",
+    config, model = _one_hot_model(
+        spec,
         f"training.batch_size={spec['batch']}",
         f"training.precision={spec['precision']}",
         "training.clip_norm=null",
-    )
-    model = build_model(
-        config.model,
-        spec["source_vocabulary"],
-        spec["target_vocabulary"],
-        config.training.precision,
     )
     train_steps = _compile_training(model, config)
     batch = Batch(*random_batch(spec))
@@ -54,7 +41,7 @@ def step(spec: Spec) -> Task:
         "parameters": count_parameters(model),
         "micro_batches": complete(config.training).micro_batches,
     }
-    return Task(timed(lambda: train_steps(batches, count).loss.numpy()), info)
+    return Task(timed(lambda: train_steps(batches, count).sums.loss.numpy()), info)
 
 
 def epoch(spec: Spec) -> Task:
@@ -78,7 +65,7 @@ def epoch(spec: Spec) -> Task:
         done = 0
         while done < plan.steps:
             count = min(per_call, plan.steps - done)
-            _ = [float(value) for value in train_steps(batches, tf.constant(count))]
+            _ = [float(value) for value in train_steps(batches, tf.constant(count)).sums]
             done += count
 
     def save() -> None:
@@ -94,14 +81,11 @@ def epoch(spec: Spec) -> Task:
 
 def decode(spec: Spec) -> Task:
     """Encodes and searches a batch of random ids, as `Predictor` does: NumPy in, NumPy out."""
-    config = compose_config(
-        f"model.cell={spec['cell']}",
-        f"model.units={spec['units']}",
-        "model.input=one_hot",
+    config, model = _one_hot_model(
+        spec,
         f"decoding={spec['search']}",
         f"decoding.max_length={spec['length']}",
     )
-    model = build_model(config.model, spec["source_vocabulary"], spec["target_vocabulary"])
     bias = model.decoder.logits.bias
     bias.assign(tf.tensor_scatter_nd_update(bias.value, [[END]], [-50.0]))
     search = compile_search(model, config.decoding)
@@ -122,6 +106,17 @@ def words(spec: Spec) -> Task:
     predictor = Predictor.load(RunDir.find(spec["run"]), _decoding_changes(spec["search"]))
     info = {"load_seconds": time.perf_counter() - began, "lines": len(lines)}
     return Task(timed(lambda: predictor.predict(lines)), info)
+
+
+def _one_hot_model(spec: Spec, *overrides: str) -> tuple[TrainConfig, Seq2Seq]:
+    config = compose_config(
+        f"model.cell={spec['cell']}",
+        f"model.units={spec['units']}",
+        "model.input=one_hot",
+        *overrides,
+    )
+    sizes = (spec["source_vocabulary"], spec["target_vocabulary"])
+    return config, build_model(config.model, *sizes, config.training.precision)
 
 
 def _compile_training(model: Seq2Seq, config: TrainConfig) -> TrainSteps:

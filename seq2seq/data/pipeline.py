@@ -7,7 +7,7 @@ step n goes on at step n + 1 with the batch it would have had.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -67,6 +67,16 @@ class Vocabularies:
         if self.features is None:
             return ids
         return [len(self.source) + i for i in self.features.encode(features)] + ids
+
+    def decode_source(self, ids: Iterable[int]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Returns source and feature tokens of the encoder's ids, up to the first padding."""
+        first_feature = len(self.source)
+        read = list(itertools.takewhile(lambda i: i != PAD, map(int, ids)))
+        source = tuple(self.source.tokens[i] for i in read if i < first_feature)
+        if self.features is None:
+            return source, ()
+        tags = self.features.tokens
+        return source, tuple(tags[i - first_feature] for i in read if i >= first_feature)
 
 
 class PaddedBucket(NamedTuple):

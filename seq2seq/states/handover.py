@@ -12,9 +12,9 @@ import numpy as np
 import tensorflow as tf
 
 from seq2seq.data.examples import feature_tokens, source_tokens
+from seq2seq.disk import write_arrays
 from seq2seq.errors import UserError
 from seq2seq.inference import Predictor
-from seq2seq.run_dir import write_arrays
 from seq2seq.states.tracing import Array, Trace, trace
 from seq2seq.vocabulary import BOS, PAD
 

@@ -10,9 +10,9 @@ import numpy.typing as npt
 import tensorflow as tf
 from matplotlib.figure import Figure
 
+from seq2seq.disk import write_arrays, write_text
 from seq2seq.errors import UserError
 from seq2seq.figures import pixels, png
-from seq2seq.run_dir import write_arrays, write_atomically
 from seq2seq.states.page import Page
 
 # Draws a picture; True: for dark surroundings.
@@ -60,5 +60,5 @@ class Output:
         """Writes the page and returns where it is."""
         self.writer.close()
         path = self.folder / "states.html"
-        write_atomically(path, self.page.html())
+        write_text(path, self.page.html())
         return path

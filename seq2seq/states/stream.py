@@ -11,10 +11,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from seq2seq.disk import write_arrays
 from seq2seq.errors import UserError
 from seq2seq.model.encoder import Encoder
 from seq2seq.model.recurrent import STATE_NAMES
-from seq2seq.run_dir import write_arrays
 from seq2seq.states.tracing import Array
 
 Tensor = Any

@@ -46,7 +46,8 @@ from seq2seq.config import TrainConfig
 from seq2seq.data.pipeline import Batch
 from seq2seq.model.seq2seq import build_model
 from seq2seq.settings import from_hydra, register
-from seq2seq.training_step import compile_training, complete, make_optimizer
+from seq2seq.targets import make_optimizer
+from seq2seq.training_step import compile_training, complete
 from hydra import compose, initialize_config_dir
 
 register()

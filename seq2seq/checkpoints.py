@@ -1,0 +1,102 @@
+"""Checkpoints of a run: named arrays in files that carry their own checksum.
+
+A file is `step_STEPS.CHECKSUM.npz`; the checksum is the beginning of its SHA-256, so that a name
+that does not fit the content is a damaged file, and `sha256sum` can tell, too.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import re
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from seq2seq.disk import checksum, writing
+from seq2seq.errors import UserError
+
+log = logging.getLogger(__name__)
+
+Arrays = dict[str, npt.NDArray[Any]]
+
+_NAME = re.compile(r"step_(\d{10})\.([0-9a-f]{16})\.npz")
+
+
+class Checkpoints:
+    """The newest checkpoints in a folder.
+
+    Attributes:
+        folder: Where they are.
+        keep: How many of them stay.
+    """
+
+    def __init__(self, folder: Path, keep: int) -> None:
+        self.folder, self.keep = folder, keep
+
+    def paths(self) -> list[Path]:
+        """Returns the checkpoints, the newest first."""
+        files = self.folder.glob("step_*.npz") if self.folder.is_dir() else ()
+        return sorted((path for path in files if _NAME.fullmatch(path.name)), reverse=True)
+
+    def save(self, step: int, arrays: Mapping[str, npt.NDArray[Any]]) -> Path:
+        """Writes a checkpoint, then drops those that are one too many; returns where it is.
+
+        Raises:
+            DiskError: It cannot be written; those before are untouched.
+        """
+        content = io.BytesIO()
+        np.savez(content, allow_pickle=False, **arrays)
+        content.seek(0)
+        path = self.folder / f"step_{step:010}.{checksum(content)[:16]}.npz"
+        with writing(path) as temporary:
+            temporary.write_bytes(content.getbuffer())
+        others = [old for old in self.paths() if old != path]
+        again = [old for old in others if step_of(old) == step]
+        for old in again + [old for old in others if old not in again][self.keep - 1 :]:
+            old.unlink(missing_ok=True)
+        return path
+
+    def load_newest(self) -> tuple[Path, Arrays]:
+        """Reads the newest checkpoint that is whole; each damaged one is named in the log.
+
+        Raises:
+            UserError: There is none.
+        """
+        paths = self.paths()
+        for path in paths:
+            try:
+                return path, _read(path)
+            except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+                log.warning("%s is damaged (%s); trying the one before", path, error)
+        if paths:
+            raise UserError(f"{self.folder}: all {len(paths)} checkpoints are damaged")
+        raise UserError(f"{self.folder}: there is no checkpoint; train anew")
+
+    def drop_after(self, step: int) -> None:
+        """Removes checkpoints of later steps: a run that goes on from `step` will make its own."""
+        for path in self.paths():
+            if step_of(path) > step:
+                path.unlink(missing_ok=True)
+
+
+def step_of(path: Path) -> int:
+    """Returns the number of steps that a checkpoint's name tells."""
+    match = _NAME.fullmatch(path.name)
+    assert match is not None
+    return int(match[1])
+
+
+def _read(path: Path) -> Arrays:
+    content = io.BytesIO(path.read_bytes())
+    name = _NAME.fullmatch(path.name)
+    assert name is not None
+    if not checksum(content).startswith(name[2]):
+        raise ValueError("its checksum does not fit")
+    content.seek(0)
+    with np.load(content, allow_pickle=False) as file:
+        return {key: file[key] for key in file.files}

@@ -1,0 +1,137 @@
+"""Keras's open sets, which settings name by `_target_`: optimizers, schedules, callbacks."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from hydra.errors import InstantiationException
+from hydra.utils import get_class, instantiate
+
+from seq2seq.config import TrainConfig
+from seq2seq.errors import UserError
+
+_KERAS = re.compile(r"keras\.(optimizers|callbacks)(\.\w+)+")
+_KINDS = (
+    keras.optimizers.Optimizer,
+    keras.optimizers.schedules.LearningRateSchedule,
+    keras.callbacks.Callback,
+)
+
+
+def make_optimizer(settings: dict[str, Any], total_steps: int) -> keras.optimizers.Optimizer:
+    """Creates the Keras optimizer that `settings` names by `_target_`.
+
+    A schedule with `decay_steps: null` is given the steps of the whole run, less its warm-up.
+
+    Raises:
+        UserError: There is no such class, or it does not take these arguments.
+    """
+    schedule = settings.get("learning_rate")
+    if isinstance(schedule, dict) and "decay_steps" in schedule and not schedule["decay_steps"]:
+        steps = max(1, total_steps - (schedule.get("warmup_steps") or 0))
+        settings = {**settings, "learning_rate": {**schedule, "decay_steps": steps}}
+    try:
+        optimizer = instantiate(settings)
+    except (InstantiationException, TypeError, ValueError) as error:
+        raise UserError(f"optimizer: {_last_line(error)}") from error
+    if not isinstance(optimizer, keras.optimizers.Optimizer):
+        raise UserError("optimizer._target_ is not a Keras optimizer, e.g. keras.optimizers.Adam")
+    return optimizer
+
+
+def make_callbacks(settings: dict[str, Any]) -> dict[str, keras.callbacks.Callback]:
+    """Creates the Keras callbacks under `callbacks.extra`, by their names there.
+
+    Raises:
+        UserError: One is no Keras callback or does not take its arguments.
+    """
+    callbacks = {}
+    for name, arguments in settings.items():
+        try:
+            callback = instantiate(arguments)
+        except (InstantiationException, TypeError, ValueError) as error:
+            raise UserError(f"callbacks.extra.{name}: {_last_line(error)}") from error
+        if not isinstance(callback, keras.callbacks.Callback):
+            raise UserError(f"callbacks.extra.{name}._target_ is not a Keras callback")
+        callbacks[name] = callback
+    return callbacks
+
+
+class CallbackState:
+    """What a callback of Keras's or the user's counts while it trains, e.g. `wait` and `best`.
+
+    These are its attributes of plain types that differ from what they were when training began;
+    others, such as arrays, are not kept when a run stops.
+    """
+
+    def __init__(self, callback: keras.callbacks.Callback) -> None:
+        """Takes note of the attributes at the beginning of training."""
+        self.callback = callback
+        self._first = _plain_attributes(callback)
+
+    def changed(self) -> dict[str, Any]:
+        """Returns what differs from the beginning."""
+        now = _plain_attributes(self.callback)
+        return {k: v for k, v in now.items() if k not in self._first or v != self._first[k]}
+
+    def restore(self, changed: dict[str, Any]) -> None:
+        """Puts back what `changed` returned before the run stopped."""
+        for name, value in changed.items():
+            setattr(self.callback, name, value)
+
+
+def _plain_attributes(callback: keras.callbacks.Callback) -> dict[str, Any]:
+    found = {k: v.item() if isinstance(v, np.generic) else v for k, v in vars(callback).items()}
+    return {k: v for k, v in found.items() if v is None or isinstance(v, bool | int | float | str)}
+
+
+def refuse_foreign_code(config: TrainConfig, changes: Sequence[str]) -> None:
+    """Makes sure that a run folder, which may be someone else's, names only classes of Keras.
+
+    A target of the user's own must be said again on the command line.
+
+    Raises:
+        UserError: There is another target.
+    """
+    settings = {"optimizer": config.optimizer, "callbacks.extra": config.callbacks.extra}
+    for key, target in _targets(settings, ""):
+        said_again = f"{key}={target}"
+        if said_again not in changes and not _is_of_keras(target):
+            raise UserError(
+                f"{key}={target} in the run's config.yaml is not an optimizer or callback of "
+                f"Keras, and a run folder may not say what code to run; if it is yours, add "
+                f"{said_again}"
+            )
+
+
+def _targets(settings: Any, prefix: str) -> Iterator[tuple[str, str]]:
+    """Yields all targets, nested ones too, with their keys."""
+    items: Iterator[tuple[Any, Any]] = iter(())
+    if isinstance(settings, dict):
+        items = iter(settings.items())
+    elif isinstance(settings, list):
+        items = iter(enumerate(settings))
+    for name, value in items:
+        key = f"{prefix}.{name}" if prefix else str(name)
+        if name == "_target_":
+            yield key, str(value)
+        else:
+            yield from _targets(value, key)
+
+
+def _is_of_keras(target: str) -> bool:
+    if not _KERAS.fullmatch(target):
+        return False
+    try:
+        return issubclass(get_class(target), _KINDS)
+    except Exception:  # Hydra wraps whatever the import raised.
+        return False
+
+
+def _last_line(error: Exception) -> str:
+    cause = error.__cause__ or error
+    return str(cause).strip().splitlines()[-1]
