@@ -32,7 +32,6 @@ def writing(path: Path) -> Iterator[Path]:
     Raises:
         DiskError: It did not; what was there before is still there.
     """
-    # Keras insists on the ending.
     temporary = path.with_name(f".tmp.{path.name}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

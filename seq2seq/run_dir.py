@@ -15,6 +15,8 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+import keras
+
 from seq2seq.config import TrainConfig
 from seq2seq.data.pipeline import Vocabularies
 from seq2seq.disk import locked, write_text, writing
@@ -137,9 +139,18 @@ class RunDir:
         )
 
     def save_weights(self, model: Seq2Seq) -> None:
-        """Writes the model's weights as the best so far."""
+        """Writes the model's weights as the best so far, without the optimizer's state.
+
+        Raises:
+            DiskError: They cannot be written.
+        """
+        # In memory first: HDF5 takes the whole process down when the disk is full.
+        content = _WeightsInMemory()
+        keras.saving.save_weights(
+            model, content, objects_to_skip=[getattr(model, "optimizer", None)]
+        )
         with writing(self.best_weights) as temporary:
-            model.save_weights(temporary)
+            temporary.write_bytes(content.getbuffer())
 
     def load_model(self) -> Seq2Seq:
         """Rebuilds the model from the settings and the vocabularies, with the best weights.
@@ -217,11 +228,26 @@ class RunDir:
     @contextlib.contextmanager
     def logging(self) -> Iterator[None]:
         """Copies log messages to `train.log` while the context lasts."""
-        handler = logging.FileHandler(self.log, encoding="utf-8")
+        handler = _LogFile(self.log, encoding="utf-8")
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         logging.getLogger().addHandler(handler)
         try:
             yield
         finally:
             logging.getLogger().removeHandler(handler)
-            handler.close()
+            with contextlib.suppress(OSError):  # see `_LogFile`
+                handler.close()
+
+
+class _LogFile(logging.FileHandler):
+    """A log that a full disk does not disturb: the same lines go to standard error."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        pass
+
+
+class _WeightsInMemory(io.BytesIO):
+    """A file in memory that Keras takes for one with the ending it insists on."""
+
+    def __str__(self) -> str:
+        return "memory.weights.h5"

@@ -367,7 +367,7 @@ class Training:
 
     def _finish(self) -> dict[str, Any]:
         """Scores the best model on dev and test, and writes results and predictions."""
-        self.model.load_weights(self.run.best_weights)
+        _assign(self.model.weights, self.best_weights)
         splits = {"dev": self.splits.dev, "test": self.splits.test}
         results: dict[str, Any] = {}
         scored: list[Scored] = []
