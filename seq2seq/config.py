@@ -361,6 +361,14 @@ class EvaluateConfig:
     bleu: bool
 
 
+@dataclass
+class ReproduceConfig:
+    """Everything that `python -m seq2seq.reproduce` can be told."""
+
+    run: str
+    output: str | None
+
+
 class LayerKind(StrEnum):
     """A layer whose states are shown; `stacked` is two LSTM cells in one `keras.layers.RNN`."""
 

@@ -105,6 +105,17 @@ def refuse_other_data(record: Mapping[str, Any], config: DataConfig) -> None:
             )
 
 
+def differences_of_records(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Returns what of versions, host, threads and environment is not as it was, one line each."""
+    found = []
+    for part in ("versions", "host", "threads", "environment"):
+        before, after = then.get(part, {}), now[part]
+        for name in sorted(before.keys() | after.keys()):
+            if before.get(name) != after.get(name):
+                found.append(f"{part}, {name}: {before.get(name)} → {after.get(name)}")
+    return found
+
+
 def _processor() -> str:
     """Returns the processor's name, which `platform` does not know on Linux."""
     try:

@@ -14,7 +14,7 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from seq2seq.config import EvaluateConfig, InferConfig, StatesConfig, TrainConfig
+from seq2seq.config import EvaluateConfig, InferConfig, ReproduceConfig, StatesConfig, TrainConfig
 from seq2seq.errors import UserError
 
 
@@ -24,6 +24,7 @@ def register() -> None:
     store.store(name="train_schema", node=TrainConfig)
     store.store(name="infer_schema", node=InferConfig)
     store.store(name="evaluate_schema", node=EvaluateConfig)
+    store.store(name="reproduce_schema", node=ReproduceConfig)
     store.store(name="states_schema", node=StatesConfig)
 
 

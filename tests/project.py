@@ -16,6 +16,7 @@ SCHEMAS = {
     "train": schemas.TrainConfig,
     "infer": schemas.InferConfig,
     "evaluate": schemas.EvaluateConfig,
+    "reproduce": schemas.ReproduceConfig,
     "states": schemas.StatesConfig,
 }
 TINY = [

@@ -16,8 +16,8 @@ FLOORS = [
     {"run_dir", "checkpoints", "events", "progress", "changes", "decoding", "inference", "signals"},
     {"evaluation", "report", "figures", "projector", "tensorboard", "progress_bar", "record"}
     | {"targets", "training_step", "states"},
-    {"training", "lines"},
-    {"command", "evaluate"},
+    {"training", "lines", "reproduction"},
+    {"command", "evaluate", "reproduce"},
 ]
 # The programs' frame is above everything, but may look at the settings only.
 COMMAND_MAY_IMPORT = {"", "errors", "config", "settings"}

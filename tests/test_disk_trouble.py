@@ -101,8 +101,8 @@ def test_a_file_that_cannot_grow_is_named(tmp_path):
 
 def test_a_second_process_is_refused_and_a_second_signal_ends_at_once(straight, tmp_path):
     shutil.copytree(straight, tmp_path / "run")
-    first = start(TRAIN, "resume=run", "training.epochs=100000", cwd=tmp_path,
-                  stdout=subprocess.PIPE)  # fmt: skip
+    endless = ["resume=run", "training.epochs=100000", "training.patience=null"]
+    first = start(TRAIN, *endless, cwd=tmp_path, stdout=subprocess.PIPE)
     for line in first.stdout:  # until an epoch is done
         if line.startswith(b"epoch 3/"):
             break
@@ -113,7 +113,7 @@ def test_a_second_process_is_refused_and_a_second_signal_ends_at_once(straight, 
     first.communicate()
     # By chance the first may have had its effect before the second came: saved, or gone at once.
     assert first.returncode in (-signal.SIGTERM, 128 + signal.SIGTERM)
-    again = run_process(TRAIN, "resume=run", "training.epochs=3", cwd=tmp_path)
+    again = run_process(TRAIN, "resume=run", "training.patience=1", cwd=tmp_path)
     assert again.returncode == 0, again.stderr.decode()
 
 

@@ -1,0 +1,20 @@
+"""`python -m seq2seq.reproduce run=RUN_DIR`: trains again from the record; equal or not?"""
+
+import sys
+
+from seq2seq.command import command
+from seq2seq.config import ReproduceConfig
+
+
+@command("reproduce", ReproduceConfig)
+def main(config: ReproduceConfig) -> None:
+    """Prints what differs; exits with 1 if anything does."""
+    from seq2seq.reproduction import reproduce
+
+    found = reproduce(config)
+    print("\n".join(found) if found else "equal: weights, metrics, results and predictions")
+    sys.exit(1 if found else 0)
+
+
+if __name__ == "__main__":
+    main()
