@@ -34,7 +34,7 @@ def logits(model, source=SOURCE, target_in=TARGET_IN):
 @pytest.mark.parametrize("kind", ["none", "dot", "general", "additive"])
 @pytest.mark.parametrize("layers", [1, 2])
 @pytest.mark.parametrize("bidirectional", [False, True])
-@pytest.mark.parametrize("cell", ["lstm", "gru", "simple_rnn"])
+@pytest.mark.parametrize("cell", ["lstm", "gru", "simple_rnn", "peephole_lstm", "rwa"])
 def test_equals_numpy(make, cell, bidirectional, layers, kind):
     model, config = make(
         f"model.cell={cell}",
@@ -55,7 +55,10 @@ DEPTHS = {
 
 
 @pytest.mark.parametrize("depths", DEPTHS)
-@pytest.mark.parametrize("cells", ["lstm gru", "gru lstm", "simple_rnn lstm", "lstm simple_rnn"])
+@pytest.mark.parametrize(
+    "cells",
+    ["lstm gru", "gru lstm", "simple_rnn lstm", "lstm simple_rnn", "lstm rwa", "rwa peephole_lstm"],
+)
 @pytest.mark.parametrize(
     ("kind", "state_c", "directions", "units"),
     [
@@ -94,7 +97,10 @@ VARIANTS = [
     ["model.attention.kind=additive", "model.encoder.cell=gru", "model.encoder.layers=2"],
     ["model.decoder.kind=repeat_vector", "model.attention.kind=dot"],
     ["model.input=embedding", "model.tied_output=true"],
-]
+    ["model.cell=rwa", "model.encoder.cell=peephole_lstm", "model.layers=2"],
+    ["model.cell=peephole_lstm", "model.encoder.cell=rwa", *BIDIRECTIONAL, "model.bridge.kind=sum",
+     "model.units=3"],
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("overrides", VARIANTS)
