@@ -47,8 +47,11 @@ class Cell(StrEnum):
     """Recurrent cells."""
 
     lstm = auto()
+    lstm_zero_forget_bias = auto()
     gru = auto()
     simple_rnn = auto()
+    peephole_lstm = auto()
+    rwa = auto()
 
 
 class InputKind(StrEnum):
@@ -375,8 +378,13 @@ class LayerKind(StrEnum):
     lstm = auto()
     gru = auto()
     simple_rnn = auto()
+    lstm_zero_forget_bias = auto()
+    peephole_lstm = auto()
+    rwa = auto()
     bidirectional_lstm = auto()
     bidirectional_gru = auto()
+    bidirectional_peephole_lstm = auto()
+    bidirectional_rwa = auto()
     stacked = auto()
 
 

@@ -94,9 +94,11 @@ def compile_training(
             with keras.StatelessScope(given) as scope:
                 sums = model.token_sums(*batch, settings.label_smoothing, training=True)
         dropout = [scope.get_current_value(state) for state in dropout_states]
+        # Nothing depends on an encoder whose state no bridge hands over and no attention reads.
+        zero = tf.UnconnectedGradients.ZERO
+        found = tape.gradient(sums.objective, values, unconnected_gradients=zero)
         # An embedding's gradient comes as rows; repeated rows must be summed before the norm.
-        gradients = [tf.convert_to_tensor(g) for g in tape.gradient(sums.objective, values)]
-        return gradients, dropout, sums
+        return [tf.convert_to_tensor(gradient) for gradient in found], dropout, sums
 
     @tf.function(autograph=False, jit_compile=settings.jit_compile)
     def update(

@@ -8,8 +8,6 @@ import numpy_reference as reference
 
 from seq2seq.vocabulary import PAD
 
-STATES = {"lstm": 2, "gru": 1, "simple_rnn": 1}
-
 
 def read(reader, ids):
     """Ids to one-hot vectors or embeddings."""
@@ -28,28 +26,32 @@ def encode(model, config, source):
         if config.encoder.bidirectional:
             sequence, state = reference.bidirectional(cell, sequence, weights, mask, units)
         else:
-            zeros = [np.zeros((len(source), units))] * STATES[cell]
-            sequence, *state = reference.CELLS[cell](sequence, *zeros, *weights, mask)
+            initial = reference.start(cell, weights, len(source), units)
+            sequence, *state = reference.CELLS[cell](sequence, *initial, *weights, mask=mask)
         states.append(state)
     return sequence, states
 
 
 def bridge(model, config, states):
     """Returns the decoder's initial states per layer."""
-    encoder_states = STATES[config.encoder.cell or config.cell]
-    decoder_states = STATES[config.decoder.cell or config.cell]
+    encoder_states = reference.STATES[config.encoder.cell or config.cell]
+    decoder_states = reference.STATES[config.decoder.cell or config.cell]
     depth = config.decoder.layers or config.layers
     units = config.decoder.units or config.units
     # A deeper decoder repeats the uppermost layer; a shallower one takes the upper layers.
     aligned = [*states, *[states[-1]] * max(0, depth - len(states))][-depth:]
-    kinds = [config.bridge.state_h, config.bridge.state_c]
+    kinds = {"state_h": config.bridge.state_h, "state_c": config.bridge.state_c}
     result = []
     for number, state in enumerate(aligned):
         result.append([])
-        for i, name in enumerate(["state_h", "state_c"][:decoder_states]):
-            directions = state[i if i < encoder_states else 0 :: encoder_states]
+        for name in decoder_states:
+            i = encoder_states.index(name) if name in encoder_states else 0
+            directions = state[i :: len(encoder_states)]
             side_by_side = np.concatenate(directions, axis=-1)
-            kind, slot = kinds[i] or config.bridge.kind, f"{name}_{number}"
+            kind, slot = kinds.get(name) or config.bridge.kind, f"{name}_{number}"
+            is_weight_of_nothing = name == "state_w" and name not in encoder_states
+            if is_weight_of_nothing and kind in ("copy", "sum", "concat"):
+                kind = "zero"
             if kind == "copy":
                 [handed] = directions
             elif kind == "sum":
@@ -104,7 +106,7 @@ def decode(model, config, target_in, state, memory=None, mask=None, vector=None)
 def forward(model, config, source, target_in):
     """The whole encoder-decoder under teacher forcing: logits, the decoder's final states."""
     memory, states = encode(model, config, source)
-    n = STATES[config.encoder.cell or config.cell]
+    n = len(reference.STATES[config.encoder.cell or config.cell])
     vector = np.concatenate(states[-1][::n], axis=-1)
     initial = bridge(model, config, states)
     return decode(model, config, target_in, initial, memory, source != PAD, vector)[:2]

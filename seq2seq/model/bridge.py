@@ -12,11 +12,15 @@ from seq2seq.config import BridgeConfig, BridgeKind, Cell, ModelConfig
 from seq2seq.errors import UserError
 from seq2seq.model.composite import CompositeLayer
 from seq2seq.model.encoder import EncoderState
-from seq2seq.model.recurrent import STATE_NAMES
+from seq2seq.model.loop import at_least_float32
+from seq2seq.model.recurrent import FLOAT32_STATES, STATE_NAMES
 
 Tensor = Any
-# One list per layer: [[state_h, state_c], ...] (LSTM) or [[state_h], ...]. Every tensor is [B, U].
+# One list per layer, within it the states by `STATE_NAMES`: [[state_h, state_c], ...] of an LSTM,
+# [[state_h], ...] of a GRU. Every tensor is [B, U].
 DecoderState = list[list[Tensor]]
+
+_HANDED_ON = (BridgeKind.copy, BridgeKind.sum, BridgeKind.concat)
 
 
 @dataclass(frozen=True)
@@ -64,7 +68,7 @@ def legal_bridges(encoder: StateShape, decoder: StateShape) -> list[BridgeKind]:
 
 
 class Bridge(CompositeLayer):
-    """Makes one decoder state per decoder layer, each of state_h and state_c by its own kind.
+    """Makes one decoder state per decoder layer; state_h and state_c may each have their own kind.
 
     - `copy`: the encoder's state itself (Sutskever et al. 2014);
     - `sum`, `concat`: of the two directions;
@@ -73,8 +77,11 @@ class Bridge(CompositeLayer):
     - `learned`: a trained vector, the same for every source.
 
     Depths that differ are aligned at the top: a shallower decoder takes the encoder's upper
-    layers, a deeper one repeats the uppermost. An encoder cell without a state_c lends its
-    state_h for it.
+    layers, a deeper one repeats the uppermost. An encoder cell without a state that the decoder's
+    has lends its state_h for it, with one exception: state_w of an RWA says how much the average
+    counts, which no other state does. `copy`, `sum` and `concat` then set it to 0, which is weight
+    1: the lent average counts as one token that was read. So do all three states of `zero`, with
+    an average of 0.
     """
 
     def __init__(
@@ -91,12 +98,12 @@ class Bridge(CompositeLayer):
         """
         super().__init__(**layer_arguments)
         self.encoder_shape, self.decoder_shape = encoder, decoder
-        self.kinds = {
-            "state_h": config.state_h or config.kind,
-            "state_c": config.state_c or config.kind,
-        }
         self.state_names = STATE_NAMES[decoder.cell]
-        self._refuse_illegal(config)
+        own_kinds = {"state_h": config.state_h, "state_c": config.state_c}
+        self.kinds = {name: own_kinds.get(name) or config.kind for name in self.state_names}
+        self._refuse_illegal(own_kinds)
+        if "state_w" not in STATE_NAMES[encoder.cell] and self.kinds.get("state_w") in _HANDED_ON:
+            self.kinds["state_w"] = BridgeKind.zero
         slots = [(layer, name) for layer in range(decoder.layers) for name in self.state_names]
         self.dense_layers = {
             f"{name}_{layer}": keras.layers.Dense(
@@ -116,7 +123,10 @@ class Bridge(CompositeLayer):
     def call(self, encoder_state: EncoderState) -> DecoderState:
         """Returns the decoder's initial state, `[B, U]` per layer and state name."""
         return [
-            [self._bridge(encoder_state, layer, name) for name in self.state_names]
+            [
+                self._precise(self._bridge(encoder_state, layer, name), name)
+                for name in self.state_names
+            ]
             for layer in range(self.decoder_shape.layers)
         ]
 
@@ -135,6 +145,10 @@ class Bridge(CompositeLayer):
             return ops.concatenate(directions, axis=-1)
         return sum(directions[1:], start=directions[0])  # copy has one direction only
 
+    def _precise(self, state: Tensor, name: str) -> Tensor:
+        # In the type in which the decoder will return it: a search's loop wants no other.
+        return ops.cast(state, at_least_float32(state.dtype)) if name in FLOAT32_STATES else state
+
     def _directions(self, encoder_state: EncoderState, layer: int, name: str) -> list[Tensor]:
         """Returns the tensors of one name, one per direction, of the matching encoder layer."""
         depth = self.encoder_shape.layers
@@ -143,12 +157,12 @@ class Bridge(CompositeLayer):
         first = names.index(name) if name in names else 0
         return encoder_state[aligned][first :: len(names)]
 
-    def _refuse_illegal(self, config: BridgeConfig) -> None:
+    def _refuse_illegal(self, own_kinds: dict[str, BridgeKind | None]) -> None:
         encoder, decoder = self.encoder_shape, self.decoder_shape
         legal = legal_bridges(encoder, decoder)
         for name in self.state_names:
             if self.kinds[name] not in legal:
-                key = name if getattr(config, name) else "kind"
+                key = name if own_kinds.get(name) else "kind"
                 raise UserError(
                     f"model.bridge.{key}={self.kinds[name]} cannot be wired: the encoder has "
                     f"{encoder.directions} × {encoder.units} units, the decoder {decoder.units}; "

@@ -14,6 +14,10 @@ class CompositeLayer(keras.layers.Layer):
     the same: nine tenths of the time that it took to make a model.
     """
 
+    def __init__(self, **layer_arguments: Any) -> None:
+        """Leaves types alone: sublayers cast for themselves, and some states must stay float32."""
+        super().__init__(autocast=False, **layer_arguments)
+
     def build(self, *shapes: Any, **named_shapes: Any) -> None:
         """Nothing is left to build here."""
         self.built = True

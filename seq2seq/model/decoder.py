@@ -17,7 +17,7 @@ from seq2seq.model.bridge import DecoderState, StateShape
 from seq2seq.model.composite import CompositeLayer
 from seq2seq.model.dropout import Dropout
 from seq2seq.model.encoder import Encoder, EncoderState, InputReader
-from seq2seq.model.recurrent import RECURRENT_LAYERS
+from seq2seq.model.recurrent import recurrent_layer
 
 Tensor = Any
 # What stays the same at every step. Without attention it is empty: all that the decoder knows of
@@ -37,12 +37,12 @@ class Decoder(CompositeLayer):
         shape = StateShape.of_decoder(config)
         self.reader = self._make_reader(config, target_size)
         self.recurrent_layers = [
-            RECURRENT_LAYERS[shape.cell](
+            recurrent_layer(
+                shape.cell,
                 shape.units,
-                return_sequences=True,
-                return_state=True,
-                one_hot_depth=self.reader.one_hot_depth if self.reader and i == 0 else None,
-                name=f"{shape.cell}_{i}",
+                self.reader.one_hot_depth if self.reader and i == 0 else None,
+                f"{shape.cell}_{i}",
+                is_seeded=True,
             )
             for i in range(shape.layers)
         ]

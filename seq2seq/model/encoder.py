@@ -10,11 +10,11 @@ from keras import ops
 from seq2seq.config import Cell, InputKind, ModelConfig
 from seq2seq.model.composite import CompositeLayer
 from seq2seq.model.dropout import Dropout
-from seq2seq.model.recurrent import RECURRENT_LAYERS, STATE_NAMES
+from seq2seq.model.recurrent import STATE_NAMES, recurrent_layer
 from seq2seq.vocabulary import PAD
 
 Tensor = Any
-# One list per layer; within it the direction's state_h (and state_c of an LSTM), forward first:
+# One list per layer; within it the direction's states by `STATE_NAMES`, forward first:
 # [[fwd_h, fwd_c, bwd_h, bwd_c], ...] for a bidirectional LSTM. Every tensor is [B, U].
 EncoderState = list[list[Tensor]]
 
@@ -36,13 +36,8 @@ class Encoder(CompositeLayer):
         self.reader = InputReader(config, source_size, name="source")
         self.recurrent_layers = []
         for i in range(config.encoder.layers or config.layers):
-            layer = RECURRENT_LAYERS[self.cell](
-                self.units,
-                return_sequences=True,
-                return_state=True,
-                one_hot_depth=self.reader.one_hot_depth if i == 0 else None,
-                name=f"{self.cell}_{i}",
-            )
+            depth = self.reader.one_hot_depth if i == 0 else None
+            layer = recurrent_layer(self.cell, self.units, depth, f"{self.cell}_{i}")
             if config.encoder.bidirectional:
                 layer = keras.layers.Bidirectional(layer, name=f"bidirectional_{self.cell}_{i}")
             self.recurrent_layers.append(layer)

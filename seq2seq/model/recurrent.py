@@ -1,9 +1,8 @@
-"""Recurrent layers that are Keras's own in everything but the speed of their loop.
+"""The recurrent layers: Keras's own in everything but the speed, and cells that Keras lacks.
 
 `LSTM`, `GRU` and `SimpleRNN` subclass the Keras layers: same weights, configuration, masks,
-`Bidirectional`, `initial_state`, `return_sequences`, `return_state`. Only `inner_loop` is ours: it
-projects the input of all time steps at once and runs the loop of `steps.py`. A GPU keeps Keras's
-path, which is cuDNN there.
+`Bidirectional`, `initial_state`, `return_sequences`, `return_state`; a GPU keeps Keras's path,
+which is cuDNN there. `PeepholeLSTM` and `RWA` are used in the same way.
 
 Nothing above this file knows that these are not the Keras layers, except that an integer input
 `[B, T, 1]` may be read as one-hot vectors that are never made (`one_hot_depth`).
@@ -11,178 +10,31 @@ Nothing above this file knows that these are not the Keras layers, except that a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import keras
-import tensorflow as tf
 from keras import ops
 
-from seq2seq.hardware import has_gpu
-from seq2seq.model.steps import (
-    GRUSteps,
-    LSTMSteps,
-    SimpleRNNSteps,
-    States,
-    at_least_float32,
-    gather_rows,
-    run_forward,
-    run_steps,
-)
-
-Tensor = Any
-
-
-class _FastLoop(keras.layers.RNN):
-    """What the three layers share; stands before the Keras layer in their bases."""
-
-    steps: Any
-
-    def __init__(self, *args: Any, one_hot_depth: int | None = None, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        if one_hot_depth is not None and self.dropout:
-            raise ValueError("dropout on the input needs dense input, not one_hot_depth")
-        self.one_hot_depth = one_hot_depth
-        if not has_gpu():
-            self.supports_jit = True  # Keras says False wherever cuDNN could be meant.
-
-    def build(self, sequences_shape: Any, initial_state_shape: Any = None) -> None:
-        if self.one_hot_depth is not None:
-            sequences_shape = (*sequences_shape[:2], self.one_hot_depth)
-        super().build(sequences_shape)
-
-    def inner_loop(
-        self, sequences: Tensor, initial_state: Any, mask: Tensor | None, training: bool = False
-    ) -> tuple[Tensor, Tensor, list[Tensor]]:
-        """Returns the last output `[B, U]`, all outputs `[B, T, U]` and the final states."""
-        if not self.is_fast:
-            if self.one_hot_depth is not None:
-                depth, dtype = self.one_hot_depth, self.compute_dtype
-                sequences = ops.one_hot(sequences[..., 0], depth, dtype=dtype)
-            return super().inner_loop(sequences, initial_state, mask, training=training)
-        x, time_mask = self._in_time(sequences, mask, training)
-        kernel = self._tensor(self.cell.recurrent_kernel)
-        bias = self._recurrent_bias()
-        initial = self._start(tuple(initial_state))
-        if x.shape[0] == 1 and time_mask is None:
-            # A single step, as in a search, needs no loop.
-            recurrent = tf.matmul(initial[0], kernel) + bias
-            final, _ = self.steps.forward(x[0], recurrent, initial)
-            return final[0], final[0][:, None], [*final]
-        sequence, final = run_steps(self.steps, x, initial, kernel, bias, time_mask)
-        if time_mask is not None:
-            # A masked step repeats the output before it, which is zero before the first real step.
-            is_written = time_mask
-            if not self.zero_output_for_mask:
-                is_written = tf.cumsum(tf.cast(time_mask, tf.int32)) > 0
-            sequence = tf.where(is_written, sequence, tf.zeros_like(sequence))
-        return sequence[-1], tf.transpose(sequence, [1, 0, 2]), [*final]
-
-    def trace(
-        self, sequences: Tensor, initial_state: Sequence[Tensor], mask: Tensor | None = None
-    ) -> dict[str, Tensor]:
-        """Returns what `call` keeps to itself: every state and gate at every step `[B, T, U]`.
-
-        The steps are in the order of the input, with `go_backwards` too; a masked step shows the
-        states before it. Dropout is off.
-
-        Raises:
-            ValueError: The layer has other than the standard activations.
-        """
-        if not self._is_standard:
-            raise ValueError(
-                f"the gates of {self.name} are not at hand: it has other than the standard "
-                "activations, or reset_after=False"
-            )
-        x, time_mask = self._in_time(sequences, mask, training=False)
-        kernel = self._tensor(self.cell.recurrent_kernel)
-        initial = self._start(tuple(initial_state))
-        states, saved = run_forward(
-            self.steps, x, initial, kernel, self._recurrent_bias(), time_mask
-        )
-        names = ("state_h", "state_c")[: len(states)] + self.steps.gate_names
-        found = dict(zip(names, (*states, *self.steps.gates(saved)), strict=True))
-        order = [0] if self.go_backwards else []
-        return {n: tf.transpose(tf.reverse(v, order), [1, 0, 2]) for n, v in found.items()}
-
-    def _in_time(
-        self, sequences: Tensor, mask: Tensor | None, training: bool
-    ) -> tuple[Tensor, Tensor | None]:
-        """Returns the projected input `[T, B, G]` and the mask `[T, B, 1]`, in running order."""
-        x = self._project(sequences, training)
-        if mask is not None:
-            mask = tf.transpose(tf.cast(keras.tree.flatten(mask)[0], tf.bool))[..., None]
-        if self.go_backwards:
-            x = tf.reverse(x, [0])
-            mask = None if mask is None else tf.reverse(mask, [0])
-        return x, mask
-
-    @property
-    def is_fast(self) -> bool:
-        """Whether this layer runs our loop: on a CPU, with the standard activations.
-
-        Recurrent dropout, unrolling and a GRU with `reset_after=False` are left to Keras.
-        """
-        return (
-            self._is_standard and not self.recurrent_dropout and not self.unroll and not has_gpu()
-        )
-
-    @property
-    def _is_standard(self) -> bool:
-        """Whether our loop computes the same numbers as Keras's."""
-        return (
-            self.activation is keras.activations.tanh
-            and getattr(self, "recurrent_activation", keras.activations.sigmoid)
-            is keras.activations.sigmoid
-            and getattr(self, "reset_after", True)
-        )
-
-    def _project(self, sequences: Tensor, training: bool) -> Tensor:
-        """Returns the input's share of the gates for all steps `[T, B, G]`."""
-        kernel = self._tensor(self.cell.kernel)
-        if self.one_hot_depth is not None:
-            if not sequences.dtype.is_integer:
-                dtype = sequences.dtype.name
-                raise ValueError(f"one_hot_depth reads integer class indices, not {dtype}")
-            x = gather_rows(kernel, tf.transpose(sequences[..., 0]))
-        else:
-            if training and self.dropout:
-                # Keras's mask: the same units at every step (Gal & Ghahramani 2016).
-                sequences = sequences * self.cell.get_dropout_mask(sequences[:, 0])[:, None]
-            x = tf.matmul(tf.transpose(sequences, [1, 0, 2]), kernel)
-        return x + self._input_bias() if self.use_bias else x
-
-    def _tensor(self, weight: keras.Variable) -> Tensor:
-        # A plain tensor: tf.custom_gradient treats variables apart.
-        return tf.cast(tf.identity(weight.value), self.compute_dtype)
-
-    def _start(self, initial: States) -> States:
-        return initial
-
-    def _input_bias(self) -> Tensor:
-        return self._tensor(self.cell.bias)
-
-    def _recurrent_bias(self) -> Tensor:
-        return tf.zeros([self.cell.recurrent_kernel.shape[1]], self.compute_dtype)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "one_hot_depth": self.one_hot_depth}
+from seq2seq.model.cells import PeepholeLSTMCell, RWACell
+from seq2seq.model.fast_layer import FastLayer
+from seq2seq.model.loop import States, Tensor, at_least_float32
+from seq2seq.model.steps import GRUSteps, LSTMSteps, PeepholeSteps, RWASteps, SimpleRNNSteps
 
 
 @keras.saving.register_keras_serializable(package="seq2seq")
-class LSTM(_FastLoop, keras.layers.LSTM):
+class LSTM(FastLayer, keras.layers.LSTM):
     """`keras.layers.LSTM`, faster on a CPU; `one_hot_depth`: see the module."""
 
     steps = LSTMSteps
 
-    def _start(self, initial: States) -> States:
-        # The cell state adds up over time, which bfloat16 is too coarse for.
-        h, c = initial
-        return h, ops.cast(c, at_least_float32(c.dtype))
+    def _start(self, initial: Sequence[Tensor]) -> States:
+        return _with_precise_c(self, initial)
 
 
 @keras.saving.register_keras_serializable(package="seq2seq")
-class GRU(_FastLoop, keras.layers.GRU):
+class GRU(FastLayer, keras.layers.GRU):
     """`keras.layers.GRU`, faster on a CPU; `one_hot_depth`: see the module."""
 
     steps = GRUSteps
@@ -197,15 +49,149 @@ class GRU(_FastLoop, keras.layers.GRU):
 
 
 @keras.saving.register_keras_serializable(package="seq2seq")
-class SimpleRNN(_FastLoop, keras.layers.SimpleRNN):
+class SimpleRNN(FastLayer, keras.layers.SimpleRNN):
     """`keras.layers.SimpleRNN`, faster on a CPU; `one_hot_depth`: see the module."""
 
     steps = SimpleRNNSteps
 
 
-RECURRENT_LAYERS: dict[str, type[keras.layers.RNN]] = {
+class _CellLayer(FastLayer):
+    """A layer over a cell of `cells.py`, which has no choice of activations and no dropout."""
+
+    has_cudnn = False
+    _is_standard = use_bias = True
+    dropout = recurrent_dropout = 0.0
+
+    @property
+    def units(self) -> int:
+        return self.cell.units
+
+    def get_config(self) -> dict[str, Any]:
+        config = {**super().get_config(), "units": self.units}
+        del config["cell"]
+        return config
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> _CellLayer:
+        return cls(**config)
+
+
+@keras.saving.register_keras_serializable(package="seq2seq")
+class PeepholeLSTM(_CellLayer):
+    """The LSTM with peepholes (Gers & Schmidhuber 2000); called like `keras.layers.LSTM`."""
+
+    steps = PeepholeSteps
+
+    def __init__(self, units: int, **rnn_arguments: Any) -> None:
+        cell = PeepholeLSTMCell(units, dtype=rnn_arguments.get("dtype"), name="cell")
+        super().__init__(cell, **rnn_arguments)
+
+    def _start(self, initial: Sequence[Tensor]) -> States:
+        return _with_precise_c(self, initial)
+
+    def _cell_weights(self) -> tuple[Tensor, ...]:
+        return (self._tensor(self.cell.peephole),)
+
+
+@keras.saving.register_keras_serializable(package="seq2seq")
+class RWA(_CellLayer):
+    """The recurrent weighted average (Ostmeyer & Cowell 2017); its states are told at `RWACell`.
+
+    It is called like `keras.layers.LSTM`, but has three states, and two of them stay float32.
+    """
+
+    steps = RWASteps
+
+    def __init__(self, units: int, learned_start: bool = True, **rnn_arguments: Any) -> None:
+        """Says what is needed to make the weights.
+
+        Args:
+            units: U.
+            learned_start: See `RWACell`.
+            **rnn_arguments: Those of `keras.layers.RNN`, and `one_hot_depth`.
+
+        Raises:
+            ValueError: `stateful` is asked for.
+        """
+        cell = RWACell(units, learned_start, dtype=rnn_arguments.get("dtype"), name="cell")
+        super().__init__(cell, autocast=False, **rnn_arguments)
+        if self.stateful:
+            raise ValueError("RWA is not stateful: hand its last states to initial_state")
+
+    def call(
+        self,
+        sequences: Tensor,
+        initial_state: Sequence[Tensor] | None = None,
+        mask: Tensor | None = None,
+        training: bool = False,
+    ) -> Any:
+        """As that of `keras.layers.RNN`, which would round all states to the type of h."""
+        if initial_state is None:
+            initial_state = self.get_initial_state(ops.shape(sequences)[0])
+        if self.one_hot_depth is None:
+            sequences = ops.cast(sequences, self.compute_dtype)
+        last, outputs, states = self.inner_loop(
+            sequences, self._start(initial_state), mask, training=training
+        )
+        output = outputs if self.return_sequences else last
+        return (output, *states) if self.return_state else output
+
+    def _start(self, initial: Sequence[Tensor]) -> States:
+        return self.cell.precise(initial)
+
+    def _input_bias(self) -> Tensor:
+        return ops.cast(self.cell.padded_bias(), self.compute_dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "learned_start": self.cell.learned_start}
+
+
+def _with_precise_c(layer: keras.layers.Layer, initial: Sequence[Tensor]) -> States:
+    # The cell state adds up over time, which bfloat16 is too coarse for.
+    h, c = initial
+    dtype = layer.compute_dtype
+    return ops.cast(h, dtype), ops.cast(c, at_least_float32(dtype))
+
+
+RECURRENT_LAYERS: dict[str, Callable[..., keras.layers.RNN]] = {
     "lstm": LSTM,
+    # As it was before forget gates were opened at first (Gers et al. 2000, Jozefowicz et al. 2015).
+    "lstm_zero_forget_bias": partial(LSTM, unit_forget_bias=False),
     "gru": GRU,
     "simple_rnn": SimpleRNN,
+    "peephole_lstm": PeepholeLSTM,
+    "rwa": RWA,
 }
-STATE_NAMES = {"lstm": ("state_h", "state_c"), "gru": ("state_h",), "simple_rnn": ("state_h",)}
+STATE_NAMES = {
+    "lstm": LSTMSteps.state_names,
+    "lstm_zero_forget_bias": LSTMSteps.state_names,
+    "gru": GRUSteps.state_names,
+    "simple_rnn": SimpleRNNSteps.state_names,
+    "peephole_lstm": PeepholeSteps.state_names,
+    "rwa": RWASteps.state_names,
+}
+# Those that do not survive rounding to bfloat16 between two calls.
+FLOAT32_STATES = frozenset({"state_m", "state_w"})
+
+
+def recurrent_layer(
+    cell: str, units: int, one_hot_depth: int | None, name: str, is_seeded: bool = False
+) -> keras.layers.RNN:
+    """Creates a layer of an encoder or decoder, which returns its sequence and its states.
+
+    Args:
+        cell: A key of `RECURRENT_LAYERS`.
+        units: U.
+        one_hot_depth: How many classes an integer input has; None: it reads vectors.
+        name: Of the layer.
+        is_seeded: Whether it is always given its initial state, so that it needs none of its own.
+    """
+    own = {"learned_start": False} if is_seeded and cell == "rwa" else {}
+    return RECURRENT_LAYERS[cell](
+        units,
+        return_sequences=True,
+        return_state=True,
+        one_hot_depth=one_hot_depth,
+        name=name,
+        **own,
+    )

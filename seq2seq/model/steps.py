@@ -1,38 +1,34 @@
-"""Recurrent cells in plain tensors, and their loop over time, forward and backward.
+"""Recurrent cells in plain tensors: what one step computes, and how its gradient goes back.
 
-A cell is what one step computes and how its gradient goes back; `run_steps` calls it for every
-step. The weights' gradients are taken in one product after the loop, where automatic
-differentiation would add an outer product of the kernel's size at every step. Nothing here knows
-Keras's layers or their weights; those are in `recurrent.py`.
+`loop.py` runs them over time. Each class is a namespace with the same members:
+
+- `forward(x, recurrent, states, *weights)`: projected input and recurrent product → new states, and
+  what is saved for the way back;
+- `slopes(saved, before, after, *weights)`: of all steps at once, what the way back multiplies by;
+- `backward(slopes, d_after)`: gradients of a step's states → of the recurrent product first and
+  what else is wanted, and of the states before;
+- `input_gradient(gradients)`: of the projected input; `weight_gradients`: of further weights;
+- `gates(saved, before)`: the gates `[T, B, U]` in the order of `gate_names`;
+- `saved`, `gradients`: how many arrays `forward` saves and `backward` returns.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
-
-import keras
 import tensorflow as tf
 
-Tensor = Any
-States = tuple[Tensor, ...]  # (h,) or (h, c), each [B, U]
-# What a cell writes down at every step beside its states, [B, …] each; `saved` and `gradients` of a
-# cell say how many arrays.
-Saved = tuple[Tensor, ...]
-# The backward pass of a step is linear in the gradients that reach it. What it multiplies them by
-# depends on the forward pass alone, so it is computed for all steps at once: [T, B, U] each.
-Slopes = tuple[Tensor, ...]
+from seq2seq.model.loop import Saved, Slopes, States, Tensor, at_least_float32
 
 
 class LSTMSteps:
     """Long short-term memory (Hochreiter & Schmidhuber 1997), gates in Keras's order i, f, c, o."""
 
     saved, gradients = 1, 1
+    state_names: tuple[str, ...] = ("state_h", "state_c")
     gate_names = ("input", "forget", "candidate", "output")
 
     @staticmethod
-    def gates(saved: Saved) -> tuple[Tensor, ...]:
-        """The gates `[T, B, U]` among what was saved, in the order of `gate_names`."""
+    def gates(saved: Saved, before: States) -> tuple[Tensor, ...]:
+        """All of them are in what was saved."""
         return tuple(tf.split(saved[0], 4, axis=-1))
 
     @staticmethod
@@ -84,11 +80,12 @@ class GRUSteps:
     """Gated recurrent unit (Cho et al. 2014) with the reset gate after the product, z, r, h."""
 
     saved, gradients = 3, 2
+    state_names: tuple[str, ...] = ("state_h",)
     gate_names = ("update", "reset", "candidate")
 
     @staticmethod
-    def gates(saved: Saved) -> tuple[Tensor, ...]:
-        """The gates `[T, B, U]` among what was saved, in the order of `gate_names`."""
+    def gates(saved: Saved, before: States) -> tuple[Tensor, ...]:
+        """All of them are in what was saved."""
         return (*tf.split(saved[0], 2, axis=-1), saved[1])
 
     @staticmethod
@@ -136,10 +133,11 @@ class SimpleRNNSteps:
     """The simple recurrent network (Elman 1990)."""
 
     saved, gradients = 0, 1
+    state_names: tuple[str, ...] = ("state_h",)
     gate_names = ()
 
     @staticmethod
-    def gates(saved: Saved) -> tuple[Tensor, ...]:
+    def gates(saved: Saved, before: States) -> tuple[Tensor, ...]:
         """There are none."""
         return ()
 
@@ -165,139 +163,112 @@ class SimpleRNNSteps:
         return gradients[0]
 
 
-def run_steps(
-    cell: Any,
-    x: Tensor,
-    initial: States,
-    kernel: Tensor,
-    bias: Tensor,
-    mask: Tensor | None,
-) -> tuple[Tensor, States]:
-    """Runs a cell over time.
+class PeepholeSteps:
+    """An LSTM whose gates also see the cell state (Gers & Schmidhuber 2000).
 
-    Args:
-        cell: One of the three classes above.
-        x: Projected input `[T, B, G]` (G = gates × U), bias included.
-        initial: The states to start from.
-        kernel: Recurrent kernel `[U, G]`.
-        bias: What is added to the recurrent product `[G]`; zeros for all but the GRU.
-        mask: `[T, B, 1]` bool, or None; a masked step leaves the states as they are.
-
-    Returns:
-        Every step's h `[T, B, U]`, and the final states.
+    Input and forget gate see it as it was before the step, the output gate as it is after. Every
+    unit sees its own only: the weights `peephole` are diagonal, `[3, U]` in the order i, f, o.
     """
 
-    @tf.custom_gradient
-    def differentiable(
-        x: Tensor, kernel: Tensor, bias: Tensor, *initial: Tensor
-    ) -> tuple[tuple[Tensor, ...], Any]:
-        states, saved = run_forward(cell, x, initial, kernel, bias, mask)  # [T, B, …]
+    saved, gradients = LSTMSteps.saved, LSTMSteps.gradients
+    state_names = LSTMSteps.state_names
+    gate_names = LSTMSteps.gate_names
+    gates = staticmethod(LSTMSteps.gates)
+    # The peepholes change what the way back multiplies by, and nothing else in it.
+    backward = staticmethod(LSTMSteps.backward)
+    input_gradient = staticmethod(LSTMSteps.input_gradient)
 
-        def gradient(*d_outputs: Tensor) -> tuple[Tensor, ...]:
-            before = tuple(
-                tf.concat([start[None], state[:-1]], axis=0)
-                for start, state in zip(initial, states, strict=True)
-            )
-            slopes = cell.slopes(saved, before, states)
-            gradients, d_initial = _run_backward(cell, slopes, kernel, mask, d_outputs)
-            # One product over all T · B rows instead of one per step.
-            d_kernel = tf.matmul(_rows(before[0]), _rows(gradients[0]), transpose_a=True)
-            d_bias = tf.reduce_sum(gradients[0], axis=[0, 1])
-            return cell.input_gradient(gradients), d_kernel, d_bias, *d_initial
+    @staticmethod
+    def forward(
+        x: Tensor, recurrent: Tensor, states: States, peephole: Tensor
+    ) -> tuple[States, Saved]:
+        """One step, as for the LSTM."""
+        _, c = states
+        of_i, of_f, of_o = tf.unstack(tf.cast(peephole, c.dtype))
+        i, f, g, o = tf.split(tf.cast(x + recurrent, c.dtype), 4, axis=-1)
+        i, f, g = tf.sigmoid(i + of_i * c), tf.sigmoid(f + of_f * c), tf.tanh(g)
+        c = f * c + i * g
+        o = tf.sigmoid(o + of_o * c)
+        gates = tf.concat([i, f, g, o], axis=-1)
+        return (tf.cast(o * tf.tanh(c), x.dtype), c), (tf.cast(gates, x.dtype),)
 
-        return (states[0], *(state[-1] for state in states)), gradient
+    @staticmethod
+    def slopes(saved: Saved, before: States, after: States, peephole: Tensor) -> Slopes:
+        """Those of the LSTM; through the peepholes the gates' slopes add to those of c."""
+        of_i, of_f, of_g, of_o, of_c, f = LSTMSteps.slopes(saved, before, after)
+        see_i, see_f, see_o = tf.unstack(tf.cast(peephole, of_c.dtype))
+        of_c_before = f + of_i * see_i + of_f * see_f
+        return of_i, of_f, of_g, of_o, of_c + of_o * see_o, of_c_before
 
-    sequence, *final = differentiable(x, kernel, bias, *initial)
-    return sequence, tuple(final)
-
-
-def run_forward(
-    cell: Any, x: Tensor, initial: States, kernel: Tensor, bias: Tensor, mask: Tensor | None
-) -> tuple[States, Saved]:
-    """Returns the states after every step and what the cell saved, each `[T, B, …]`."""
-
-    def step(t: Tensor, states: States) -> tuple[States, Saved]:
-        after, saved = cell.forward(x[t], tf.matmul(states[0], kernel) + bias, states)
-        if mask is not None:
-            after = tuple(tf.where(mask[t], a, b) for a, b in zip(after, states, strict=True))
-        return after, (*after, *saved)
-
-    dtypes = [*(state.dtype for state in initial), *[x.dtype] * cell.saved]
-    _, written = _loop(step, initial, dtypes, tf.shape(x)[0])
-    return written[: len(initial)], written[len(initial) :]
-
-
-def _run_backward(
-    cell: Any,
-    slopes: Slopes,
-    kernel: Tensor,
-    mask: Tensor | None,
-    d_outputs: Sequence[Tensor],
-) -> tuple[Saved, States]:
-    """Returns what the cell's backward pass gives for each step, and d_initial."""
-    d_sequence, *d_final = d_outputs
-    # Turned once: a product with a transposed kernel is slower, above all outside XLA.
-    kernel_transposed = tf.transpose(kernel)  # [G, U]
-
-    def step(t: Tensor, d_states: States) -> tuple[States, Saved]:
-        d_states = (d_states[0] + d_sequence[t], *d_states[1:])
-        kept = d_states
-        if mask is not None:
-            d_states = tuple(tf.where(mask[t], d, tf.zeros_like(d)) for d in d_states)
-        gradients, d_before = cell.backward(tuple(slope[t] for slope in slopes), d_states)
-        d_h = d_before[0] + tf.matmul(gradients[0], kernel_transposed)
-        d_before = (d_h, *d_before[1:])
-        if mask is not None:
-            d_before = tuple(tf.where(mask[t], d, k) for d, k in zip(d_before, kept, strict=True))
-        return d_before, gradients
-
-    dtypes = [kernel.dtype] * cell.gradients
-    steps = tf.shape(d_sequence)[0]
-    d_initial, gradients = _loop(step, tuple(d_final), dtypes, steps, backwards=True)
-    return gradients, d_initial
+    @staticmethod
+    def weight_gradients(gradients: Saved, before: States, after: States) -> tuple[Tensor, ...]:
+        """That of `peephole`: what its gates were wanted to change, times what they saw."""
+        d_gates = tf.cast(gradients[0], at_least_float32(gradients[0].dtype))
+        d_i, d_f, _, d_o = tf.split(d_gates, 4, axis=-1)
+        seen = (d_i * before[1], d_f * before[1], d_o * after[1])
+        d_peephole = tf.stack([tf.reduce_sum(one, axis=[0, 1]) for one in seen])
+        return (tf.cast(d_peephole, gradients[0].dtype),)
 
 
-def _loop(
-    step: Callable[[Tensor, States], tuple[States, Saved]],
-    states: States,
-    dtypes: Sequence[tf.DType],
-    steps: Tensor,
-    backwards: bool = False,
-) -> tuple[States, Saved]:
-    """Calls `step(t, states)` for every t; returns the last states, and what it wrote `[T, …]`."""
+class RWASteps:
+    """Recurrent weighted average (Ostmeyer & Cowell 2017).
 
-    def body(i: Tensor, states: States, arrays: Any) -> Any:
-        t = steps - 1 - i if backwards else i
-        states, values = step(t, states)
-        return i + 1, states, [a.write(t, v) for a, v in zip(arrays, values, strict=True)]
+    Every step makes a candidate z and a weight exp(a); h is tanh of the weighted average of all
+    candidates so far. The paper keeps a numerator n and a denominator d, which overflow. Kept here
+    are the average m = n / d and w = log d, from which the same average follows:
 
-    arrays = [tf.TensorArray(dtype, steps) for dtype in dtypes]
-    _, states, arrays = tf.while_loop(
-        lambda i, *_: i < steps, body, (0, states, arrays), parallel_iterations=1
-    )
-    return states, tuple(array.stack() for array in arrays)
+        w' = log(exp(w) + exp(a)),  s = exp(a - w'),  m' = m + s (z - m),  h' = tanh(m').
 
+    Any m and w are a state: m is what was averaged, with the total weight exp(w).
+    """
 
-def _rows(sequence: Tensor) -> Tensor:
-    """`[T, B, N]` → `[T · B, N]`."""
-    return tf.reshape(sequence, [-1, sequence.shape[-1]])
+    saved, gradients = 3, 2
+    state_names: tuple[str, ...] = ("state_h", "state_m", "state_w")
+    gate_names = ("candidate", "log_weight", "share")
 
+    @staticmethod
+    def gates(saved: Saved, before: States) -> tuple[Tensor, ...]:
+        """The candidate z, a, and s: the share of the new candidate in the average."""
+        u, g, a = saved
+        a = tf.cast(a, before[2].dtype)
+        return u * g, a, tf.sigmoid(a - before[2])
 
-@tf.custom_gradient
-def gather_rows(kernel: Tensor, ids: Tensor) -> tuple[Tensor, Any]:
-    """Returns kernel rows `[T, B, G]` for ids `[T, B]`: one-hot vectors times the kernel."""
+    @staticmethod
+    def forward(x: Tensor, recurrent: Tensor, states: States) -> tuple[States, Saved]:
+        """One step: input `[B, 3U]` of u, g, a and product `[B, 2U]` of g, a → new states."""
+        _, m, w = states
+        units = m.shape[-1]
+        u = x[:, :units]
+        g, a = tf.split(x[:, units:] + recurrent, 2, axis=-1)
+        g = tf.tanh(g)
+        saved = (u, g, a)
+        u, g, a = (tf.cast(one, m.dtype) for one in saved)
+        # This form of log(exp(w) + exp(a)) neither overflows nor loses the smaller one.
+        total = tf.maximum(w, a) + tf.math.softplus(-tf.abs(w - a))
+        m = m + tf.sigmoid(a - w) * (u * g - m)
+        return (tf.cast(tf.tanh(m), x.dtype), m, total), saved
 
-    def gradient(d_rows: Tensor) -> tuple[Tensor, None]:
-        depth = kernel.shape[0]
-        # Many rows fall on one class: a sum in bfloat16 would soon stop growing. Adding them up
-        # beats a product with one-hot rows under XLA, whatever the depth.
-        rows = tf.cast(_rows(d_rows), at_least_float32(d_rows.dtype))
-        sums = tf.math.unsorted_segment_sum(rows, tf.reshape(ids, [-1]), depth)
-        return tf.cast(sums, kernel.dtype), None
+    @staticmethod
+    def slopes(saved: Saved, before: States, after: States) -> Slopes:
+        """That of tanh, those of m towards u, g and a, and s."""
+        _, m, w = before
+        u, g, a = (tf.cast(one, m.dtype) for one in saved)
+        s = tf.sigmoid(a - w)
+        h = tf.cast(after[0], m.dtype)
+        return 1.0 - h * h, s * g, s * u * (1.0 - g * g), s * (1.0 - s) * (u * g - m), s
 
-    return tf.gather(kernel, ids), gradient
+    @staticmethod
+    def backward(slopes: Slopes, d_after: States) -> tuple[Saved, States]:
+        """One step, as for the LSTM; the gradient of u besides."""
+        d_h, d_m, d_w = d_after
+        of_h, of_u, of_g, of_a, s = slopes
+        d_m = d_m + tf.cast(d_h, d_m.dtype) * of_h
+        d_recurrent = tf.concat([d_m * of_g, d_m * of_a + d_w * s], axis=-1)
+        gradients = (tf.cast(d_recurrent, d_h.dtype), tf.cast(d_m * of_u, d_h.dtype))
+        return gradients, (tf.zeros_like(d_h), d_m * (1.0 - s), d_w * (1.0 - s) - d_m * of_a)
 
-
-def at_least_float32(dtype: Any) -> str:
-    """Returns the type to add up in: bfloat16 stops growing in long sums."""
-    return keras.backend.result_type(dtype, "float32")
+    @staticmethod
+    def input_gradient(gradients: Saved) -> Tensor:
+        """Only g and a look at h."""
+        d_recurrent, d_u = gradients
+        return tf.concat([d_u, d_recurrent], axis=-1)

@@ -64,11 +64,15 @@ class StatefulEncoder:
         return outputs.numpy()
 
     def state(self, source: str) -> list[list[Array]]:
-        """Returns a source's state, `[1, U]` each, by layer: what a bridge takes. Zeros if new."""
+        """Returns a source's state, `[1, U]` each, by layer: what a bridge takes.
+
+        A new source is in the state that the encoder starts from.
+        """
         per_layer = len(STATE_NAMES[self.encoder.cell])
-        layers = len(self.encoder.recurrent_layers)
-        zeros = [np.zeros((1, self.encoder.units), np.float32)] * (per_layer * layers)
-        flat = self._states.get(source, zeros)
+        flat = self._states.get(source)
+        if flat is None:
+            starts = [layer.get_initial_state(1) for layer in self.encoder.recurrent_layers]
+            flat = [np.asarray(tf.cast(one, tf.float32)) for one in tf.nest.flatten(starts)]
         return [flat[i : i + per_layer] for i in range(0, len(flat), per_layer)]
 
     def forget(self, source: str) -> None:

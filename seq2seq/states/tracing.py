@@ -1,7 +1,7 @@
 """Every state and every gate of a recurrent layer, at every step.
 
 Keras returns the sequence of state_h and the final states, but neither the sequence of cell states
-nor a gate. They are computed here by the loop of `seq2seq.model.recurrent`, from the same weights.
+nor a gate. They are computed here by the loop of `seq2seq.model.loop`, from the same weights.
 """
 
 from __future__ import annotations
@@ -13,9 +13,20 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from seq2seq.model.recurrent import RECURRENT_LAYERS, STATE_NAMES
+from seq2seq.model.loop import at_least_float32
+from seq2seq.model.recurrent import GRU, LSTM, RWA, STATE_NAMES, PeepholeLSTM, SimpleRNN
 
 Array = npt.NDArray[Any]
+
+# What may be traced: Keras's layer or ours, the cell's name, and our layer.
+_LAYERS = {
+    keras.layers.LSTM: ("lstm", LSTM),
+    keras.layers.GRU: ("gru", GRU),
+    keras.layers.SimpleRNN: ("simple_rnn", SimpleRNN),
+    PeepholeLSTM: ("peephole_lstm", PeepholeLSTM),
+    RWA: ("rwa", RWA),
+}
+_NAMES = [kind.__name__ for kind in _LAYERS]
 
 
 class Trace(NamedTuple):
@@ -23,13 +34,16 @@ class Trace(NamedTuple):
 
     Attributes:
         name: The layer's name.
-        cell: `lstm`, `gru` or `simple_rnn`.
+        cell: `lstm`, `gru`, `simple_rnn`, `peephole_lstm` or `rwa`.
         is_backward: Whether it read the last token first: its final state is then at token 0.
         mask: `[B, T]`, True = a token that was read.
         initial: The states before the first step, by name, `[B, U]` each.
-        states: state_h (and state_c) after every step, `[B, T, U]` each.
-        gates: Of an LSTM `input`, `forget`, `candidate`, `output`; of a GRU `update`, `reset`,
-            `candidate`; none of a simple RNN; `[B, T, U]` each. NaN where no token was read.
+        states: state_h (and state_c; of an RWA state_m and state_w) after every step, `[B, T, U]`
+            each.
+        gates: Of an LSTM, with peepholes or without, `input`, `forget`, `candidate`, `output`; of a
+            GRU `update`, `reset`, `candidate`; of an RWA `candidate`, its `log_weight`, and the
+            `share` it gets in the average; none of a simple RNN; `[B, T, U]` each. NaN where no
+            token was read.
     """
 
     name: str
@@ -53,10 +67,10 @@ def trace(
     """Runs a layer and returns what it went through.
 
     Args:
-        layer: `LSTM`, `GRU` or `SimpleRNN` of Keras or of this project, alone or in a
-            `Bidirectional`; it has its weights.
+        layer: `LSTM`, `GRU` or `SimpleRNN` of Keras or of this project, `PeepholeLSTM` or `RWA`,
+            alone or in a `Bidirectional`; it has its weights.
         inputs: `[B, T, F]`, or what the layer reads.
-        initial_state: As the layer takes it, `[B, U]` each; None: zeros.
+        initial_state: As the layer takes it, `[B, U]` each; None: what it starts from by itself.
         mask: `[B, T]`, True = real token; None: all are.
 
     Returns:
@@ -76,15 +90,14 @@ def trace(
 
 
 def _trace(layer: Any, inputs: Any, initial_state: Any, mask: Any) -> Trace:
-    cell = _cell_name(layer)
-    ours = _as_ours(layer, cell)
+    cell, ours = _as_ours(layer)
     inputs = tf.convert_to_tensor(inputs)
     if not inputs.dtype.is_integer:
         inputs = tf.cast(inputs, ours.compute_dtype)
     rows, steps = inputs.shape[:2]
     if initial_state is None:
-        initial_state = [np.zeros((rows, layer.units))] * len(STATE_NAMES[cell])
-    initial = [tf.cast(tf.convert_to_tensor(state), ours.compute_dtype) for state in initial_state]
+        initial_state = layer.get_initial_state(rows)
+    initial = [tf.cast(state, at_least_float32(ours.compute_dtype)) for state in initial_state]
     seen = np.ones((rows, steps), bool) if mask is None else np.asarray(mask, bool)
     found = {
         name: keras.ops.convert_to_numpy(keras.ops.cast(value, "float32"))
@@ -102,19 +115,14 @@ def _trace(layer: Any, inputs: Any, initial_state: Any, mask: Any) -> Trace:
     )
 
 
-def _cell_name(layer: Any) -> str:
-    for name, kind in RECURRENT_LAYERS.items():
-        if isinstance(layer, kind.__mro__[2]):  # Keras's own class, of which ours is one
-            return name
-    raise ValueError(f"{type(layer).__name__} is none of LSTM, GRU, SimpleRNN, Bidirectional")
-
-
-def _as_ours(layer: Any, cell: str) -> Any:
-    """Returns the layer, or a layer of this project with its settings and weights."""
-    kind = RECURRENT_LAYERS[cell]
-    if isinstance(layer, kind):
-        return layer
-    ours = kind.from_config(layer.get_config())
-    ours.build((None, None, layer.cell.kernel.shape[0]))
-    ours.set_weights(layer.get_weights())
-    return ours
+def _as_ours(layer: Any) -> tuple[str, Any]:
+    """Returns the cell's name, and the layer, or one of this project with its weights."""
+    for keras_layer, (cell, kind) in _LAYERS.items():
+        if isinstance(layer, kind):
+            return cell, layer
+        if isinstance(layer, keras_layer):
+            ours = kind.from_config(layer.get_config())
+            ours.build((None, None, layer.cell.kernel.shape[0]))
+            ours.set_weights(layer.get_weights())
+            return cell, ours
+    raise ValueError(f"{type(layer).__name__} is none of {', '.join(_NAMES)}, Bidirectional")

@@ -7,6 +7,7 @@ import tensorflow as tf
 from seq2seq.config import BridgeKind, Cell
 from seq2seq.errors import UserError
 from seq2seq.model.bridge import Bridge, StateShape, legal_bridges
+from seq2seq.model.recurrent import RWA, STATE_NAMES
 from seq2seq.model.seq2seq import build_model
 
 
@@ -18,7 +19,7 @@ def settings(compose, kind, **states):
 def encoder_state(shape, batch=2):
     """Random states, and the same as arrays [layer][direction][name]."""
     rng = np.random.default_rng(1)
-    names = 2 if shape.cell is Cell.lstm else 1
+    names = len(STATE_NAMES[shape.cell])
     arrays = rng.normal(size=(shape.layers, shape.directions, names, batch, shape.units))
     arrays = arrays.astype("float32")
     return [[tf.constant(x) for d in layer for x in d] for layer in arrays], arrays
@@ -105,6 +106,60 @@ def test_a_gru_decoder_takes_the_state_h_of_an_lstm(compose):
     config = settings(compose, "dense", state_c="copy")
     [[h]] = Bridge(config, BI, StateShape(Cell.gru, 4, 1, 1))(state)
     assert h.shape == (2, 4)
+
+
+@pytest.mark.parametrize("cell", [Cell.lstm, Cell.gru])
+@pytest.mark.parametrize(("kind", "directions"), [("copy", 1), ("sum", 2), ("concat", 2)])
+def test_what_is_lent_to_an_rwa_counts_as_one_token(compose, cell, kind, directions):
+    """Its average begins as the state_h that was handed over, with weight exp(0) = 1."""
+    encoder = StateShape(cell, 3, 1, directions)
+    decoder = StateShape(Cell.rwa, 6 if kind == "concat" else 3, 1, 1)
+    state, arrays = encoder_state(encoder)
+    [[h, m, w]] = Bridge(settings(compose, kind), encoder, decoder)(state)
+    parts = list(arrays[0, :, 0])
+    expected = np.concatenate(parts, axis=-1) if kind == "concat" else np.sum(parts, axis=0)
+    np.testing.assert_allclose(h, expected, atol=1e-6)
+    np.testing.assert_allclose(m, expected, atol=1e-6)
+    np.testing.assert_array_equal(w, np.zeros_like(w))
+    # A candidate z that weighs exp(0) as well moves the average half the way to itself.
+    layer = RWA(decoder.units, return_state=True)
+    layer.build((None, None, 1))
+    weights = [np.zeros(weight.shape) for weight in layer.weights]
+    weights[2][:] = 20.0  # u = 20, tanh(g) = 1
+    layer.set_weights(weights)
+    after = layer(np.zeros((2, 1, 1), np.float32), initial_state=[h, m, w])[2]
+    np.testing.assert_allclose(after, (expected + 20.0) / 2, atol=1e-5)
+
+
+def test_an_rwa_hands_its_whole_average_to_another(compose):
+    shape = StateShape(Cell.rwa, 3, 1, 1)
+    state, arrays = encoder_state(shape)
+    [bridged] = Bridge(settings(compose, "copy"), shape, shape)(state)
+    np.testing.assert_array_equal(np.stack(bridged), arrays[0, 0])
+    # An LSTM has use for its state_h alone.
+    [[h, c]] = Bridge(settings(compose, "copy"), shape, StateShape(Cell.lstm, 3, 1, 1))(state)
+    np.testing.assert_array_equal([h, c], [arrays[0, 0, 0]] * 2)
+
+
+@pytest.mark.parametrize("cell", [Cell.lstm, Cell.rwa])
+@pytest.mark.parametrize("kind", ["dense", "learned", "zero"])
+def test_average_and_weight_of_an_rwa_can_be_made(compose, kind, cell):
+    """By layers and vectors of their own, in float32 whatever the rest is computed in."""
+    encoder, decoder = StateShape(cell, 3, 1, 2), StateShape(Cell.rwa, 4, 1, 1)
+    state, arrays = encoder_state(encoder)
+    bridge = Bridge(settings(compose, kind), encoder, decoder, dtype="mixed_bfloat16")
+    if kind == "learned":
+        for number, vector in enumerate(bridge.learned.values()):
+            vector.assign([number + 1.0] * 4)
+    bridged = dict(zip(STATE_NAMES["rwa"], bridge(state)[0], strict=True))
+    for number, (name, found) in enumerate(bridged.items()):
+        expected = np.full((2, 4), number + 1.0 if kind == "learned" else 0.0)
+        if kind == "dense":
+            lent = STATE_NAMES[cell].index(name) if name in STATE_NAMES[cell] else 0
+            kernel, bias = bridge.dense_layers[f"{name}_0"].get_weights()
+            expected = np.tanh(np.concatenate([*arrays[0, :, lent]], -1) @ kernel + bias)
+        np.testing.assert_allclose(tf.cast(found, tf.float32), expected, atol=0.05)
+    assert bridged["state_m"].dtype == bridged["state_w"].dtype == tf.float32
 
 
 def test_every_layer_and_state_has_weights_of_its_own(compose):

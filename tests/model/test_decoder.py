@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from seq2seq.vocabulary import PAD
 
-STATES = {"lstm": 2, "gru": 1, "simple_rnn": 1}
+STATES = {"lstm": 2, "gru": 1, "simple_rnn": 1, "peephole_lstm": 2, "rwa": 3}
 KINDS = ["none", "dot", "general", "additive"]
 VARIANTS = [
     ["model=state", "model.layers=2"],

@@ -6,8 +6,8 @@ import pytest
 
 from seq2seq.vocabulary import PAD
 
-CELLS = ["lstm", "gru", "simple_rnn"]
-STATES = {"lstm": 2, "gru": 1, "simple_rnn": 1}
+CELLS = ["lstm", "gru", "simple_rnn", "peephole_lstm", "rwa"]
+STATES = {"lstm": 2, "gru": 1, "simple_rnn": 1, "peephole_lstm": 2, "rwa": 3}
 
 
 def encoder_of(make, cell, bidirectional, layers=2, *overrides):

@@ -6,10 +6,12 @@ import numpy_models
 import pytest
 import tensorflow as tf
 
-from seq2seq.config import Precision
+from seq2seq.config import BridgeKind, Precision
 from seq2seq.errors import UserError
+from seq2seq.inference import decoder_step
 from seq2seq.model.seq2seq import Seq2Seq, build_model, count_parameters
-from seq2seq.vocabulary import PAD
+from seq2seq.search import greedy
+from seq2seq.vocabulary import BOS, PAD
 
 V_SOURCE, V_TARGET = 9, 8
 SOURCE = np.array([[4, 5, 6, 7, 8], [5, 4, 4, 0, 0], [8, 0, 0, 0, 0]], np.int32)
@@ -34,7 +36,7 @@ def logits(model, source=SOURCE, target_in=TARGET_IN):
 @pytest.mark.parametrize("kind", ["none", "dot", "general", "additive"])
 @pytest.mark.parametrize("layers", [1, 2])
 @pytest.mark.parametrize("bidirectional", [False, True])
-@pytest.mark.parametrize("cell", ["lstm", "gru", "simple_rnn"])
+@pytest.mark.parametrize("cell", ["lstm", "gru", "simple_rnn", "peephole_lstm", "rwa"])
 def test_equals_numpy(make, cell, bidirectional, layers, kind):
     model, config = make(
         f"model.cell={cell}",
@@ -55,7 +57,10 @@ DEPTHS = {
 
 
 @pytest.mark.parametrize("depths", DEPTHS)
-@pytest.mark.parametrize("cells", ["lstm gru", "gru lstm", "simple_rnn lstm", "lstm simple_rnn"])
+@pytest.mark.parametrize(
+    "cells",
+    ["lstm gru", "gru lstm", "simple_rnn lstm", "lstm simple_rnn", "lstm rwa", "rwa peephole_lstm"],
+)
 @pytest.mark.parametrize(
     ("kind", "state_c", "directions", "units"),
     [
@@ -94,7 +99,10 @@ VARIANTS = [
     ["model.attention.kind=additive", "model.encoder.cell=gru", "model.encoder.layers=2"],
     ["model.decoder.kind=repeat_vector", "model.attention.kind=dot"],
     ["model.input=embedding", "model.tied_output=true"],
-]
+    ["model.cell=rwa", "model.encoder.cell=peephole_lstm", "model.layers=2"],
+    ["model.cell=peephole_lstm", "model.encoder.cell=rwa", *BIDIRECTIONAL, "model.bridge.kind=sum",
+     "model.units=3"],
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("overrides", VARIANTS)
@@ -246,3 +254,21 @@ def test_bfloat16_keeps_logits_in_float32(compose):
     exact = build_model(config, V_SOURCE, V_TARGET)
     exact.set_weights(model.get_weights())
     np.testing.assert_allclose(logits(model), logits(exact), atol=0.05)
+
+
+@pytest.mark.parametrize("encoder", ["rwa", "lstm"])
+@pytest.mark.parametrize("bridge", BridgeKind)
+def test_a_search_keeps_the_types_of_states_in_bfloat16(compose, bridge, encoder):
+    """A loop wants a state back as it was handed over; average and weight stay float32."""
+    keras.utils.set_random_seed(3)
+    words = [f"model.encoder.cell={encoder}", f"model.bridge.kind={bridge}", "model.cell=rwa"]
+    config = compose("run_dir=x", *SMALL, *words).model
+    model = build_model(config, V_SOURCE, V_TARGET, Precision.mixed_bfloat16)
+    memory, state = model.encode(tf.constant(SOURCE))
+    assert [tensor.dtype for tensor in state[0]] == [tf.bfloat16, tf.float32, tf.float32]
+    found = greedy(decoder_step(model, memory), state, len(SOURCE), 5)
+    target_in = np.pad(found.tokens[:, 0, :4], [(0, 0), (1, 0)], constant_values=BOS)
+    expected = logits(model, target_in=target_in)
+    written = expected[..., 3:].argmax(-1) + 3  # neither PAD, UNK nor BOS
+    is_written = np.arange(5) < found.lengths.numpy()
+    np.testing.assert_array_equal(written[is_written], found.tokens.numpy()[:, 0][is_written])

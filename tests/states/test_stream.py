@@ -61,6 +61,19 @@ def test_equals_the_encoder(encoder):
         np.testing.assert_allclose(np.array(a), np.array(b), atol=1e-6)
 
 
+def test_an_rwa_starts_from_its_own_state():
+    model = make("model.cell=rwa", "model.layers=2")
+    for layer in model.encoder.recurrent_layers:
+        layer.cell.start.assign([0.5, -1.0, 2.0, 0.1, -0.3])
+    ids = np.array([[4, 7, 8, 5]], np.int32)
+    sequence, _, state = model.encoder(ids)
+    stream = StatefulEncoder(model.encoder)
+    found = [stream.feed("x", piece) for piece in (ids[0, :1], ids[0, 1:])]
+    np.testing.assert_allclose(np.concatenate(found), sequence[0], atol=1e-6)
+    for a, b in zip(stream.state("x"), state, strict=True):
+        np.testing.assert_allclose(np.array(a), np.array(b), atol=1e-6)
+
+
 SCRIPT = """
 import sys
 import numpy as np

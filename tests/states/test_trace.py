@@ -9,6 +9,9 @@ from seq2seq.model.recurrent import LSTM, RECURRENT_LAYERS, STATE_NAMES
 from seq2seq.states import trace
 
 KERAS = {"lstm": keras.layers.LSTM, "gru": keras.layers.GRU, "simple_rnn": keras.layers.SimpleRNN}
+# Cell, and whether the layer is ours: Keras has not all of them.
+LAYERS = [(cell, ours) for cell in KERAS for ours in (True, False)]
+LAYERS += [("peephole_lstm", True), ("rwa", True)]
 B, T, F, U = 3, 5, 4, 2
 MASKS = {
     "none": None,
@@ -19,10 +22,12 @@ MASKS = {
 
 def by_hand(cell, x, states, weights, mask, backward):
     """From the equations, one row and one step at a time; what is not read stays as it was."""
-    kernel, recurrent, bias = (np.asarray(w, np.float64) for w in weights)
+    kernel, recurrent, bias, *more = (np.asarray(w, np.float64) for w in weights)
     names = STATE_NAMES[cell]
     gate_names = {"lstm": ["input", "forget", "candidate", "output"],
-                  "gru": ["update", "reset", "candidate"], "simple_rnn": []}[cell]  # fmt: skip
+                  "peephole_lstm": ["input", "forget", "candidate", "output"],
+                  "gru": ["update", "reset", "candidate"], "simple_rnn": [],
+                  "rwa": ["candidate", "log_weight", "share"]}[cell]  # fmt: skip
     found = {name: np.full((B, T, U), np.nan) for name in (*names, *gate_names)}
     for b in range(B):
         h, *c = (state[b].astype(np.float64) for state in states)
@@ -33,6 +38,21 @@ def by_hand(cell, x, states, weights, mask, backward):
                     gates = [sigmoid(i), sigmoid(f), np.tanh(g), sigmoid(o)]
                     c = [gates[1] * c[0] + gates[0] * gates[2]]
                     h = gates[3] * np.tanh(c[0])
+                elif cell == "peephole_lstm":
+                    i, f, g, o = np.split(x[b, t] @ kernel + h @ recurrent + bias, 4)
+                    see_i, see_f, see_o = more[0]
+                    gates = [sigmoid(i + see_i * c[0]), sigmoid(f + see_f * c[0]), np.tanh(g)]
+                    c = [gates[1] * c[0] + gates[0] * gates[2]]
+                    gates.append(sigmoid(o + see_o * c[0]))
+                    h = gates[3] * np.tanh(c[0])
+                elif cell == "rwa":
+                    (m, w), (b_u, b_g) = c, np.split(bias, 2)
+                    x_u, x_g, x_a = np.split(x[b, t] @ kernel, 3)
+                    h_g, h_a = np.split(h @ recurrent, 2)
+                    z, a = (x_u + b_u) * np.tanh(x_g + h_g + b_g), x_a + h_a
+                    n, d = m * np.exp(w) + z * np.exp(a), np.exp(w) + np.exp(a)
+                    gates = [z, a, np.exp(a) / d]
+                    c, h = [n / d, np.log(d)], np.tanh(n / d)
                 elif cell == "gru":
                     x_z, x_r, x_h = np.split(x[b, t] @ kernel + bias[0], 3)
                     h_z, h_r, h_h = np.split(h @ recurrent + bias[1], 3)
@@ -61,10 +81,9 @@ def setup(cell, bidirectional, ours, seed=0):
     return layer, x, [rng.normal(size=(B, U)).astype("float32") for _ in range(count)]
 
 
-@pytest.mark.parametrize("ours", [True, False])
 @pytest.mark.parametrize("bidirectional", [False, True])
 @pytest.mark.parametrize("mask", MASKS)
-@pytest.mark.parametrize("cell", list(KERAS))
+@pytest.mark.parametrize(("cell", "ours"), LAYERS)
 def test_every_state_and_gate_equals_numpy(cell, mask, bidirectional, ours):
     layer, x, states = setup(cell, bidirectional, ours)
     traces = trace(layer, x, states, MASKS[mask])
@@ -73,7 +92,8 @@ def test_every_state_and_gate_equals_numpy(cell, mask, bidirectional, ours):
     weights = layer.get_weights()
     for i, one in enumerate(traces):
         initial = states[i * share : (i + 1) * share]
-        mine = weights[i * 3 : (i + 1) * 3]
+        count = len(weights) // len(traces)
+        mine = weights[i * count : (i + 1) * count]
         expected = by_hand(cell, x, initial, mine, MASKS[mask], one.is_backward)
         found = {**one.states, **one.gates}
         assert found.keys() == expected.keys()
@@ -85,7 +105,7 @@ def test_every_state_and_gate_equals_numpy(cell, mask, bidirectional, ours):
 
 @pytest.mark.parametrize("bidirectional", [False, True])
 @pytest.mark.parametrize("mask", MASKS)
-@pytest.mark.parametrize("cell", list(KERAS))
+@pytest.mark.parametrize("cell", [cell for cell, ours in LAYERS if ours])
 def test_the_final_states_are_what_the_layer_returns(cell, mask, bidirectional):
     layer, x, states = setup(cell, bidirectional, ours=True)
     _, *returned = layer(x, initial_state=states, mask=MASKS[mask])
@@ -101,6 +121,23 @@ def test_a_state_of_nothing_is_zero():
     assert one.mask.all()
 
 
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_an_rwa_starts_from_its_own_state(bidirectional):
+    layer, x, _ = setup("rwa", bidirectional, ours=True)
+    starts = [weight for weight in layer.get_weights() if weight.shape == (U,)]
+    _, *returned = layer(x)
+    final = []
+    for one, start in zip(trace(layer, x), starts, strict=True):
+        np.testing.assert_allclose(one.initial["state_h"], [np.tanh(start)] * B, atol=1e-6)
+        assert not np.any(np.exp(one.initial["state_w"]))
+        # The first candidate is all of the average.
+        first = -1 if one.is_backward else 0
+        np.testing.assert_array_equal(one.gates["share"][:, first], np.ones((B, U)))
+        final += one.final.values()
+    for a, b in zip(final, returned, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-6)
+
+
 def test_one_hot_input_is_read_as_ids():
     layer = LSTM(U, one_hot_depth=6, return_sequences=True)
     layer.build((None, None, 1))
@@ -110,7 +147,7 @@ def test_one_hot_input_is_read_as_ids():
 
 
 def test_what_cannot_be_traced_is_refused():
-    with pytest.raises(ValueError, match="Dense is none of LSTM"):
+    with pytest.raises(ValueError, match=r"Dense is none of LSTM, .*RWA, Bidirectional"):
         trace(keras.layers.Dense(2), np.zeros((1, 2, 3)))
     layer = LSTM(2, activation="relu")
     layer.build((None, None, 3))

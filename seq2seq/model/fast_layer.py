@@ -1,0 +1,173 @@
+"""A Keras recurrent layer with our loop over time in the place of Keras's.
+
+`FastLayer` projects the input of all time steps at once and runs the loop of `loop.py`. All else,
+weights, configuration, masks, `Bidirectional`, `initial_state`, is that of the Keras layer behind
+it. It knows no cell in particular; the layers are in `recurrent.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+from keras import ops
+
+from seq2seq.hardware import has_gpu
+from seq2seq.model.loop import (
+    States,
+    Tensor,
+    gather_rows,
+    run_forward,
+    run_steps,
+    states_before,
+)
+
+
+class FastLayer(keras.layers.RNN):
+    """What the layers of `recurrent.py` share; stands before the Keras layer in their bases."""
+
+    steps: Any
+    has_cudnn = True  # A GPU has a loop for this cell that is faster than ours.
+
+    def __init__(self, *args: Any, one_hot_depth: int | None = None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if one_hot_depth is not None and self.dropout:
+            raise ValueError("dropout on the input needs dense input, not one_hot_depth")
+        self.one_hot_depth = one_hot_depth
+        if not has_gpu():
+            self.supports_jit = True  # Keras says False wherever cuDNN could be meant.
+
+    def build(self, sequences_shape: Any, initial_state_shape: Any = None) -> None:
+        if self.one_hot_depth is not None:
+            sequences_shape = (*sequences_shape[:2], self.one_hot_depth)
+        super().build(sequences_shape)
+
+    def inner_loop(
+        self, sequences: Tensor, initial_state: Any, mask: Tensor | None, training: bool = False
+    ) -> tuple[Tensor, Tensor, list[Tensor]]:
+        """Returns the last output `[B, U]`, all outputs `[B, T, U]` and the final states."""
+        if not self.is_fast:
+            if self.one_hot_depth is not None:
+                depth, dtype = self.one_hot_depth, self.compute_dtype
+                sequences = ops.one_hot(sequences[..., 0], depth, dtype=dtype)
+            return super().inner_loop(sequences, initial_state, mask, training=training)
+        x, time_mask = self._in_time(sequences, mask, training)
+        kernel = self._tensor(self.cell.recurrent_kernel)
+        bias = self._recurrent_bias()
+        initial, weights = self._start(initial_state), self._cell_weights()
+        if x.shape[0] == 1 and time_mask is None:
+            # A single step, as in a search, needs no loop.
+            recurrent = tf.matmul(initial[0], kernel) + bias
+            final, _ = self.steps.forward(x[0], recurrent, initial, *weights)
+            return final[0], final[0][:, None], [*final]
+        sequence, final = run_steps(self.steps, x, initial, kernel, bias, time_mask, weights)
+        if time_mask is not None:
+            # A masked step repeats the output before it, which is zero before the first real step.
+            is_written = time_mask
+            if not self.zero_output_for_mask:
+                is_written = tf.cumsum(tf.cast(time_mask, tf.int32)) > 0
+            sequence = tf.where(is_written, sequence, tf.zeros_like(sequence))
+        return sequence[-1], tf.transpose(sequence, [1, 0, 2]), [*final]
+
+    def trace(
+        self, sequences: Tensor, initial_state: Sequence[Tensor], mask: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """Returns what `call` keeps to itself: every state and gate at every step `[B, T, U]`.
+
+        The steps are in the order of the input, with `go_backwards` too; a masked step shows the
+        states before it. Dropout is off.
+
+        Raises:
+            ValueError: The layer has other than the standard activations.
+        """
+        if not self._is_standard:
+            raise ValueError(
+                f"the gates of {self.name} are not at hand: it has other than the standard "
+                "activations, or reset_after=False"
+            )
+        x, time_mask = self._in_time(sequences, mask, training=False)
+        initial = self._start(initial_state)
+        states, saved = run_forward(
+            self.steps,
+            x,
+            initial,
+            self._tensor(self.cell.recurrent_kernel),
+            self._recurrent_bias(),
+            time_mask,
+            self._cell_weights(),
+        )
+        gates = self.steps.gates(saved, states_before(initial, states))
+        names = self.steps.state_names + self.steps.gate_names
+        found = dict(zip(names, (*states, *gates), strict=True))
+        order = [0] if self.go_backwards else []
+        return {n: tf.transpose(tf.reverse(v, order), [1, 0, 2]) for n, v in found.items()}
+
+    def _in_time(
+        self, sequences: Tensor, mask: Tensor | None, training: bool
+    ) -> tuple[Tensor, Tensor | None]:
+        """Returns the projected input `[T, B, G]` and the mask `[T, B, 1]`, in running order."""
+        x = self._project(sequences, training)
+        if mask is not None:
+            mask = tf.transpose(tf.cast(keras.tree.flatten(mask)[0], tf.bool))[..., None]
+        if self.go_backwards:
+            x = tf.reverse(x, [0])
+            mask = None if mask is None else tf.reverse(mask, [0])
+        return x, mask
+
+    @property
+    def is_fast(self) -> bool:
+        """Whether this layer runs our loop: with the standard activations, where cuDNN is not.
+
+        Recurrent dropout, unrolling and a GRU with `reset_after=False` are left to Keras.
+        """
+        is_left_to_cudnn = self.has_cudnn and has_gpu()
+        is_simple = not self.recurrent_dropout and not self.unroll
+        return self._is_standard and is_simple and not is_left_to_cudnn
+
+    @property
+    def _is_standard(self) -> bool:
+        """Whether our loop computes the same numbers as Keras's."""
+        return (
+            self.activation is keras.activations.tanh
+            and getattr(self, "recurrent_activation", keras.activations.sigmoid)
+            is keras.activations.sigmoid
+            and getattr(self, "reset_after", True)
+        )
+
+    def _project(self, sequences: Tensor, training: bool) -> Tensor:
+        """Returns the input's share of the gates for all steps `[T, B, G]`."""
+        kernel = self._tensor(self.cell.kernel)
+        if self.one_hot_depth is not None:
+            if not sequences.dtype.is_integer:
+                dtype = sequences.dtype.name
+                raise ValueError(f"one_hot_depth reads integer class indices, not {dtype}")
+            x = gather_rows(kernel, tf.transpose(sequences[..., 0]))
+        else:
+            if training and self.dropout:
+                # Keras's mask: the same units at every step (Gal & Ghahramani 2016).
+                sequences = sequences * self.cell.get_dropout_mask(sequences[:, 0])[:, None]
+            x = tf.matmul(tf.transpose(sequences, [1, 0, 2]), kernel)
+        return x + self._input_bias() if self.use_bias else x
+
+    def _tensor(self, weight: keras.Variable) -> Tensor:
+        # A plain tensor: tf.custom_gradient treats variables apart.
+        return tf.cast(tf.identity(weight.value), self.compute_dtype)
+
+    def _start(self, initial: Sequence[Tensor]) -> States:
+        """Returns the initial states in the types that the loop keeps them in."""
+        return tuple(ops.cast(state, self.compute_dtype) for state in initial)
+
+    def _cell_weights(self) -> tuple[Tensor, ...]:
+        """Returns what `steps` weighs with besides the kernels and biases."""
+        return ()
+
+    def _input_bias(self) -> Tensor:
+        return self._tensor(self.cell.bias)
+
+    def _recurrent_bias(self) -> Tensor:
+        return tf.zeros([self.cell.recurrent_kernel.shape[1]], self.compute_dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "one_hot_depth": self.one_hot_depth}

@@ -1,0 +1,178 @@
+"""The loop of a recurrent cell over time, forward and backward, in plain tensors.
+
+A cell says what one step computes and how its gradient goes back, see `steps.py`; `run_steps` calls
+it for every step. The weights' gradients are taken in one product after the loop, where automatic
+differentiation would add an outer product of the kernel's size at every step. Nothing here knows
+Keras's layers or their weights; those are in `recurrent.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+Tensor = Any
+States = tuple[Tensor, ...]  # each [B, U], h first
+# What a cell writes down at every step beside its states, [B, …] each; `saved` and `gradients` of a
+# cell say how many arrays.
+Saved = tuple[Tensor, ...]
+# The backward pass of a step is linear in the gradients that reach it. What it multiplies them by
+# depends on the forward pass alone, so it is computed for all steps at once: [T, B, U] each.
+Slopes = tuple[Tensor, ...]
+
+
+def run_steps(
+    cell: Any,
+    x: Tensor,
+    initial: States,
+    kernel: Tensor,
+    bias: Tensor,
+    mask: Tensor | None,
+    weights: Sequence[Tensor] = (),
+) -> tuple[Tensor, States]:
+    """Runs a cell over time.
+
+    Args:
+        cell: One of the classes of `steps.py`.
+        x: Projected input `[T, B, G]` (G = gates × U), bias included.
+        initial: The states to start from.
+        kernel: Recurrent kernel `[U, R]` (R = gates that look at h × U).
+        bias: What is added to the recurrent product `[R]`; zeros for all but the GRU.
+        mask: `[T, B, 1]` bool, or None; a masked step leaves the states as they are.
+        weights: What else the cell weighs with, such as peepholes.
+
+    Returns:
+        Every step's h `[T, B, U]`, and the final states.
+    """
+
+    @tf.custom_gradient
+    def differentiable(
+        x: Tensor, kernel: Tensor, bias: Tensor, *others: Tensor
+    ) -> tuple[tuple[Tensor, ...], Any]:
+        weights, initial = others[:count], others[count:]
+        states, saved = run_forward(cell, x, initial, kernel, bias, mask, weights)  # [T, B, …]
+
+        def gradient(*d_outputs: Tensor) -> tuple[Tensor, ...]:
+            before = states_before(initial, states)
+            slopes = cell.slopes(saved, before, states, *weights)
+            gradients, d_initial = _run_backward(cell, slopes, kernel, mask, d_outputs)
+            # One product over all T · B rows instead of one per step.
+            d_kernel = tf.matmul(_rows(before[0]), _rows(gradients[0]), transpose_a=True)
+            d_bias = tf.reduce_sum(gradients[0], axis=[0, 1])
+            d_weights = cell.weight_gradients(gradients, before, states) if weights else ()
+            return cell.input_gradient(gradients), d_kernel, d_bias, *d_weights, *d_initial
+
+        return (states[0], *(state[-1] for state in states)), gradient
+
+    count = len(weights)
+    sequence, *final = differentiable(x, kernel, bias, *weights, *initial)
+    return sequence, tuple(final)
+
+
+def run_forward(
+    cell: Any,
+    x: Tensor,
+    initial: States,
+    kernel: Tensor,
+    bias: Tensor,
+    mask: Tensor | None,
+    weights: Sequence[Tensor] = (),
+) -> tuple[States, Saved]:
+    """Returns the states after every step and what the cell saved, each `[T, B, …]`."""
+
+    def step(t: Tensor, states: States) -> tuple[States, Saved]:
+        after, saved = cell.forward(x[t], tf.matmul(states[0], kernel) + bias, states, *weights)
+        if mask is not None:
+            after = tuple(tf.where(mask[t], a, b) for a, b in zip(after, states, strict=True))
+        return after, (*after, *saved)
+
+    dtypes = [*(state.dtype for state in initial), *[x.dtype] * cell.saved]
+    _, written = _loop(step, initial, dtypes, tf.shape(x)[0])
+    return written[: len(initial)], written[len(initial) :]
+
+
+def states_before(initial: States, states: States) -> States:
+    """Returns what every step starts from, `[T, B, U]` each."""
+    return tuple(
+        tf.concat([start[None], state[:-1]], axis=0)
+        for start, state in zip(initial, states, strict=True)
+    )
+
+
+def _run_backward(
+    cell: Any,
+    slopes: Slopes,
+    kernel: Tensor,
+    mask: Tensor | None,
+    d_outputs: Sequence[Tensor],
+) -> tuple[Saved, States]:
+    """Returns what the cell's backward pass gives for each step, and d_initial."""
+    d_sequence, *d_final = d_outputs
+    # Turned once: a product with a transposed kernel is slower, above all outside XLA.
+    kernel_transposed = tf.transpose(kernel)  # [G, U]
+
+    def step(t: Tensor, d_states: States) -> tuple[States, Saved]:
+        d_states = (d_states[0] + d_sequence[t], *d_states[1:])
+        kept = d_states
+        if mask is not None:
+            d_states = tuple(tf.where(mask[t], d, tf.zeros_like(d)) for d in d_states)
+        gradients, d_before = cell.backward(tuple(slope[t] for slope in slopes), d_states)
+        d_h = d_before[0] + tf.matmul(gradients[0], kernel_transposed)
+        d_before = (d_h, *d_before[1:])
+        if mask is not None:
+            d_before = tuple(tf.where(mask[t], d, k) for d, k in zip(d_before, kept, strict=True))
+        return d_before, gradients
+
+    dtypes = [kernel.dtype] * cell.gradients
+    steps = tf.shape(d_sequence)[0]
+    d_initial, gradients = _loop(step, tuple(d_final), dtypes, steps, backwards=True)
+    return gradients, d_initial
+
+
+def _loop(
+    step: Callable[[Tensor, States], tuple[States, Saved]],
+    states: States,
+    dtypes: Sequence[tf.DType],
+    steps: Tensor,
+    backwards: bool = False,
+) -> tuple[States, Saved]:
+    """Calls `step(t, states)` for every t; returns the last states, and what it wrote `[T, …]`."""
+
+    def body(i: Tensor, states: States, arrays: Any) -> Any:
+        t = steps - 1 - i if backwards else i
+        states, values = step(t, states)
+        return i + 1, states, [a.write(t, v) for a, v in zip(arrays, values, strict=True)]
+
+    arrays = [tf.TensorArray(dtype, steps) for dtype in dtypes]
+    _, states, arrays = tf.while_loop(
+        lambda i, *_: i < steps, body, (0, states, arrays), parallel_iterations=1
+    )
+    return states, tuple(array.stack() for array in arrays)
+
+
+def _rows(sequence: Tensor) -> Tensor:
+    """`[T, B, N]` → `[T · B, N]`."""
+    return tf.reshape(sequence, [-1, sequence.shape[-1]])
+
+
+@tf.custom_gradient
+def gather_rows(kernel: Tensor, ids: Tensor) -> tuple[Tensor, Any]:
+    """Returns kernel rows `[T, B, G]` for ids `[T, B]`: one-hot vectors times the kernel."""
+
+    def gradient(d_rows: Tensor) -> tuple[Tensor, None]:
+        depth = kernel.shape[0]
+        # Many rows fall on one class: a sum in bfloat16 would soon stop growing. Adding them up
+        # beats a product with one-hot rows under XLA, whatever the depth.
+        rows = tf.cast(_rows(d_rows), at_least_float32(d_rows.dtype))
+        sums = tf.math.unsorted_segment_sum(rows, tf.reshape(ids, [-1]), depth)
+        return tf.cast(sums, kernel.dtype), None
+
+    return tf.gather(kernel, ids), gradient
+
+
+def at_least_float32(dtype: Any) -> str:
+    """Returns the type to add up in: bfloat16 stops growing in long sums."""
+    return keras.backend.result_type(dtype, "float32")
