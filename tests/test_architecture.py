@@ -11,7 +11,7 @@ from project import ROOT
 
 PACKAGE = ROOT / "seq2seq"
 FLOORS = [
-    {"", "errors", "config", "settings", "vocabulary", "metrics", "hardware"},
+    {"", "errors", "bounded", "config", "settings", "vocabulary", "metrics", "hardware"},
     {"data", "model", "search"},
     {"run_dir", "decoding", "inference", "signals"},
     {
@@ -31,6 +31,7 @@ FLOORS = [
 COMMAND_MAY_IMPORT = {"", "errors", "config", "settings"}
 NO_TENSORFLOW = [
     "errors",
+    "bounded",
     "config",
     "settings",
     "vocabulary",
