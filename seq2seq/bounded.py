@@ -5,6 +5,7 @@ Knows nothing of what is in them.
 
 from __future__ import annotations
 
+import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import BinaryIO
 
 from seq2seq.errors import UserError
 
+_MOST_FILES = 100_000
 _PIECE = 2**20  # bytes of an overlong line that are in memory at once
 
 
@@ -52,6 +54,23 @@ def read_lines(stream: BinaryIO, most_bytes: int) -> Iterator[bytes | None]:
         yield None
         while line and not line.endswith(b"\n"):
             line = stream.readline(_PIECE)
+
+
+def refuse_links_outside(folder: Path) -> None:
+    """Refuses a folder with symbolic links that would have other files read or written.
+
+    Raises:
+        UserError: There is one, or the folder is too large to tell.
+    """
+    # os.path.realpath, because Path.resolve raises on links that go in a circle.
+    home, seen = os.path.realpath(folder), 0
+    for parent, folders, files in os.walk(folder):
+        for name in (*folders, *files):
+            path, seen = Path(parent, name), seen + 1
+            if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(home):
+                raise UserError(f"{path}: is a link that leads out of the folder")
+        if seen > _MOST_FILES:
+            raise UserError(f"{folder}: has more than {_MOST_FILES} files, which no run has")
 
 
 def _reason(error: Exception) -> str:

@@ -13,7 +13,7 @@ PACKAGE = ROOT / "seq2seq"
 FLOORS = [
     {"", "errors", "bounded", "config", "settings", "vocabulary", "metrics", "hardware"},
     {"data", "model", "search"},
-    {"run_dir", "decoding", "inference", "signals"},
+    {"run_dir", "weights_file", "decoding", "inference", "signals"},
     {
         "evaluation",
         "figures",
