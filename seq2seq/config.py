@@ -316,6 +316,7 @@ class TrainConfig:
     name: str
     run_dir: str
     resume: str | None
+    trust: bool
     data: DataConfig
     model: ModelConfig
     training: TrainingConfig

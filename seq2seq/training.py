@@ -41,6 +41,7 @@ from seq2seq.training_step import (
     complete,
     make_callbacks,
     make_optimizer,
+    refuse_foreign_code,
     steps_per_call,
 )
 
@@ -93,15 +94,17 @@ def train(
     return training.run_to_end()
 
 
-def resume(path: str | Path, changes: Sequence[str] = ()) -> dict[str, Any]:
+def resume(path: str | Path, changes: Sequence[str] = (), trust: bool = False) -> dict[str, Any]:
     """Goes on with a stopped run where its last checkpoint was written.
 
     Args:
         path: The run folder.
         changes: Overrides such as `training.epochs=200`; only `training.*` may change.
+        trust: Whether the folder's settings may name code that is not Keras's.
 
     Raises:
-        UserError: There is no run or no checkpoint, or a change is not possible.
+        UserError: There is no run or no checkpoint, a change is not possible, or the folder would
+            run code of its own choice.
     """
     run = RunDir.open(path, setting="resume")
     if refused := [change for change in changes if not change.startswith("training.")]:
@@ -110,6 +113,8 @@ def resume(path: str | Path, changes: Sequence[str] = ()) -> dict[str, Any]:
             "only training.* may change"
         )
     config = override(run.load_config(), changes)
+    if not trust:
+        refuse_foreign_code([config.optimizer, config.callbacks.extra], run.config_file)
     check_settings(config)
     training = Training(config, run, load_splits(config.data), run.load_vocabularies())
     training.restore()
@@ -188,11 +193,13 @@ class Training:
         """Takes up the newest checkpoint.
 
         Raises:
-            UserError: There is none.
+            UserError: There is none, or it is said to be elsewhere.
         """
         newest = self.checkpoints.latest_checkpoint
         if newest is None:
             raise UserError(f"resume={self.run.path}: there is no checkpoint in it; train it anew")
+        if Path(newest).resolve().parent != self.run.checkpoints.resolve():
+            raise UserError(f"{self.run.checkpoints}: names a checkpoint elsewhere, {newest}")
         self.checkpoints.checkpoint.restore(newest).assert_existing_objects_matched()
         self.progress = Progress(**json.loads(self.progress_text.numpy()))
 

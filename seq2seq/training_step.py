@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -22,6 +24,8 @@ from seq2seq.model.seq2seq import Seq2Seq
 TrainSteps = Callable[[Any, tf.Tensor], TokenSums]
 
 _MULTIPLICATIONS_PER_CALL = 10**9
+
+_KERAS = re.compile(r"keras\.(optimizers|optimizers\.schedules|callbacks)\.[A-Z][A-Za-z]*")
 
 # A smaller product does not keep a core busy.
 _FEWEST_ROWS = 16
@@ -176,6 +180,27 @@ def make_callbacks(settings: dict[str, Any]) -> list[keras.callbacks.Callback]:
             raise UserError(f"callbacks.extra.{name}._target_ is not a Keras callback")
         callbacks.append(callback)
     return callbacks
+
+
+def refuse_foreign_code(settings: Any, where: Path) -> None:
+    """Refuses settings, at any depth, whose `_target_` is no Keras optimizer, schedule or callback.
+
+    Whoever wrote a run folder may have named any function there is, and its arguments.
+
+    Raises:
+        UserError: Names it, and the file in which it stands.
+    """
+    if isinstance(settings, dict):
+        target = settings.get("_target_")
+        if "_target_" in settings and not (isinstance(target, str) and _KERAS.fullmatch(target)):
+            raise UserError(
+                f"{where}: names code that is not Keras's: {target}; "
+                "if you know that it is meant, add trust=true"
+            )
+        settings = list(settings.values())
+    if isinstance(settings, list):
+        for value in settings:
+            refuse_foreign_code(value, where)
 
 
 def _last_line(error: Exception) -> str:
