@@ -11,7 +11,8 @@ def main(config: TrainConfig) -> None:
     from seq2seq.training import resume, train
 
     if config.resume:
-        resume(config.resume, [word for word in overrides() if not word.startswith("resume=")])
+        changes = [word for word in overrides() if not word.startswith(("resume=", "trust="))]
+        resume(config.resume, changes, config.trust)
     else:
         train(config, output_dir(), hydra_record())
 

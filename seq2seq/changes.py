@@ -10,7 +10,7 @@ from seq2seq.errors import UserError
 from seq2seq.settings import flatten, override
 
 # The weights, the optimizer's state and the place in the data would not fit any more.
-_FIXED = ("name", "run_dir", "resume", "data.", "model.", "optimizer._target_")
+_FIXED = ("name", "run_dir", "resume", "trust", "data.", "model.", "optimizer._target_")
 _FIXED_TRAINING = ("seed", "batch_size", "precision", "micro_batches", "deterministic")
 
 

@@ -144,6 +144,17 @@ class Range:
         return f"from {self.minimum} to {self.maximum}"
 
 
+# No machine has room for more. A run folder comes from anywhere, and its numbers must not be able
+# to take all memory before anyone looks at them.
+Width = Range(minimum=1, maximum=65_536)
+Depth = Range(minimum=1, maximum=100)
+Length = Range(minimum=1, maximum=1_000_000)
+LineBytes = Range(minimum=1, maximum=2**30)
+Count = Range(minimum=1, maximum=100_000_000)
+Rows = Range(minimum=1, maximum=65_536)
+Seed = Range(minimum=0, maximum=2**32 - 1)
+
+
 @dataclass
 class SideConfig:
     """How one side of an example is read: its column (from 1) and how it splits into tokens."""
@@ -172,17 +183,18 @@ class DataConfig:
     target: SideConfig
     features: FeaturesConfig
     normalization: Normalization
-    max_source_length: Annotated[int, Range(minimum=1)]
-    max_target_length: Annotated[int, Range(minimum=1)]
+    max_source_length: Annotated[int, Length]
+    max_target_length: Annotated[int, Length]
+    max_line_bytes: Annotated[int, LineBytes]
     min_count: Annotated[int, Range(minimum=1)]
-    buckets: Annotated[int, Range(minimum=1)]
-    seed: Annotated[int, Range(minimum=0)]
-    train_examples: Annotated[int | None, Range(minimum=1)]
-    dev_examples: Annotated[int | None, Range(minimum=1)]
-    test_examples: Annotated[int | None, Range(minimum=0)]
-    symbols: Annotated[int, Range(minimum=2)]
-    min_length: Annotated[int, Range(minimum=1)]
-    max_length: Annotated[int, Range(minimum=1)]
+    buckets: Annotated[int, Range(minimum=1, maximum=256)]
+    seed: Annotated[int, Seed]
+    train_examples: Annotated[int | None, Count]
+    dev_examples: Annotated[int | None, Count]
+    test_examples: Annotated[int | None, Range(minimum=0, maximum=Count.maximum)]
+    symbols: Annotated[int, Range(minimum=2, maximum=1_000_000)]
+    min_length: Annotated[int, Length]
+    max_length: Annotated[int, Length]
     digits: Annotated[int, Range(minimum=1, maximum=18)]
     split: ScanSplit
 
@@ -193,8 +205,8 @@ class EncoderConfig:
 
     bidirectional: bool
     cell: Cell | None
-    units: Annotated[int | None, Range(minimum=1)]
-    layers: Annotated[int | None, Range(minimum=1)]
+    units: Annotated[int | None, Width]
+    layers: Annotated[int | None, Depth]
 
 
 @dataclass
@@ -203,8 +215,8 @@ class DecoderConfig:
 
     kind: DecoderKind
     cell: Cell | None
-    units: Annotated[int | None, Range(minimum=1)]
-    layers: Annotated[int | None, Range(minimum=1)]
+    units: Annotated[int | None, Width]
+    layers: Annotated[int | None, Depth]
 
 
 @dataclass
@@ -224,7 +236,7 @@ class AttentionConfig:
     """What the decoder sees of the encoder besides its state; `units` are those of `additive`."""
 
     kind: AttentionKind
-    units: Annotated[int | None, Range(minimum=1)]
+    units: Annotated[int | None, Width]
 
 
 @dataclass
@@ -232,10 +244,10 @@ class ModelConfig:
     """An encoder, a bridge, a decoder."""
 
     cell: Cell
-    units: Annotated[int, Range(minimum=1)]
-    layers: Annotated[int, Range(minimum=1)]
+    units: Annotated[int, Width]
+    layers: Annotated[int, Depth]
     input: InputKind
-    embedding_size: Annotated[int, Range(minimum=1)]
+    embedding_size: Annotated[int, Width]
     tied_output: bool
     dropout: Annotated[float, Range(minimum=0.0, maximum=0.95)]
     encoder: EncoderConfig
@@ -249,8 +261,8 @@ class TrainingConfig:
     """The training loop."""
 
     epochs: Annotated[int, Range(minimum=1)]
-    batch_size: Annotated[int, Range(minimum=1)]
-    seed: Annotated[int, Range(minimum=0)]
+    batch_size: Annotated[int, Rows]
+    seed: Annotated[int, Seed]
     label_smoothing: Annotated[float, Range(minimum=0.0, maximum=0.9)]
     clip_norm: Annotated[float | None, Range(minimum=1e-6)]
     monitor: Monitor
@@ -273,15 +285,15 @@ class DecodingConfig:
     """The search; `max_length: null` is found out from the training data."""
 
     kind: SearchKind
-    batch_size: Annotated[int, Range(minimum=1)]
-    max_length: Annotated[int | None, Range(minimum=1)]
-    n_best: Annotated[int, Range(minimum=1)]
-    beam_size: Annotated[int, Range(minimum=1)]
-    length_penalty: float
-    temperature: Annotated[float, Range(minimum=1e-3)]
-    top_k: Annotated[int, Range(minimum=0)]
+    batch_size: Annotated[int, Rows]
+    max_length: Annotated[int | None, Length]
+    n_best: Annotated[int, Rows]
+    beam_size: Annotated[int, Rows]
+    length_penalty: Annotated[float, Range(minimum=-100.0, maximum=100.0)]
+    temperature: Annotated[float, Range(minimum=1e-3, maximum=1e6)]
+    top_k: Annotated[int, Range(minimum=0, maximum=2**31 - 1)]
     top_p: Annotated[float, Range(minimum=1e-6, maximum=1.0)]
-    seed: Annotated[int, Range(minimum=0)]
+    seed: Annotated[int, Seed]
     jit_compile: bool | None
 
 
@@ -290,15 +302,15 @@ class DecodingChanges:
     """The search of a trained run, where it is to differ; `null` is as the run was trained."""
 
     kind: SearchKind | None
-    batch_size: Annotated[int | None, Range(minimum=1)]
-    max_length: Annotated[int | None, Range(minimum=1)]
-    n_best: Annotated[int | None, Range(minimum=1)]
-    beam_size: Annotated[int | None, Range(minimum=1)]
-    length_penalty: float | None
-    temperature: Annotated[float | None, Range(minimum=1e-3)]
-    top_k: Annotated[int | None, Range(minimum=0)]
+    batch_size: Annotated[int | None, Rows]
+    max_length: Annotated[int | None, Length]
+    n_best: Annotated[int | None, Rows]
+    beam_size: Annotated[int | None, Rows]
+    length_penalty: Annotated[float | None, Range(minimum=-100.0, maximum=100.0)]
+    temperature: Annotated[float | None, Range(minimum=1e-3, maximum=1e6)]
+    top_k: Annotated[int | None, Range(minimum=0, maximum=2**31 - 1)]
     top_p: Annotated[float | None, Range(minimum=1e-6, maximum=1.0)]
-    seed: Annotated[int | None, Range(minimum=0)]
+    seed: Annotated[int | None, Seed]
     jit_compile: bool | None
 
 
@@ -319,6 +331,7 @@ class TrainConfig:
     name: str
     run_dir: str
     resume: str | None
+    trust: bool
     data: DataConfig
     model: ModelConfig
     training: TrainingConfig
@@ -342,6 +355,7 @@ class InferConfig:
     input: str
     output: str
     format: OutputFormat
+    max_line_bytes: Annotated[int, LineBytes]
     source: InputColumnConfig
     features: InputColumnConfig
     decoding: DecodingChanges
@@ -370,6 +384,7 @@ class ReproduceConfig:
 
     run: str
     output: str | None
+    trust: bool
 
 
 class LayerKind(StrEnum):
@@ -395,13 +410,13 @@ class StatesConfig:
     title: str
     output: str | None
     layer: LayerKind
-    units: Annotated[int, Range(minimum=1)]
+    units: Annotated[int, Width]
     input: Any
     one_hot: Annotated[int | None, Range(minimum=1)]
     time_steps: Annotated[int | None, Range(minimum=1)]
     features: Annotated[int | None, Range(minimum=1)]
     weights: Any
-    seed: Annotated[int, Range(minimum=0)]
+    seed: Annotated[int, Seed]
     run: str | None
     source: str | None
     source_features: str

@@ -20,6 +20,8 @@ from seq2seq.model.seq2seq import Seq2Seq
 from seq2seq.search import Hypotheses, Step, beam, greedy, sample, tile
 from seq2seq.vocabulary import BOS, PAD, UNK
 
+_MOST_TOKENS = 2**28  # that a search holds at once: 1 GiB of ids
+
 Search = Callable[[tf.Tensor, tf.Tensor], Hypotheses]
 
 
@@ -128,10 +130,22 @@ def check_decoding(decoding: DecodingConfig) -> None:
         UserError: Names the setting and the way out.
     """
     n_best, beam_size = decoding.n_best, decoding.beam_size
+    _refuse_too_much(decoding)
     if decoding.kind is SearchKind.greedy and n_best > 1:
         raise UserError(f"decoding.n_best={n_best} needs decoding=beam or decoding=sampling")
     if decoding.kind is SearchKind.beam and n_best > beam_size:
         raise UserError(
             f"decoding.n_best={n_best} is more than decoding.beam_size={beam_size}: "
             "raise the beam size"
+        )
+
+
+def _refuse_too_much(decoding: DecodingConfig) -> None:
+    """Refuses a search whose hypotheses alone would fill the memory."""
+    width = {SearchKind.beam: decoding.beam_size, SearchKind.sampling: decoding.n_best}
+    rows = decoding.batch_size * width.get(decoding.kind, 1)
+    if rows * (decoding.max_length or 1) > _MOST_TOKENS:
+        raise UserError(
+            f"decoding.batch_size={decoding.batch_size}: {rows} hypotheses of up to "
+            f"decoding.max_length={decoding.max_length} tokens do not fit into memory: lower it"
         )

@@ -107,7 +107,7 @@ class Predictor:
 
     def predict_tokens(self, pairs: Sequence[tuple[Tokens, Tokens]]) -> list[Prediction]:
         """Answers (source tokens, feature tokens); the results are in the order of the input."""
-        predictions = [Prediction([], self._problem(source)) for source, _ in pairs]
+        predictions = [Prediction([], self._problem(*pair)) for pair in pairs]
         accepted = [i for i, prediction in enumerate(predictions) if prediction.problem is None]
         ids = {i: self.vocabularies.encode_source(*pairs[i]) for i in accepted}
         # Rows of similar length share a batch, so that little of it is padding.
@@ -134,12 +134,17 @@ class Predictor:
         _, _, seen = self.model.decoder(tf.constant([target_in], tf.int32), state, memory)
         return keras.ops.convert_to_numpy(seen["attention_weights"])[0, :, : len(ids)]
 
-    def _problem(self, source: Tokens) -> str | None:
+    def _problem(self, source: Tokens, features: Tokens) -> str | None:
         if not source:
             return "the source is empty"
         if len(source) > self.data.max_source_length:
             return (
                 f"the source has {len(source)} tokens, more than "
+                f"data.max_source_length={self.data.max_source_length} of the run"
+            )
+        if self.vocabularies.features and len(features) > self.data.max_source_length:
+            return (
+                f"the source has {len(features)} features, more than "
                 f"data.max_source_length={self.data.max_source_length} of the run"
             )
         return None
@@ -177,5 +182,6 @@ class Predictor:
                 if np.isfinite(score):
                     decoded = self.vocabularies.target.decode(ids_written)
                     answers.append(Hypothesis(decoded, self.target.join(decoded), float(score)))
-            predictions.append(Prediction(answers))
+            problem = None if answers else "the model has no answer: its scores are no numbers"
+            predictions.append(Prediction(answers, problem))
         return predictions

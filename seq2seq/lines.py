@@ -8,11 +8,13 @@ import json
 import logging
 import os
 import sys
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, TextIO
 
+from seq2seq.bounded import read_lines
 from seq2seq.config import InferConfig, OutputFormat
 from seq2seq.errors import UserError
 from seq2seq.inference import Prediction, Predictor
@@ -20,7 +22,9 @@ from seq2seq.run_dir import RunDir
 
 log = logging.getLogger(__name__)
 
-CHUNKS = 32  # batches that are sorted by length together; bounds the memory of a long input
+# What is sorted by length together; both bound the memory of a long input.
+CHUNKS = 32  # batches
+CHUNK_CHARACTERS = 2**22
 
 
 class Line(NamedTuple):
@@ -50,10 +54,11 @@ def infer(config: InferConfig) -> None:
     with ExitStack() as stack:
         source = stack.enter_context(_open_input(config.input))
         target = stack.enter_context(_Output(config.output))
-        lines = (_parse(raw, config, has_features) for raw in _raw_lines(source))
+        raw_lines = _raw_lines(source, config)
+        lines = (_parse(raw, config, has_features) for raw in raw_lines)
         numbers = itertools.count(1)
         try:
-            while chunk := list(itertools.islice(lines, size)):
+            for chunk in _chunks(lines, size):
                 for line, prediction in zip(chunk, _answer(predictor, chunk), strict=True):
                     number = next(numbers)
                     if prediction.problem:
@@ -62,6 +67,20 @@ def infer(config: InferConfig) -> None:
         except BrokenPipeError:
             # The reader has seen enough (`| head`); the interpreter's own flush must not complain.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _chunks(lines: Iterator[Line], most_lines: int) -> Iterator[list[Line]]:
+    """Yields as many lines at a time as are decoded together."""
+    chunk: list[Line] = []
+    characters = 0
+    for line in lines:
+        chunk.append(line)
+        characters += len(line.source) + len(line.features)
+        if len(chunk) == most_lines or characters > CHUNK_CHARACTERS:
+            yield chunk
+            chunk, characters = [], 0
+    if chunk:
+        yield chunk
 
 
 def _answer(predictor: Predictor, lines: list[Line]) -> list[Prediction]:
@@ -96,20 +115,27 @@ def _open_input(path: str) -> BinaryIO:
             return sys.stdin.buffer
         open_file: Any = gzip.open if path.endswith(".gz") else open
         return open_file(path, "rb")
-    except OSError as error:
-        raise UserError(f"input={path}: {error.strerror}") from error
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        raise UserError(f"input={path}: {getattr(error, 'strerror', None) or error}") from error
 
 
-def _raw_lines(source: BinaryIO) -> Iterator[bytes]:
-    """Yields lines without their end; only \\n (or \\r\\n) ends a line."""
-    for number, raw in enumerate(source):
-        if number == 0:
-            raw = raw.removeprefix(b"\xef\xbb\xbf")
-        yield raw.removesuffix(b"\n").removesuffix(b"\r")
+def _raw_lines(source: BinaryIO, config: InferConfig) -> Iterator[bytes | None]:
+    """Yields lines without their end, None for an overlong one; only \\n (or \\r\\n) ends a line.
+
+    Raises:
+        UserError: The input cannot be read further.
+    """
+    try:
+        for number, raw in enumerate(read_lines(source, config.max_line_bytes)):
+            yield raw.removeprefix(b"\xef\xbb\xbf") if raw and number == 0 else raw
+    except (OSError, EOFError, zlib.error) as error:
+        raise UserError(f"input={config.input}: cannot be read to its end: {error}") from error
 
 
-def _parse(raw: bytes, config: InferConfig, has_features: bool) -> Line:
+def _parse(raw: bytes | None, config: InferConfig, has_features: bool) -> Line:
     """Cuts the source and the features out of a line."""
+    if raw is None:
+        return Line("", "", f"the line has more than max_line_bytes={config.max_line_bytes} bytes")
     try:
         columns = raw.decode("utf-8").split("\t")
     except UnicodeDecodeError as error:
@@ -169,10 +195,15 @@ def _as_tsv(line: Line, prediction: Prediction) -> str:
     if prediction.problem:
         return f"{line.source}\t0\t\t{prediction.problem}\n"
     rows: Iterable[str] = (
-        f"{line.source}\t{rank}\t{hypothesis.text}\t{hypothesis.score:.6f}\n"
+        f"{line.source}\t{rank}\t{_field(hypothesis.text)}\t{hypothesis.score:.6f}\n"
         for rank, hypothesis in enumerate(prediction.hypotheses, start=1)
     )
     return "".join(rows)
+
+
+def _field(text: str) -> str:
+    # Only a vocabulary of another's making has tokens with tabs.
+    return text.replace("\t", " ")
 
 
 def _as_jsonl(line: Line, prediction: Prediction) -> str:

@@ -40,7 +40,8 @@ def reproduce(config: ReproduceConfig) -> list[str]:
     """
     run = RunDir.find(config.run)
     settings, record = run.load_config(), run.load_record()
-    refuse_foreign_code(settings, ())
+    if not config.trust:
+        refuse_foreign_code([settings.optimizer, settings.callbacks.extra], run.config_file)
     refuse_other_data(record, settings.data)
     for difference in differences_of_records(record, make_record(settings)):
         log.warning("not as then: %s", difference)

@@ -10,20 +10,27 @@ import csv
 import io
 import json
 import logging
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
+from seq2seq.bounded import read_text, refuse_links_outside
 from seq2seq.config import TrainConfig
 from seq2seq.data.pipeline import Vocabularies
 from seq2seq.disk import locked, write_text, writing
 from seq2seq.errors import UserError
 from seq2seq.model.seq2seq import Seq2Seq, build_model
+from seq2seq.model.size import least_weights
 from seq2seq.settings import from_yaml, to_yaml
-from seq2seq.vocabulary import Vocabulary
+from seq2seq.vocabulary import Tokenizer, Vocabulary
+from seq2seq.weights_file import count_numbers
+
+_MOST_CONFIG_BYTES = 2**16
 
 
 class RunDir:
@@ -74,12 +81,14 @@ class RunDir:
         """Opens the folder of an existing run.
 
         Raises:
-            UserError: There is no run in it; `setting` is named as the one to change.
+            UserError: There is no run in it, or a link in it leads outside; `setting` is named as
+                the one to change.
         """
         run_dir = cls(path)
         if not run_dir.config_file.is_file():
             problem = "has no config.yaml" if run_dir.path.exists() else "does not exist"
             raise UserError(f"{setting}={path} is no run folder: it {problem}")
+        refuse_links_outside(run_dir.path)
         return run_dir
 
     @classmethod
@@ -94,9 +103,8 @@ class RunDir:
         Raises:
             UserError: There is none.
         """
-        weights = sorted(
-            Path(outputs).glob("**/best.weights.h5"), key=lambda file: file.stat().st_mtime
-        )
+        found = Path(outputs).glob("**/best.weights.h5")
+        weights = sorted(filter(Path.is_file, found), key=lambda file: file.stat().st_mtime)
         if not weights:
             raise UserError(f"run=latest: no trained run below {outputs}/; train one, or name it")
         return cls.open(weights[-1].parent)
@@ -113,9 +121,14 @@ class RunDir:
         Raises:
             UserError: The file does not fit this version's settings.
         """
+        text = read_text(self.config_file, _MOST_CONFIG_BYTES)
         try:
-            return from_yaml(self.config_file.read_text(encoding="utf-8"), TrainConfig)
-        except (OSError, UnicodeDecodeError, UserError) as error:
+            config = from_yaml(text, TrainConfig)
+            for tokens in (config.data.source.tokens, config.data.target.tokens,
+                           config.data.features.separator):  # fmt: skip
+                Tokenizer(tokens)
+            return config
+        except UserError as error:
             raise UserError(f"{self.config_file}: {error}") from error
 
     def save_vocabularies(self, vocabularies: Vocabularies) -> None:
@@ -131,7 +144,8 @@ class RunDir:
         Raises:
             UserError: One is missing or damaged.
         """
-        has_features = self.feature_vocabulary.exists()
+        # lexists: a link to nowhere is a damaged run, not one without features.
+        has_features = os.path.lexists(self.feature_vocabulary)
         return Vocabularies(
             Vocabulary.load(self.source_vocabulary),
             Vocabulary.load(self.target_vocabulary),
@@ -159,22 +173,20 @@ class RunDir:
             UserError: The weights are missing, damaged, or of another shape.
         """
         config, vocabularies = self.load_config(), self.load_vocabularies()
-        model = build_model(
-            config.model,
-            vocabularies.source_size,
-            len(vocabularies.target),
-            config.training.precision,
-        )
+        sizes = vocabularies.source_size, len(vocabularies.target)
         if not self.best_weights.is_file():
             raise UserError(f"{self.path}: no best.weights.h5; has the run finished an epoch?")
+        # Before anything is built: the settings may ask for more than there is memory.
+        needed, there = least_weights(config.model, *sizes), count_numbers(self.best_weights)
+        if needed > there:
+            raise self._misfit(f"at least {needed} numbers are needed, {there} are there")
+        model = build_model(config.model, *sizes, config.training.precision)
         try:
             model.load_weights(self.best_weights)
-        except (OSError, ValueError, KeyError) as error:
-            reason = str(error).strip().splitlines()[0]
-            raise UserError(
-                f"{self.best_weights}: the weights do not fit config.yaml and the vocabularies "
-                f"({reason})"
-            ) from error
+        except (OSError, ValueError, KeyError, RuntimeError, TypeError) as error:
+            raise self._misfit(str(error).strip().partition("\n")[0]) from error
+        if not all(np.isfinite(weight).all() for weight in model.get_weights()):
+            raise UserError(f"{self.best_weights}: some weights are no finite numbers")
         return model
 
     def lock(self) -> AbstractContextManager[None]:
@@ -203,6 +215,12 @@ class RunDir:
             raise UserError(f"{self.record}: is no record of a run")
         return found
 
+    def _misfit(self, reason: str) -> UserError:
+        return UserError(
+            f"{self.best_weights}: the weights do not fit config.yaml and the vocabularies "
+            f"({reason})"
+        )
+
     def save_results(self, results: dict[str, Any]) -> None:
         """Writes the final results."""
         write_text(self.results, json.dumps(results, indent=2, ensure_ascii=False) + "\n")
@@ -222,6 +240,8 @@ class RunDir:
 
     def save_predictions(self, split: str, rows: Iterable[Sequence[str]]) -> None:
         """Writes rows of text as tab-separated columns to `predictions/{split}.tsv`."""
+        if not split.isidentifier():
+            raise ValueError(f"{split!r} is no name of a part of the data")
         text = "".join("\t".join(row) + "\n" for row in rows)
         write_text(self.predictions / f"{split}.tsv", text)
 

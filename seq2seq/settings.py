@@ -70,16 +70,27 @@ def from_yaml(text: str, schema: type[AnyConfig]) -> AnyConfig:
         UserError: The text is no YAML, or does not fit the schema.
     """
     try:
-        values = yaml.safe_load(text)
+        values = yaml.load(text, _PlainLoader)
         if not isinstance(values, dict):
             raise UserError("not a mapping of settings")
-        # Resolvers such as ${oc.env:...} would read the reader's environment.
-        node = OmegaConf.create(values)
-        if any("${" in value for value in _strings(values)):
-            raise UserError("interpolations (${...}) are not allowed in a saved config")
-        return from_hydra(OmegaConf.merge(OmegaConf.structured(schema), node), schema)  # type: ignore[arg-type]
-    except (yaml.YAMLError, OmegaConfBaseException) as error:
+        _refuse_odd_strings(values)
+        node = OmegaConf.merge(OmegaConf.structured(schema), OmegaConf.create(values))
+        return from_hydra(node, schema)  # type: ignore[arg-type]
+    # ValueError: a number of thousands of digits, the 99th of January.
+    except (yaml.YAMLError, OmegaConfBaseException, ValueError) as error:
         raise UserError(" ".join(str(error).split())) from error
+    except RecursionError:
+        raise UserError("nested too deeply") from None
+
+
+class _PlainLoader(yaml.SafeLoader):
+    """Safe YAML without aliases: a few lines of them can stand for billions of values."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            event = self.peek_event()
+            raise yaml.YAMLError(f"aliases (*{event.anchor}) are not allowed in a saved config")
+        return super().compose_node(parent, index)
 
 
 def override(config: AnyConfig, changes: Sequence[str]) -> AnyConfig:
@@ -104,6 +115,16 @@ def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             found[prefix + key] = value
     return found
+
+
+def _refuse_odd_strings(values: Any) -> None:
+    for value in _strings(values):
+        # Resolvers such as ${oc.env:...} would read the reader's environment.
+        if "${" in value:
+            raise UserError("interpolations (${...}) are not allowed in a saved config")
+        # Half of a surrogate pair could not be written to any file or terminal.
+        if any("\ud800" <= c <= "\udfff" for c in value):
+            raise UserError(f"{value!r} holds what is no character")
 
 
 def _strings(value: Any) -> Iterator[str]:

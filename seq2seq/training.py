@@ -84,21 +84,23 @@ def train(
         return training.run_to_end()
 
 
-def resume(path: str | Path, changes: Sequence[str] = ()) -> dict[str, Any]:
+def resume(path: str | Path, changes: Sequence[str] = (), trust: bool = False) -> dict[str, Any]:
     """Goes on with a stopped run where its newest whole checkpoint was written.
 
     Args:
         path: The run folder.
         changes: Overrides such as `training.epochs=200`; `changes.py` says which are possible.
+        trust: Whether the folder's settings may name code that is not Keras's.
 
     Raises:
-        UserError: There is no run or no checkpoint, a change is not possible, or data files have
-            other content than before.
+        UserError: There is no run or no checkpoint, a change is not possible, data files have other
+            content than before, or the folder would run code of its own choice.
     """
     run = RunDir.open(path, setting="resume")
     with run.lock():
         before = run.load_config()
-        refuse_foreign_code(before, changes)
+        if not trust:
+            refuse_foreign_code([before.optimizer, before.callbacks.extra], run.config_file)
         config, changed = apply_changes(before, changes)
         check_settings(config)
         record = run.load_record()

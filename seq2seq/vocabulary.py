@@ -6,10 +6,12 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from seq2seq.errors import UserError
+from seq2seq.bounded import read_text
+from seq2seq.errors import UserError, visible
 
 PAD, UNK, BOS, EOS = 0, 1, 2, 3
 SPECIAL_TOKENS = ("<pad>", "<unk>", "<bos>", "<eos>")
+_MOST_BYTES = 2**26  # of a vocabulary file: millions of tokens
 
 
 class Tokenizer:
@@ -23,6 +25,11 @@ class Tokenizer:
     def __init__(self, tokens: str) -> None:
         if not tokens:
             raise UserError("tokens='': use char, word, or a separator such as ';'")
+        if "\t" in tokens or "\n" in tokens:
+            raise UserError(
+                f"tokens={visible(tokens, 20)}: tabs and line feeds separate columns and lines; "
+                "use another separator"
+            )
         self.tokens = tokens
 
     def split(self, text: str) -> tuple[str, ...]:
@@ -46,9 +53,11 @@ class Vocabulary:
 
     def __init__(self, tokens: Sequence[str]) -> None:
         """Creates the table from the ordinary tokens, in the order of their ids from 4 on."""
+        if any("\n" in token for token in tokens):
+            raise ValueError("a token of a vocabulary is one line")
         self.tokens = (*SPECIAL_TOKENS, *tokens)
         self._ids = {token: i for i, token in enumerate(self.tokens) if i >= len(SPECIAL_TOKENS)}
-        if len(self._ids) != len(tokens):
+        if len(set(self.tokens)) != len(self.tokens):
             raise ValueError("a vocabulary lists every token once")
 
     @classmethod
@@ -89,18 +98,16 @@ class Vocabulary:
         """Reads a vocabulary file.
 
         Raises:
-            UserError: The file is missing, is not UTF-8, does not begin with the special tokens,
-                or lists a token twice.
+            UserError: The file is missing, too long or not UTF-8, does not begin with the special
+                tokens, or lists a token twice.
         """
-        try:
-            text = path.read_bytes().decode("utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"{path}: cannot read the vocabulary: {error}") from error
+        text = read_text(path, _MOST_BYTES)
         # Only "\n" ends a line: characters such as U+2028 are tokens like any other.
         tokens = text.removesuffix("\n").split("\n")
         if tuple(tokens[: len(SPECIAL_TOKENS)]) != SPECIAL_TOKENS:
             raise UserError(f"{path}:1: a vocabulary begins with {', '.join(SPECIAL_TOKENS)}")
         ordinary = tokens[len(SPECIAL_TOKENS) :]
         if repeated := [token for token, count in Counter(tokens).items() if count > 1]:
-            raise UserError(f"{path}: the token {repeated[0]!r} stands there twice")
+            token = visible(repeated[0], 40)
+            raise UserError(f"{path}: the token '{token}' stands there twice")
         return cls(ordinary)

@@ -13,7 +13,8 @@ from project import ROOT, TINY, compose_config, run_process
 
 # How long an example takes says something of the machine, nothing of the code.
 hypothesis.settings.register_profile("project", deadline=None)
-hypothesis.settings.load_profile("project")
+hypothesis.settings.register_profile("many", deadline=None, max_examples=10_000)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "project"))
 
 
 @pytest.fixture(name="compose", scope="session")

@@ -11,9 +11,19 @@ from project import ROOT
 
 PACKAGE = ROOT / "seq2seq"
 FLOORS = [
-    {"", "errors", "config", "settings", "vocabulary", "metrics", "hardware", "disk"},
+    {"", "errors", "config", "settings", "vocabulary", "metrics", "hardware", "disk"} | {"bounded"},
     {"data", "model", "search"},
-    {"run_dir", "checkpoints", "events", "progress", "changes", "decoding", "inference", "signals"},
+    {
+        "run_dir",
+        "weights_file",
+        "checkpoints",
+        "events",
+        "progress",
+        "changes",
+        "decoding",
+        "inference",
+        "signals",
+    },
     {"evaluation", "report", "figures", "projector", "tensorboard", "progress_bar", "record"}
     | {"targets", "training_step", "states"},
     {"training", "lines", "reproduction"},
@@ -23,6 +33,7 @@ FLOORS = [
 COMMAND_MAY_IMPORT = {"", "errors", "config", "settings"}
 NO_TENSORFLOW = [
     "errors",
+    "bounded",
     "config",
     "settings",
     "vocabulary",

@@ -59,7 +59,11 @@ def test_other_commands_compose(name):
 
 def test_no_default_lives_outside_yaml():
     for schema in vars(schemas).values():
-        if dataclasses.is_dataclass(schema) and schema is not schemas.Range:
+        if (
+            isinstance(schema, type)
+            and dataclasses.is_dataclass(schema)
+            and schema is not schemas.Range
+        ):
             for setting in dataclasses.fields(schema):
                 assert setting.default is dataclasses.MISSING, setting
                 assert setting.default_factory is dataclasses.MISSING, setting
@@ -82,6 +86,12 @@ def test_every_value_says_what_it_is_in_one_place():
         "training.epochs=-1",
         "data.digits=99",
         "decoding.top_p=0",
+        "model.units=1000000000",
+        "model.layers=1000000",
+        "model.embedding_size=1000000000",
+        "model.encoder.units=1000000000",
+        "data.max_source_length=1000000000",
+        "decoding.length_penalty=nan",
     ],
 )
 def test_out_of_range(override):
@@ -100,12 +110,30 @@ def test_a_config_survives_yaml():
         assert settings.from_yaml(settings.to_yaml(config), schemas.TrainConfig) == config
 
 
+NINE_ALIASES = "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 9))
+
+
 @pytest.mark.parametrize(
-    "text", ["", "- 1", "a: [", "name: ${oc.env:HOME}", "!!python/object/apply:os.system ['true']"]
+    ("text", "problem"),
+    [
+        ("", "not a mapping"),
+        ("- 1", "not a mapping"),
+        ("a: [", "expected"),
+        ("name: ${oc.env:HOME}", "interpolations"),
+        ("!!python/object/apply:os.system ['true']", "could not determine a constructor"),
+        ("a0: &a0 x\n" + NINE_ALIASES, r"aliases \(\*a0\)"),
+        ("a: " + "[" * 10_000, "nested too deeply"),
+        ("a: " + "{a: " * 10_000, "nested too deeply"),
+        ("a: 2001-99-99", "month"),
+        ("a: " + "9" * 5000, "digits"),
+        ('name: "\\ud800"', r"^'\\ud800' holds what is no character$"),
+        ('name: "\\e[31m": x', "mapping values"),
+    ],
 )
-def test_a_saved_config_is_data(text):
-    with pytest.raises(UserError):
+def test_a_saved_config_is_data(text, problem):
+    with pytest.raises(UserError, match=problem) as error:
         settings.from_yaml(text, schemas.TrainConfig)
+    assert str(error.value).isprintable()
 
 
 @pytest.mark.parametrize(

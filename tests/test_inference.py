@@ -13,6 +13,7 @@ from seq2seq.config import SearchKind
 from seq2seq.data import Example
 from seq2seq.data.pipeline import Vocabularies, pad
 from seq2seq.decoding import bucket
+from seq2seq.errors import UserError
 from seq2seq.inference import Predictor
 from seq2seq.model.seq2seq import build_model
 from seq2seq.vocabulary import BOS, EOS
@@ -240,6 +241,27 @@ def test_features_decide_and_an_empty_one_is_allowed(compose):
     assert_same_answers(predictor.predict_tokens(pairs), predictions[:2])
     weights = predictor.attention(pairs[0], ("x",))
     assert weights.shape == (2, 4)  # "x" and the end; two features and two tokens
+    many, few = predictor.predict(["a b", "a b"], [";".join(["N"] * 9), "N"])
+    assert many.problem == (
+        "the source has 9 features, more than data.max_source_length=8 of the run"
+    )
+    assert answers([few]) == answers([predictions[1]])
+
+
+def test_a_search_that_fills_the_memory_is_refused(predictor):
+    with pytest.raises(UserError, match=r"batch_size=60000: 60000000 hypotheses"):
+        with_search(predictor, "beam", batch_size=60_000, beam_size=1000)
+    with_search(predictor, "greedy", batch_size=60_000, beam_size=1000)
+
+
+def test_scores_that_are_no_numbers_are_a_problem(compose):
+    config = compose(*OVERRIDES)
+    vocabularies = Vocabularies.build([Example(("a",), ("x",))], 1)
+    model = build_model(config.model, vocabularies.source_size, len(vocabularies.target))
+    for weight in model.trainable_weights:
+        weight.assign(weight * np.nan)
+    [prediction] = Predictor(model, vocabularies, config.data, config.decoding).predict(["a"])
+    assert prediction.problem == "the model has no answer: its scores are no numbers"
 
 
 @given(st.integers(1, 300), st.integers(0, 300), st.integers(1, 5000))

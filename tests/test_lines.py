@@ -1,5 +1,6 @@
 """The line protocol: any bytes in, as many lines out."""
 
+import gzip
 import io
 import json
 import types
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from project import compose_config
 
 from seq2seq import lines
+from seq2seq.errors import UserError
 from seq2seq.inference import Hypothesis, Prediction, Predictor
 
 
@@ -65,6 +67,40 @@ def test_other_columns_and_formats(answer):
     [first, second] = map(json.loads, answer(b"a\n\n", "format=jsonl").splitlines())
     assert first == {"source": "a", "predictions": [{"text": "A", "score": -1.0}]}
     assert second["error"] == "the source is empty"
+
+
+def test_an_overlong_line_disturbs_nobody(answer, caplog):
+    data = b"a\n" + b"x" * 21 + b"\nb\n" + b"y" * 5000
+    assert answer(data, "max_line_bytes=20").split("\n") == ["A", "", "B", "", ""]
+    assert [message.split(": ")[0].split(":")[-1] for message in caplog.messages] == ["2", "4"]
+    assert "more than max_line_bytes=20" in caplog.messages[0]
+
+
+def test_a_chunk_is_bounded_in_characters_too(answer, monkeypatch):
+    sizes = []
+
+    def predict(self, sources, features):
+        sizes.append(len(sources))
+        return [Prediction([Hypothesis(("x",), "x", -1.0)]) for _ in sources]
+
+    monkeypatch.setattr(Echo, "predict", predict)
+    monkeypatch.setattr(lines, "CHUNK_CHARACTERS", 100)
+    assert answer(b"a\n" * 50 + b"b" * 100 + b"\n" + b"c\n" * 3) == "x\n" * 54
+    assert sizes == [32, 19, 3]
+
+
+def test_tabs_of_a_prediction_make_no_columns(answer, monkeypatch):
+    tabbed = Prediction([Hypothesis(("\t",), "\tx", -1.0)])
+    monkeypatch.setattr(Echo, "predict", lambda *_: [tabbed])
+    assert answer(b"a\n", "format=tsv") == "a\t1\t x\t-1.000000\n"
+
+
+def test_a_damaged_gz_is_one_clear_mistake(answer, tmp_path):
+    whole = gzip.compress(b"a\n" * 1000)
+    for name, content in {"x.gz": whole[:20], "y.gz": b"a\n"}.items():
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(UserError, match=rf"{name}: cannot be read to its end"):
+            answer(b"", f"input={tmp_path}/{name}")
 
 
 def test_a_failed_run_leaves_the_old_output(answer, tmp_path, monkeypatch):

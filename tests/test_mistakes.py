@@ -29,7 +29,7 @@ def refused(result, *words):
         (["model.units=many"], ["model.units", "'many'", "Integer"]),
         (["training.epochs=1.5"], ["training.epochs", "1.5"]),
         (["model.cell=lstmm"], ["model.cell", "lstmm", "gru"]),
-        (["model.units=0"], ["model.units=0", "at least 1"]),
+        (["model.units=0"], ["model.units=0", "from 1 to 65536"]),
         (["data=nosuch"], ["data=nosuch", "reverse", "scan"]),
         (["data=revers"], ["did you mean reverse?"]),
         (["data.task=nosuch"], ["data.task", "nosuch", "addition"]),

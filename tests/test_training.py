@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+import yaml
 
 from seq2seq.data.pipeline import Batch
 from seq2seq.errors import UserError
@@ -269,6 +270,47 @@ def test_a_longer_run_by_resuming_equals_a_long_run(compose, tmp_path):
         path.unlink()
     with pytest.raises(UserError, match="no checkpoint"):
         resume(tmp_path / "short")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"optimizer": {"_target_": "os.mkdir", "path": "made"}},
+        {"optimizer": {"_target_": "keras.optimizers.Adam", "name": {"_target_": "os.mkdir"}}},
+        {"optimizer": {"_target_": "keras.src.utils.file_utils.os.mkdir", "path": "made"}},
+        {"callbacks": {"extra": {"a": [{"b": {"_target_": f"{__name__}.Recorder"}}]}}},
+    ],
+)
+def test_resume_runs_no_code_that_a_folder_names(compose, tmp_path, monkeypatch, change):
+    monkeypatch.chdir(tmp_path)
+    run = RunDir.create(tmp_path / "r")
+    run.save_config(compose(*TOY), {})
+    values = yaml.safe_load(run.config_file.read_text())
+    for name, value in change.items():
+        values[name].update(value)
+    run.config_file.write_text(yaml.safe_dump(values))
+    with pytest.raises(UserError, match=r"config\.yaml: names code .*trust=true"):
+        resume(tmp_path / "r")
+    assert [path.name for path in tmp_path.iterdir()] == ["r"]
+
+
+def test_code_of_ones_own_resumes_if_it_is_trusted(compose, tmp_path):
+    own = f"+callbacks.extra.a._target_={__name__}.Recorder"
+    train(compose(*TOY, own, "training.epochs=1"), tmp_path / "r")
+    Recorder.calls.clear()
+    resume(tmp_path / "r", ["training.epochs=2"], trust=True)
+    assert Recorder.calls[0] == "train_begin 2 13"
+
+
+def test_a_checkpoint_elsewhere_is_refused(compose, tmp_path):
+    for name in ("a", "b"):
+        train(compose(*TOY, "training.epochs=1"), tmp_path / name)
+    for path in (tmp_path / "b" / "checkpoints").iterdir():
+        path.unlink()
+    for path in (tmp_path / "a" / "checkpoints").iterdir():
+        (tmp_path / "b" / "checkpoints" / path.name).symlink_to(path)
+    with pytest.raises(UserError, match="leads out|link"):
+        resume(tmp_path / "b", ["training.epochs=2"])
 
 
 def test_mixed_precision_trains(compose, tmp_path):

@@ -60,10 +60,10 @@ def test_special_tokens_in_the_data_are_unknown():
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
-        (None, "cannot read"),
+        (None, "cannot be read"),
         (b"a\nb\n", "begins with"),
         (b"", "begins with"),
-        ("".join(f"{t}\n" for t in SPECIAL_TOKENS).encode() + b"\xff\n", "cannot read"),
+        ("".join(f"{t}\n" for t in SPECIAL_TOKENS).encode() + b"\xff\n", "cannot be read"),
         ("".join(f"{t}\n" for t in (*SPECIAL_TOKENS, "x", "x")).encode(), "twice"),
     ],
 )
@@ -90,6 +90,19 @@ def test_tokenizer(kind, text, expected):
     tokenizer = Tokenizer(kind)
     assert tokenizer.split(text) == expected
     assert tokenizer.split(tokenizer.join(expected)) == expected
+
+
+@pytest.mark.parametrize("tokens", [["a", "a"], ["<eos>"], ["a\n"]])
+def test_what_no_file_could_hold(tokens):
+    with pytest.raises(ValueError, match="vocabulary"):
+        Vocabulary(tokens)
+
+
+@pytest.mark.parametrize("separator", ["\t", "\n", ";\n"])
+def test_a_separator_cannot_break_lines_and_columns(separator):
+    with pytest.raises(UserError, match="another separator") as error:
+        Tokenizer(separator)
+    assert str(error.value).isprintable()
 
 
 def test_tokenizer_needs_a_kind():

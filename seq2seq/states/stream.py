@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 
 from seq2seq.disk import write_arrays
@@ -97,17 +99,23 @@ class StatefulEncoder:
             UserError: There is no such file, or it belongs to an encoder of other sizes.
         """
         try:
-            with np.load(path, allow_pickle=False) as file:
-                about = json.loads(file["about"].tobytes())
-                shape, expected = about["encoder"], self._shape()
+            with zipfile.ZipFile(path) as archive:
+                about = json.loads(_read_array(archive, "about", np.uint8, None).tobytes())
+                shape, sources, expected = about["encoder"], about["sources"], self._shape()
                 if shape != expected:
                     raise UserError(f"{path}: its states are of an encoder {shape}, not {expected}")
-                count = len(tf.nest.flatten(self.state("")))
+                if not isinstance(sources, list) or any(type(name) is not str for name in sources):
+                    raise TypeError("the sources are no list of names")
+                form = [array.shape for array in tf.nest.flatten(self.state(""))]
                 found = {
-                    name: [file[f"{i}.{j}"] for j in range(count)]
-                    for i, name in enumerate(about["sources"])
+                    name: [
+                        _read_array(archive, f"{i}.{j}", np.float32, shape)
+                        for j, shape in enumerate(form)
+                    ]
+                    for i, name in enumerate(sources)
                 }
-        except (OSError, KeyError, ValueError, EOFError) as error:
+        except (OSError, LookupError, ValueError, TypeError, EOFError, RuntimeError,
+                zipfile.BadZipFile) as error:  # fmt: skip
             raise UserError(f"{path}: no file of states: {error}") from error
         self._states = found
 
@@ -130,3 +138,22 @@ class StatefulEncoder:
             lambda t, *_: t < tf.size(ids), read_one, (0, states, outputs), parallel_iterations=1
         )
         return outputs.stack(), states
+
+
+def _read_array(
+    archive: zipfile.ZipFile, name: str, dtype: npt.DTypeLike, shape: tuple[int, ...] | None
+) -> Array:
+    """Reads an array that was written here: uncompressed, of a known type, and shape if given.
+
+    `np.load` makes room for whatever shape an entry claims, and expands what is compressed.
+    """
+    entry = archive.getinfo(f"{name}.npy")
+    if entry.compress_type != zipfile.ZIP_STORED:
+        raise ValueError(f"{name} is compressed")
+    with archive.open(entry) as file:
+        if np.lib.format.read_magic(file) != (1, 0):
+            raise ValueError(f"{name} is of another version")
+        found, _, found_dtype = np.lib.format.read_array_header_1_0(file)
+        if found_dtype != dtype or (shape is not None and found != shape):
+            raise ValueError(f"{name} is {found_dtype} {found}")
+        return np.frombuffer(file.read(), found_dtype).reshape(found)

@@ -12,8 +12,8 @@ from seq2seq.config import (
     ScanSplit,
     SideConfig,
     Task,
-    check_ranges,
 )
+from seq2seq.settings import check_ranges
 
 ConfigMaker = Callable[..., DataConfig]
 
@@ -40,6 +40,7 @@ def make_config() -> ConfigMaker:
             "normalization": Normalization.NFC,
             "max_source_length": 1000,
             "max_target_length": 1000,
+            "max_line_bytes": 4000,
             "min_count": 1,
             "buckets": 4,
             "seed": 1,

@@ -2,6 +2,7 @@ import gzip
 import io
 import os
 import sys
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 
@@ -124,6 +125,21 @@ def test_normal_forms(form: str, expected: str) -> None:
     assert normalize("ﬁé", Normalization(form)) == expected
 
 
+marks = st.text("a\u0300\u0315\u0323\u0345\u0f73\u0344가\u11a8é漢ﬁ", max_size=20)
+
+
+@given(marks, st.sampled_from([form for form in Normalization if form != "none"]))
+def test_many_marks_are_sorted_as_unicodedata_does(few: str, form: Normalization) -> None:
+    text = "".join(few[i:] + few[:i] for i in range(len(few))) * 3
+    assert normalize(text, form) == unicodedata.normalize(form.value, text)
+
+
+def test_a_million_marks_on_one_letter_end() -> None:
+    marks = 170_000 * "\u0315\u0300\u0323"
+    expected = "ạ" + "\u0323" * 169_999 + "\u0300" * 170_000 + "\u0315" * 170_000
+    assert normalize("a" + marks, Normalization.NFC) == expected
+
+
 def test_text_of_inference_becomes_the_same_tokens(write, make_config: MakeConfig) -> None:
     config = make_config(source_tokens="char", target_tokens="|", features_column=3)
     row = "e\u0301 x\tu\u0308|o\tA;B"
@@ -215,6 +231,36 @@ def test_damaged_gzip(tmp_path: Path, make_config: MakeConfig) -> None:
         path.write_bytes(content)
         with pytest.raises(UserError, match=r"data\.gz: is no gzip file, or a damaged one: "):
             read_examples(str(path), make_config())
+
+
+def test_a_line_without_an_end_is_refused(tmp_path: Path, make_config: MakeConfig) -> None:
+    path = tmp_path / "data.gz"
+    path.write_bytes(gzip.compress(b"a\tb\n" + b"x" * 2**25))  # 32 MiB in 32 KiB
+    with pytest.raises(UserError, match=r"data\.gz:2: .* data\.max_line_bytes=4000 bytes"):
+        read_examples(str(path), make_config())
+
+
+@pytest.mark.parametrize(("length", "fits"), [(20, True), (21, False)])
+@pytest.mark.parametrize("end", [b"", b"\n"])
+def test_the_bound_counts_the_bytes_of_a_line(
+    write, make_config: MakeConfig, length: int, fits: bool, end: bytes
+) -> None:
+    path = write(b"a\t" + b"b" * (length - 2) + end)
+    try:
+        assert len(read_examples(path, make_config(max_line_bytes=20))) == fits
+    except UserError:
+        assert not fits
+
+
+def test_a_message_does_not_quote_a_whole_line(write, make_config: MakeConfig) -> None:
+    with pytest.raises(UserError) as error:
+        read_examples(write(b" " * 3000 + b"\tb\n"), make_config())
+    assert len(str(error.value)) < 300
+
+
+def test_a_name_that_no_file_has(make_config: MakeConfig) -> None:
+    with pytest.raises(UserError, match="cannot be read: embedded null"):
+        read_examples("a\0b", make_config())
 
 
 lines = st.lists(

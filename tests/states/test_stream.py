@@ -1,5 +1,7 @@
 """Streams in pieces: every source apart, the same bits as whole, across processes."""
 
+import zipfile
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -118,6 +120,38 @@ def test_forgotten_sources_begin_anew(encoder):
     np.testing.assert_array_equal(stream.feed("x", [4, 5]), first)
 
 
+def rewrite(path, save=np.savez, **changes):
+    with np.load(path) as file:
+        save(path, **{**file, **changes})
+
+
+def test_a_file_cannot_claim_more_than_it_holds(tmp_path):
+    stream = StatefulEncoder(make().encoder)
+    stream.feed("x", [4])
+    path = tmp_path / "states.npz"
+    for save, changes, problem in (
+        (np.savez, {"0.0": np.zeros((1, 6), np.float32)}, r"0\.0 is float32 \(1, 6\)"),
+        (np.savez, {"0.1": np.zeros((1, 5))}, r"0\.1 is float64"),
+        (np.savez, {"about": np.array([{}], object)}, "about is object"),
+        (np.savez_compressed, {"about": np.zeros(2**25, np.uint8)}, "about is compressed"),
+    ):
+        stream.save(path)
+        rewrite(path, save, **changes)
+        with pytest.raises(UserError, match=f"no file of states: {problem}"):
+            stream.restore(path)
+    text = b"{'descr': '|u1', 'fortran_order': False, 'shape': (1000000000000,)}"
+    header = b"\x93NUMPY\x01\x00" + (118).to_bytes(2, "little") + text.ljust(117) + b"\n"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("about.npy", header)
+    with pytest.raises(UserError, match="cannot reshape array of size 0"):
+        stream.restore(path)
+    for about in ("[]", "[" * 10_000, '{"encoder": 1}', '{"encoder": {}, "sources": 1}'):
+        np.savez(path, about=np.frombuffer(about.encode(), np.uint8))
+        with pytest.raises(UserError):
+            stream.restore(path)
+    assert stream.sources == ["x"]
+
+
 def test_what_does_not_fit_is_refused(tmp_path, encoder):
     with pytest.raises(UserError, match="bidirectional"):
         StatefulEncoder(make("model=attention", "model.encoder.units=3", "model.units=6").encoder)
@@ -129,6 +163,11 @@ def test_what_does_not_fit_is_refused(tmp_path, encoder):
         stream.restore(tmp_path / "bad.npz")
     stream.feed("x", [4])
     stream.save(tmp_path / "states.npz")
+    whole = (tmp_path / "states.npz").read_bytes()
+    for cut in (10, 100, len(whole) - 30):
+        (tmp_path / "bad.npz").write_bytes(whole[:cut])
+        with pytest.raises(UserError, match="no file of states"):
+            stream.restore(tmp_path / "bad.npz")
     with pytest.raises(UserError, match="its states are of an encoder"):
         StatefulEncoder(encoder).restore(tmp_path / "states.npz")
     assert stream.sources == ["x"]

@@ -1,0 +1,77 @@
+"""Reads what others wrote, never more of it than a bound: whole small files, and long ones by line.
+
+Knows nothing of what is in them.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from seq2seq.errors import UserError
+
+_MOST_FILES = 100_000
+_PIECE = 2**20  # bytes of an overlong line that are in memory at once
+
+
+def read_text(path: Path, most_bytes: int) -> str:
+    """Returns a whole UTF-8 file, whose line ends stay as they are.
+
+    Raises:
+        UserError: It is missing, is not UTF-8, is no ordinary file (a pipe would be waited for,
+            a device may have no end), or is longer than `most_bytes`.
+    """
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise UserError(f"{path}: cannot be read: it is no ordinary file")
+        with path.open("rb") as file:
+            content = file.read(most_bytes + 1)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        raise UserError(f"{path}: cannot be read: {_reason(error)}") from error
+    if len(content) > most_bytes:
+        raise UserError(f"{path}: has more than {most_bytes} bytes, which nothing of ours has")
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise UserError(
+            f"{path}:{line}: cannot be read: byte 0x{content[error.start]:02x} is not UTF-8"
+        ) from error
+
+
+def read_lines(stream: BinaryIO, most_bytes: int) -> Iterator[bytes | None]:
+    """Yields lines without their end (`\\n` or `\\r\\n`), None for one longer than `most_bytes`.
+
+    An overlong line is passed over in pieces, so that even one without an end takes no memory.
+    """
+    while line := stream.readline(most_bytes + 1):
+        if len(line.removesuffix(b"\n")) <= most_bytes:
+            yield line.removesuffix(b"\n").removesuffix(b"\r")
+            continue
+        yield None
+        while line and not line.endswith(b"\n"):
+            line = stream.readline(_PIECE)
+
+
+def refuse_links_outside(folder: Path) -> None:
+    """Refuses a folder with symbolic links that would have other files read or written.
+
+    Raises:
+        UserError: There is one, or the folder is too large to tell.
+    """
+    # os.path.realpath, because Path.resolve raises on links that go in a circle.
+    home, seen = os.path.realpath(folder), 0
+    for parent, folders, files in os.walk(folder):
+        for name in (*folders, *files):
+            path, seen = Path(parent, name), seen + 1
+            if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(home):
+                raise UserError(f"{path}: is a link that leads out of the folder")
+        if seen > _MOST_FILES:
+            raise UserError(f"{folder}: has more than {_MOST_FILES} files, which no run has")
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)

@@ -1,0 +1,1 @@
+"""A package, because its modules are named like those of the tests beside it."""
