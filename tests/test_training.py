@@ -309,7 +309,7 @@ def test_a_checkpoint_elsewhere_is_refused(compose, tmp_path):
         path.unlink()
     for path in (tmp_path / "a" / "checkpoints").iterdir():
         (tmp_path / "b" / "checkpoints" / path.name).symlink_to(path)
-    with pytest.raises(UserError, match="leads out|link"):
+    with pytest.raises(UserError, match="leads out of the folder"):
         resume(tmp_path / "b", ["training.epochs=2"])
 
 
