@@ -24,8 +24,8 @@ from rich.console import Console
 from seq2seq import __version__, report
 from seq2seq.callbacks import ProgressBar, TensorBoard
 from seq2seq.config import Monitor, TrainConfig, override
-from seq2seq.data.examples import Example, Splits, load_splits
-from seq2seq.data.pipeline import Batch, BatchPlan, Vocabularies, as_dataset
+from seq2seq.data.examples import Example, Splits, lengths, load_splits
+from seq2seq.data.pipeline import Batch, BatchPlan, Vocabularies, as_dataset, own_error
 from seq2seq.errors import UserError
 from seq2seq.evaluation import Scored, compile_evaluation, decode, decoded_metrics
 from seq2seq.inference import Predictor, check_decoding
@@ -218,7 +218,8 @@ class Training:
             began = time.perf_counter()
             count = min(self.steps_per_call, self.plan.steps - progress.step)
             self.callbacks.on_train_batch_begin(progress.step)
-            sums = self.train_steps(batches, tf.constant(count))
+            with own_error(self.plan):
+                sums = self.train_steps(batches, tf.constant(count))
             progress.sums = [a + float(b) for a, b in zip(progress.sums, sums, strict=True)]
             progress.step += count
             progress.epoch_seconds += time.perf_counter() - began
@@ -356,7 +357,7 @@ def with_max_length(config: TrainConfig, examples: Sequence[Example]) -> TrainCo
     """Fills `decoding.max_length: null`: twice the longest training target, and its end."""
     if config.decoding.max_length is not None:
         return config
-    longest = max(len(example.target) for example in examples)
+    longest = int(lengths(examples)[1].max())
     decoding = dataclasses.replace(config.decoding, max_length=2 * longest + 1)
     return dataclasses.replace(config, decoding=decoding)
 
