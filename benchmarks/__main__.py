@@ -13,7 +13,7 @@ from pathlib import Path
 
 from benchmarks import data, machine, report
 from benchmarks.context import Context
-from benchmarks.parts import decoding, epoch, growth, limit, step, words
+from benchmarks.parts import decoding, epoch, growth, limit, step, streams, words
 from benchmarks.results import PartResult
 
 PARTS: dict[str, Callable[[Context], PartResult]] = {
@@ -23,6 +23,7 @@ PARTS: dict[str, Callable[[Context], PartResult]] = {
     "words": words.run,
     "limit": limit.run,
     "growth": growth.run,
+    "streams": streams.run,
 }
 
 
