@@ -13,7 +13,7 @@ from pathlib import Path
 
 from benchmarks import data, machine, report
 from benchmarks.context import Context
-from benchmarks.parts import decoding, epoch, growth, limit, step, words
+from benchmarks.parts import decoding, epoch, growth, limit, step, streams, words
 from benchmarks.results import PartResult
 
 PARTS: dict[str, Callable[[Context], PartResult]] = {
@@ -23,6 +23,7 @@ PARTS: dict[str, Callable[[Context], PartResult]] = {
     "words": words.run,
     "limit": limit.run,
     "growth": growth.run,
+    "streams": streams.run,
 }
 
 
@@ -31,7 +32,8 @@ def main() -> None:
     arguments = _parse()
     about = {"date": datetime.now().astimezone().isoformat(timespec="seconds")}
     about |= machine.describe() | {"rounds": str(arguments.rounds)}
-    versions = {"ours": machine.versions(sys.executable)}
+    parts, versions = _earlier(arguments.output / "results.json")
+    versions["ours"] = machine.versions(sys.executable)
     if arguments.peers:
         versions["peers"] = machine.versions(arguments.peers)
     with tempfile.TemporaryDirectory(prefix="seq2seq-benchmarks-") as folder:
@@ -39,7 +41,6 @@ def main() -> None:
         train, dev = _files(arguments, work)
         about["data"] = arguments.train.name if arguments.train else "generated"
         context = Context(arguments.peers, arguments.rounds, arguments.quick, train, dev, work)
-        parts = _earlier(arguments.output / "results.json")
         for name in arguments.only:
             part = PARTS[name](context)
             part.about = about
@@ -105,12 +106,13 @@ def _show_failures(context: Context, part: PartResult) -> None:
                 context.console.print(measured.error, markup=False, highlight=False)
 
 
-def _earlier(path: Path) -> dict[str, PartResult]:
-    """Returns the parts of the last run, which stay until they are measured again."""
+def _earlier(path: Path) -> tuple[dict[str, PartResult], dict[str, dict[str, str]]]:
+    """Returns the parts of the last run, which stay until they are measured again, and versions."""
     if not path.exists():
-        return {}
-    parts = json.loads(path.read_text(encoding="utf-8"))["parts"]
-    return {part["name"]: PartResult.from_json(part) for part in parts}
+        return {}, {}
+    earlier = json.loads(path.read_text(encoding="utf-8"))
+    parts = {part["name"]: PartResult.from_json(part) for part in earlier["parts"]}
+    return parts, earlier["versions"]
 
 
 def _write(folder: Path, parts: list[PartResult], versions: dict[str, dict]) -> None:

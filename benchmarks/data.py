@@ -18,16 +18,39 @@ def generate(folder: Path, train_words: int, dev_words: int) -> tuple[Path, Path
     rng = random.Random(1)
     words: dict[str, str] = {}
     while len(words) < train_words + dev_words:
-        spelling = "".join(
-            rng.choice(_ONSETS) + rng.choice(_VOWELS) + rng.choice(_CODAS)
-            for _ in range(rng.randint(1, 4))
-        )
+        spelling = _spelling(rng)
         words[spelling] = pronounce(spelling)
     lines = [f"{spelling}\t{phones}\n" for spelling, phones in words.items()]
     train, dev = folder / "train.tsv", folder / "dev.tsv"
     train.write_text("".join(lines[:train_words]), encoding="utf-8")
     dev.write_text("".join(lines[train_words:]), encoding="utf-8")
     return train, dev
+
+
+def write_pairs(path: Path, lines: int) -> Path:
+    """Writes as many made-up words with their phones as are asked for, and holds none of them."""
+    rng = random.Random(2)
+    with path.open("w", encoding="utf-8") as file:
+        for _ in range(lines):
+            spelling = _spelling(rng)
+            file.write(f"{spelling}\t{pronounce(spelling)}\n")
+    return path
+
+
+def write_words(path: Path, lines: int) -> Path:
+    """Writes made-up words alone."""
+    rng = random.Random(3)
+    with path.open("w", encoding="utf-8") as file:
+        for _ in range(lines):
+            file.write(_spelling(rng) + "\n")
+    return path
+
+
+def _spelling(rng: random.Random) -> str:
+    return "".join(
+        rng.choice(_ONSETS) + rng.choice(_VOWELS) + rng.choice(_CODAS)
+        for _ in range(rng.randint(1, 4))
+    )
 
 
 def pronounce(spelling: str) -> str:

@@ -43,13 +43,13 @@ def read_text(path: Path, most_bytes: int) -> str:
 
 
 def read_lines(stream: BinaryIO, most_bytes: int) -> Iterator[bytes | None]:
-    """Yields lines without their end (`\\n` or `\\r\\n`), None for one longer than `most_bytes`.
+    """Yields lines with their end, None for one that is longer than `most_bytes` without it.
 
     An overlong line is passed over in pieces, so that even one without an end takes no memory.
     """
     while line := stream.readline(most_bytes + 1):
         if len(line.removesuffix(b"\n")) <= most_bytes:
-            yield line.removesuffix(b"\n").removesuffix(b"\r")
+            yield line
             continue
         yield None
         while line and not line.endswith(b"\n"):

@@ -179,6 +179,7 @@ class DataConfig:
     train: str | None
     dev: str | None
     test: str | None
+    in_memory_mib: Annotated[int | None, Range(minimum=0)]
     source: SideConfig
     target: SideConfig
     features: FeaturesConfig

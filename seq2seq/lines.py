@@ -127,7 +127,11 @@ def _raw_lines(source: BinaryIO, config: InferConfig) -> Iterator[bytes | None]:
     """
     try:
         for number, raw in enumerate(read_lines(source, config.max_line_bytes)):
-            yield raw.removeprefix(b"\xef\xbb\xbf") if raw and number == 0 else raw
+            if raw is None:
+                yield None
+                continue
+            line = raw.removesuffix(b"\n").removesuffix(b"\r")
+            yield line.removeprefix(b"\xef\xbb\xbf") if number == 0 else line
     except (OSError, EOFError, zlib.error) as error:
         raise UserError(f"input={config.input}: cannot be read to its end: {error}") from error
 

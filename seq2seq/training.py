@@ -24,8 +24,8 @@ from seq2seq import report
 from seq2seq.changes import apply_changes
 from seq2seq.checkpoints import Checkpoints, step_of
 from seq2seq.config import Divergence, Monitor, TrainConfig
-from seq2seq.data.examples import Example, Splits, load_splits
-from seq2seq.data.pipeline import Batch, BatchPlan, Vocabularies, as_dataset
+from seq2seq.data.examples import Example, Splits, lengths, load_splits
+from seq2seq.data.pipeline import Batch, BatchPlan, Vocabularies, as_dataset, own_error
 from seq2seq.decoding import check_decoding
 from seq2seq.disk import DiskError
 from seq2seq.errors import UserError
@@ -273,7 +273,8 @@ class Training:
             began, first = time.perf_counter(), progress.step
             self.callbacks.on_train_batch_begin(first)
             asked = min(self.steps_per_call, self.plan.steps - first)
-            done = self.train_steps(batches, tf.constant(asked))
+            with own_error(self.plan):
+                done = self.train_steps(batches, tf.constant(asked))
             sums = tuple(map(float, done.sums))
             if done.diverged:
                 self._report_divergence(first + int(done.count), int(done.diverged))
@@ -420,7 +421,7 @@ def with_max_length(config: TrainConfig, examples: Sequence[Example]) -> TrainCo
     """Fills `decoding.max_length: null`: twice the longest training target, and its end."""
     if config.decoding.max_length is not None:
         return config
-    longest = max(len(example.target) for example in examples)
+    longest = int(lengths(examples)[1].max())
     decoding = dataclasses.replace(config.decoding, max_length=2 * longest + 1)
     return dataclasses.replace(config, decoding=decoding)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from pathlib import Path
 
 from seq2seq.bounded import read_text
@@ -63,10 +64,16 @@ class Vocabulary:
     @classmethod
     def build(cls, sequences: Iterable[Sequence[str]], min_count: int) -> Vocabulary:
         """Collects the tokens seen at least `min_count` times, most frequent first."""
-        counts = Counter(token for sequence in sequences for token in sequence)
-        for special in SPECIAL_TOKENS:
-            counts.pop(special, None)
-        frequent = [token for token, count in counts.items() if count >= min_count]
+        return cls.of_counts(Counter(chain.from_iterable(sequences)), min_count)
+
+    @classmethod
+    def of_counts(cls, counts: Counter[str], min_count: int) -> Vocabulary:
+        """Takes the tokens that were counted at least `min_count` times, most frequent first."""
+        frequent = [
+            token
+            for token, count in counts.items()
+            if count >= min_count and token not in SPECIAL_TOKENS
+        ]
         return cls(sorted(frequent, key=lambda token: (-counts[token], token)))
 
     def __len__(self) -> int:

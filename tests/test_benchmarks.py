@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from benchmarks import report
-from benchmarks.data import generate, pronounce
+from benchmarks.data import generate, pronounce, write_pairs, write_words
 from benchmarks.interleave import Case, Contestant, measure
 from benchmarks.parts.limit import step_flops
 from benchmarks.results import CaseResult, Measured
@@ -68,6 +68,13 @@ def test_generated_words_are_read_by_rule(tmp_path):
     assert len({line.split("\t")[0] for line in lines}) == 60
     assert all(pronounce(line.split("\t")[0]) == line.split("\t")[1] for line in lines)
     assert pronounce("ceeng") == "S IY NG"
+
+
+def test_long_files_have_the_lines_asked_for(tmp_path):
+    pairs = write_pairs(tmp_path / "pairs", 30).read_text().splitlines()
+    assert len(pairs) == 30
+    assert all(pronounce(line.split("\t")[0]) == line.split("\t")[1] for line in pairs)
+    assert len(write_words(tmp_path / "words", 20).read_text().split()) == 20
 
 
 @pytest.mark.parametrize(

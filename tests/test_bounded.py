@@ -14,10 +14,11 @@ from seq2seq.errors import UserError
 @given(st.lists(st.text("ab\r\n", max_size=9)), st.integers(1, 8))
 def test_lines_are_those_of_split_or_none(pieces, most):
     data = "\n".join(pieces).encode()
-    lines = data.split(b"\n")
+    lines = [line + b"\n" for line in data.split(b"\n")]
+    lines[-1] = lines[-1][:-1]
     if not lines[-1]:
         lines.pop()
-    expected = [line.removesuffix(b"\r") if len(line) <= most else None for line in lines]
+    expected = [line if len(line.removesuffix(b"\n")) <= most else None for line in lines]
     assert list(read_lines(io.BytesIO(data), most)) == expected
 
 

@@ -103,6 +103,19 @@ def test_a_damaged_gz_is_one_clear_mistake(answer, tmp_path):
             answer(b"", f"input={tmp_path}/{name}")
 
 
+def test_a_long_input_is_never_held_whole(answer, monkeypatch):
+    asked, predict = [], Echo.predict
+
+    def counting(self, sources, features):
+        asked.append(len(sources))
+        return predict(self, sources, features)
+
+    monkeypatch.setattr(Echo, "predict", counting)
+    count = 10 * lines.CHUNKS + 1
+    assert answer(b"a\n" * count) == "A\n" * count
+    assert asked == [lines.CHUNKS] * 10 + [1]
+
+
 def test_a_failed_run_leaves_the_old_output(answer, tmp_path, monkeypatch):
     assert answer(b"a\n") == "A\n"
     monkeypatch.setattr(Echo, "predict", lambda *_: 1 / 0)

@@ -14,7 +14,8 @@ from benchmarks.workers.ids import END, random_batch
 from benchmarks.workers.protocol import Task, cores, serve, timed
 from benchmarks.workers.settings import compose_config, read_examples
 from seq2seq.config import DecodingChanges, SearchKind, TrainConfig
-from seq2seq.data.pipeline import Batch, BatchPlan, as_dataset
+from seq2seq.data.examples import load_splits
+from seq2seq.data.pipeline import Batch, BatchPlan, Vocabularies, as_dataset
 from seq2seq.decoding import compile_search
 from seq2seq.inference import Predictor
 from seq2seq.model.seq2seq import Seq2Seq, build_model, count_parameters
@@ -77,6 +78,30 @@ def epoch(spec: Spec) -> Task:
 
     info = {"parameters": parameters, "steps": plan.steps, "steps_per_call": per_call}
     return Task(timed(one_epoch), info, save)
+
+
+def stream(spec: Spec) -> Task:
+    """Some steps of a small model on a file of any size: what `train.py` does first."""
+    began = time.perf_counter()
+    config = compose_config(
+        "data=tsv",
+        f"data.train={spec['train']}",
+        f"data.dev={spec['dev']}",
+        *spec["overrides"],
+        "data.target.tokens=word",
+        f"model.units={spec['units']}",
+        f"training.batch_size={spec['batch']}",
+    )
+    splits = load_splits(config.data)
+    vocabularies = Vocabularies.build(splits.train, config.data.min_count)
+    plan = BatchPlan(splits.train, vocabularies, config.training.batch_size, config.data.buckets)
+    seconds = time.perf_counter() - began
+    model = build_model(config.model, vocabularies.source_size, len(vocabularies.target))
+    train_steps = _compile_training(model, config)
+    batches = iter(as_dataset(plan, plan.epochs(1, 0)))
+    count = tf.constant(spec["steps"])
+    info = {"parameters": count_parameters(model), "load_seconds": seconds, "steps": plan.steps}
+    return Task(timed(lambda: train_steps(batches, count).sums.loss.numpy()), info)
 
 
 def decode(spec: Spec) -> Task:
@@ -148,7 +173,7 @@ def _decoding_changes(search: str) -> DecodingChanges:
     return DecodingChanges(**nothing | {"kind": SearchKind(search)})
 
 
-TASKS = {"step": step, "epoch": epoch, "decode": decode, "words": words}
+TASKS = {"step": step, "epoch": epoch, "stream": stream, "decode": decode, "words": words}
 
 if __name__ == "__main__":
     tf.config.threading.set_intra_op_parallelism_threads(cores())

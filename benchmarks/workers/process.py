@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import subprocess
 import time
 from pathlib import Path
@@ -21,7 +22,10 @@ def main() -> None:
         for _ in range(count):
             subprocess.run(spec["command"], check=True, stdin=subprocess.DEVNULL)
         seconds = time.perf_counter() - began
-        line.answer(seconds, **json.loads(report.read_text()) if report.exists() else {})
+        # Of the greatest of all commands so far, and not of this worker.
+        peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
+        told = json.loads(report.read_text()) if report.exists() else {}
+        line.answer(seconds, **{"peak_bytes": peak, **told})
 
 
 if __name__ == "__main__":

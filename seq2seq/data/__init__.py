@@ -1,11 +1,13 @@
 """Examples to learn from: read from files or generated. No TensorFlow here, except in `pipeline`.
 
 Within this package, `files`, `tasks` and `scan` make examples and know nothing of each other;
-`examples` is the entrance that chooses between them.
+`index` finds those of a file again that is too large to hold; `examples` is the entrance that
+chooses between them. `encoding`, `buckets` and `pipeline` make ids and batches of them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -20,8 +22,11 @@ class Example(NamedTuple):
 
 @dataclass(frozen=True)
 class Splits:
-    """The three parts of a data set; `test` may be empty."""
+    """The three parts of a data set; `test` may be empty.
 
-    train: list[Example]
+    `train` is a list, or the `IndexedFile` of a large file.
+    """
+
+    train: Sequence[Example]
     dev: list[Example]
     test: list[Example]

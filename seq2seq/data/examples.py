@@ -7,9 +7,13 @@ on) is logged as a warning here. Ids, batches and padding are not this module's 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import logging
 import random
 from collections.abc import Iterable, Sequence
+
+import numpy as np
+import numpy.typing as npt
 
 from seq2seq.config import DataConfig, Task
 from seq2seq.data import Example, Splits
@@ -20,6 +24,7 @@ from seq2seq.data.files import (
     source_tokens,
     target_tokens,
 )
+from seq2seq.data.index import IndexedFile, Keys, Lengths, read_or_index, source_keys
 from seq2seq.data.tasks import TASKS
 from seq2seq.errors import UserError
 from seq2seq.vocabulary import Tokenizer
@@ -29,6 +34,7 @@ __all__ = [
     "Splits",
     "feature_tokens",
     "group_references",
+    "lengths",
     "load_splits",
     "normalize",
     "read_examples",
@@ -38,6 +44,7 @@ __all__ = [
 
 log = logging.getLogger(__name__)
 
+Chosen = npt.NDArray[np.bool_]
 Reference = tuple[tuple[str, ...], tuple[str, ...], list[tuple[str, ...]]]
 
 
@@ -50,11 +57,26 @@ def load_splits(config: DataConfig) -> Splits:
         UserError: Settings contradict each other, a file cannot be read, or no training example
             is left.
     """
-    splits = _read_files(config) if config.task is Task.tsv else _generate(config)
-    splits = dataclasses.replace(splits, train=_within_limits(splits.train, config))
+    splits, keys = _read_files(config) if config.task is Task.tsv else _generate(config)
+    fits = _within_limits(splits.train, config)
+    splits = dataclasses.replace(splits, train=_select(splits.train, fits))
+    keys = keys[fits]
+    keys.sort()
     for name, part in (("dev", splits.dev), ("test", splits.test)):
-        _warn_of_overlap(splits.train, part, name)
+        _warn_of_overlap(keys, part, name)
     return splits
+
+
+def lengths(examples: Sequence[Example]) -> tuple[Lengths, Lengths]:
+    """Returns the numbers of source and target tokens, [N] each; reads no file."""
+    if isinstance(examples, IndexedFile):
+        source, target, _ = examples.lengths
+        return source, target
+    source, target = (
+        np.fromiter((len(example[side]) for example in examples), np.int32, len(examples))
+        for side in (0, 1)
+    )
+    return source, target
 
 
 def group_references(examples: Iterable[Example]) -> list[Reference]:
@@ -70,7 +92,7 @@ def group_references(examples: Iterable[Example]) -> list[Reference]:
     return [(source, features, targets) for (source, features), targets in groups.items()]
 
 
-def _generate(config: DataConfig) -> Splits:
+def _generate(config: DataConfig) -> tuple[Splits, Keys]:
     for name in ("train", "dev", "test"):
         if getattr(config, name) is not None:
             raise UserError(
@@ -80,7 +102,7 @@ def _generate(config: DataConfig) -> Splits:
     splits = TASKS[config.task](config)
     for part in (splits.train, splits.dev, splits.test):
         _check_spelling(part, config)
-    return splits
+    return splits, source_keys(splits.train)
 
 
 def _check_spelling(examples: Iterable[Example], config: DataConfig) -> None:
@@ -97,60 +119,70 @@ def _check_spelling(examples: Iterable[Example], config: DataConfig) -> None:
                 )
 
 
-def _read_files(config: DataConfig) -> Splits:
+def _read_files(config: DataConfig) -> tuple[Splits, Keys]:
     if not config.train or not config.dev:
         missing = "dev" if config.train else "train"
         raise UserError(f"data=tsv needs a file of examples: add data.{missing}=FILE")
     if [config.train, config.dev, config.test].count("-") > 1:
         raise UserError("only one of data.train, data.dev and data.test can be - (standard input)")
+    train, keys = read_or_index(config.train, config)
+    drawn = _draw_sources(keys, config.train_examples, config.seed)
 
     def read(path: str, count: int | None) -> list[Example]:
-        return _draw_sources(read_examples(path, config), count, config.seed)
+        examples = read_examples(path, config)
+        return [*_select(examples, _draw_sources(source_keys(examples), count, config.seed))]
 
-    return Splits(
-        train=read(config.train, config.train_examples),
+    splits = Splits(
+        train=_select(train, drawn),
         dev=read(config.dev, config.dev_examples),
         test=read(config.test, config.test_examples) if config.test else [],
     )
+    return splits, keys if drawn.all() else keys[drawn]
 
 
-def _draw_sources(examples: list[Example], count: int | None, seed: int) -> list[Example]:
-    """Draws at most `count` different sources, each with all its references, in file order."""
-    keys = list(dict.fromkeys((example.source, example.features) for example in examples))
-    if count is None or count >= len(keys):
+def _draw_sources(keys: Keys, count: int | None, seed: int) -> Chosen:
+    """Draws at most `count` different sources, each with all its references."""
+    if count is None:
+        return np.full(len(keys), True)
+    first = np.sort(np.unique(keys, return_index=True)[1])
+    if count >= len(first):
+        return np.full(len(keys), True)
+    drawn = random.Random(seed).sample(range(len(first)), count)
+    return np.isin(keys, keys[first[drawn]])
+
+
+def _select(examples: Sequence[Example], chosen: Chosen) -> Sequence[Example]:
+    """Returns the examples where `chosen` is true, in their order."""
+    if chosen.all():
         return examples
-    drawn = set(random.Random(seed).sample(keys, count))
-    return [example for example in examples if (example.source, example.features) in drawn]
+    if isinstance(examples, IndexedFile):
+        return examples.select(chosen)
+    return [*itertools.compress(examples, chosen)]
 
 
-def _within_limits(train: list[Example], config: DataConfig) -> list[Example]:
-    """Leaves out, with a warning, the training examples that exceed the limits."""
-    long_sources = sum(len(example.source) > config.max_source_length for example in train)
-    long_targets = sum(len(example.target) > config.max_target_length for example in train)
-    kept = [
-        example
-        for example in train
-        if len(example.source) <= config.max_source_length
-        and len(example.target) <= config.max_target_length
-    ]
+def _within_limits(train: Sequence[Example], config: DataConfig) -> Chosen:
+    """Tells which training examples keep to the limits, with a warning if some do not."""
+    source, target = lengths(train)
+    has_long_source = source > config.max_source_length
+    has_long_target = target > config.max_target_length
+    fits = ~(has_long_source | has_long_target)
     reasons = (
-        f"{long_sources} have more source tokens than "
-        f"data.max_source_length={config.max_source_length}, "
-        f"{long_targets} more target tokens than data.max_target_length={config.max_target_length}"
+        f"{has_long_source.sum()} have more source tokens than "
+        f"data.max_source_length={config.max_source_length}, {has_long_target.sum()} "
+        f"more target tokens than data.max_target_length={config.max_target_length}"
     )
-    if not kept:
+    if not fits.any():
         raise UserError(f"no training example is left of {len(train)}: {reasons}; raise the limits")
-    if len(kept) < len(train):
-        log.warning(
-            "left out %d of %d training examples: %s", len(train) - len(kept), len(train), reasons
-        )
-    return kept
+    if not fits.all():
+        log.warning("left out %d of %d training examples: %s", (~fits).sum(), len(train), reasons)
+    return fits
 
 
-def _warn_of_overlap(train: Sequence[Example], part: Sequence[Example], name: str) -> None:
-    seen = {(example.source, example.features) for example in train}
-    asked = {(example.source, example.features) for example in part}
-    if overlap := len(asked & seen):
+def _warn_of_overlap(train: Keys, part: Sequence[Example], name: str) -> None:
+    """Counts the sources of a part that are training sources; `train` is sorted."""
+    asked = np.unique(source_keys(part))
+    found = np.searchsorted(train, asked, side="right") > np.searchsorted(train, asked)
+    if overlap := found.sum():
         log.warning(
             "%d of the %d different %s sources are also training sources: "
             "the %s scores will flatter the model",

@@ -17,7 +17,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import BinaryIO, Literal, cast
+from typing import Any, BinaryIO, Literal, cast
 
 from seq2seq.bounded import read_lines
 from seq2seq.config import DataConfig, Normalization, SideConfig
@@ -34,7 +34,7 @@ def normalize(text: str, normalization: Normalization) -> str:
     """Returns `text` in a Unicode normal form, or as it is."""
     if normalization is Normalization.none:
         return text
-    form = cast(Literal["NFC", "NFD", "NFKC", "NFKD"], normalization.value)
+    form: Any = normalization.value
     if _MAYBE_MARKS.search(text):
         text = _sort_marks(text, "NFKD" if "K" in form else "NFD")
     return unicodedata.normalize(form, text)
@@ -80,25 +80,43 @@ def read_examples(path: str, config: DataConfig) -> list[Example]:
         UserError: The file or one of its lines cannot be read; the message begins with
             `FILE:` or `FILE:LINE:`.
     """
-    name = _display_name(path)
-    examples = []
-    for number, line in enumerate(_lines(path, config.max_line_bytes), start=1):
+    return [example for _, _, example in scan_examples(path, config)]
+
+
+def scan_examples(path: str, config: DataConfig) -> Iterator[tuple[int, bytes, Example]]:
+    """Yields the examples as `read_examples` does, each after the place and the bytes of its line.
+
+    The place counts the bytes before it in the file, or in what a compressed file holds;
+    `parse_line` makes the same example of the same bytes.
+    """
+    name, end, is_empty = display_name(path), 0, True
+    for number, raw in enumerate(_lines(path, config.max_line_bytes), start=1):
         where = f"{name}:{number}"
+        start, end = end, end + len(raw)
+        line = raw.removesuffix(b"\n").removesuffix(b"\r")
         text = _decode(line, where, is_first=number == 1)
+        if number == 1 and line.startswith(codecs.BOM_UTF8):
+            start, line = start + len(codecs.BOM_UTF8), line.removeprefix(codecs.BOM_UTF8)
         if text.strip():
-            examples.append(_parse(text.split("\t"), where, config))
-    if not examples:
+            yield start, line, _parse(text.split("\t"), where, config)
+            is_empty = False
+    if is_empty:
         raise UserError(f"{name}: has no examples: it is empty, or all its lines are blank")
-    return examples
 
 
-def _display_name(path: str) -> str:
+def parse_line(line: bytes, where: str, config: DataConfig) -> Example:
+    """Makes an example of the bytes of a line, without its end; `where` begins error messages."""
+    return _parse(_decode(line, where, is_first=False).split("\t"), where, config)
+
+
+def display_name(path: str) -> str:
+    """Returns what messages call a file."""
     return "<stdin>" if path == "-" else path
 
 
 def _lines(path: str, most_bytes: int) -> Iterator[bytes]:
-    """Yields the lines as bytes, so that nothing but a line feed ends a line."""
-    name = _display_name(path)
+    """Yields the lines as bytes with their ends, so that nothing but a line feed ends a line."""
+    name = display_name(path)
     try:
         with _open(path) as stream:
             for number, line in enumerate(read_lines(stream, most_bytes), start=1):

@@ -7,21 +7,19 @@ step n goes on at step n + 1 with the batch it would have had.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import tensorflow as tf
 
-from seq2seq.data.examples import Example
-from seq2seq.vocabulary import BOS, EOS, PAD, Vocabulary
+from seq2seq.data import Example
+from seq2seq.data.buckets import Bucket, Numbers, make_buckets
+from seq2seq.data.encoding import Vocabularies, pad
+from seq2seq.vocabulary import BOS, EOS, PAD
 
-Ids = npt.NDArray[np.int32]
-
-# Lengths between which buckets may be cut; finding the best cuts takes their number squared.
-_MOST_CUTS = 256
+__all__ = ["Batch", "BatchPlan", "Vocabularies", "as_dataset", "own_error", "pad"]
 
 
 class Batch(NamedTuple):
@@ -34,56 +32,6 @@ class Batch(NamedTuple):
     source: tf.Tensor
     target_in: tf.Tensor
     target_out: tf.Tensor
-
-
-@dataclass(frozen=True)
-class Vocabularies:
-    """The tables of a run; feature ids follow the source ids in one common range."""
-
-    source: Vocabulary
-    target: Vocabulary
-    features: Vocabulary | None
-
-    @classmethod
-    def build(cls, examples: Sequence[Example], min_count: int) -> Vocabularies:
-        """Collects the tokens of training examples."""
-        has_features = any(example.features for example in examples)
-        return cls(
-            Vocabulary.build((example.source for example in examples), min_count),
-            Vocabulary.build((example.target for example in examples), min_count),
-            Vocabulary.build((example.features for example in examples), min_count)
-            if has_features
-            else None,
-        )
-
-    @property
-    def source_size(self) -> int:
-        """Number of ids that the encoder can be given."""
-        return len(self.source) + (len(self.features) if self.features else 0)
-
-    def encode_source(self, source: Sequence[str], features: Sequence[str]) -> list[int]:
-        """Returns the encoder's ids: features first, like a prefix (Kann & Schütze 2016)."""
-        ids = self.source.encode(source)
-        if self.features is None:
-            return ids
-        return [len(self.source) + i for i in self.features.encode(features)] + ids
-
-    def decode_source(self, ids: Iterable[int]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """Returns source and feature tokens of the encoder's ids, up to the first padding."""
-        first_feature = len(self.source)
-        read = list(itertools.takewhile(lambda i: i != PAD, map(int, ids)))
-        source = tuple(self.source.tokens[i] for i in read if i < first_feature)
-        if self.features is None:
-            return source, ()
-        tags = self.features.tokens
-        return source, tuple(tags[i - first_feature] for i in read if i >= first_feature)
-
-
-class PaddedBucket(NamedTuple):
-    """All examples of similar length, as matrices: `source` [N, S], `target` [N, T + 1]."""
-
-    source: Ids
-    target: Ids
 
 
 class BatchPlan:
@@ -99,34 +47,28 @@ class BatchPlan:
         batch_size: int,
         buckets: int,
     ) -> None:
-        """Encodes the examples and sorts them into at most `buckets` buckets."""
+        """Sorts the examples into at most `buckets` buckets."""
         if not examples:
             raise ValueError("a batch plan needs at least one example")
-        sources = [vocabularies.encode_source(e.source, e.features) for e in examples]
-        targets = [[BOS, *vocabularies.target.encode(e.target), EOS] for e in examples]
         self.batch_size = batch_size
-        self.buckets = [
-            PaddedBucket(pad([sources[i] for i in rows]), pad([targets[i] for i in rows]))
-            for rows in _split_by_length(sources, targets, buckets, batch_size)
-        ]
+        self.error: Exception | None = None
+        self.buckets = make_buckets(examples, vocabularies, buckets, batch_size)
 
     @property
     def shapes(self) -> list[tuple[int, int, int]]:
         """The static batch shapes (B, S, T), shortest first."""
-        return [
-            (self.batch_size, bucket.source.shape[1], bucket.target.shape[1] - 1)
-            for bucket in self.buckets
-        ]
+        shapes = (bucket.shape for bucket in self.buckets)
+        return [(self.batch_size, source, target - 1) for source, target in shapes]
 
     @property
     def steps(self) -> int:
         """Batches per epoch."""
-        return sum(-(-len(bucket.source) // self.batch_size) for bucket in self.buckets)
+        return sum(-(-bucket.size // self.batch_size) for bucket in self.buckets)
 
     def in_order(self) -> Iterator[Batch]:
         """Yields every example once, bucket by bucket."""
         for bucket in self.buckets:
-            for rows in _chunks(np.arange(len(bucket.source)), self.batch_size):
+            for rows in _chunks(np.arange(bucket.size), self.batch_size):
                 yield self._batch(bucket, rows)
 
     def epoch(self, seed: int, epoch: int, start: int = 0) -> Iterator[Batch]:
@@ -135,7 +77,7 @@ class BatchPlan:
         plan = [
             (bucket, rows)
             for bucket in self.buckets
-            for rows in _chunks(rng.permutation(len(bucket.source)), self.batch_size)
+            for rows in _chunks(rng.permutation(bucket.size), self.batch_size)
         ]
         for i in rng.permutation(len(plan))[start:]:
             yield self._batch(*plan[i])
@@ -145,12 +87,11 @@ class BatchPlan:
         for number in itertools.count(epoch):
             yield from self.epoch(seed, number, start if number == epoch else 0)
 
-    def _batch(self, bucket: PaddedBucket, rows: npt.NDArray[np.int64]) -> Batch:
-        missing = self.batch_size - len(rows)
-        # Filling rows repeat a real source (an empty one must not reach a recurrent kernel).
-        source = bucket.source[np.pad(rows, (0, missing), mode="edge")]
-        target = bucket.target[rows]
-        if missing:
+    def _batch(self, bucket: Bucket, numbers: Numbers) -> Batch:
+        source, target = bucket.take(numbers)
+        if missing := self.batch_size - len(numbers):
+            # Filling rows repeat a real source (an empty one must not reach a recurrent kernel).
+            source = np.pad(source, [(0, missing), (0, 0)], mode="edge")
             filler = np.full((missing, target.shape[1]), PAD, np.int32)
             filler[:, 0] = BOS
             target = np.concatenate([target, filler])
@@ -159,58 +100,34 @@ class BatchPlan:
 
 
 def as_dataset(plan: BatchPlan, batches: Iterator[Batch]) -> tf.data.Dataset:
-    """Wraps batches in a `tf.data.Dataset` that prepares some of them ahead of the consumer."""
+    """Wraps batches in a `tf.data.Dataset` that prepares some of them ahead of the consumer.
+
+    TensorFlow turns what goes wrong in `batches` into an error of its own: see `own_error`.
+    """
+
+    def watched() -> Iterator[Batch]:
+        try:
+            yield from batches
+        except Exception as error:
+            plan.error = error
+            raise
+
     ids = tf.TensorSpec([plan.batch_size, None], tf.int32)
-    dataset = tf.data.Dataset.from_generator(lambda: batches, output_signature=Batch(ids, ids, ids))
+    dataset = tf.data.Dataset.from_generator(watched, output_signature=Batch(ids, ids, ids))
     return dataset.prefetch(tf.data.AUTOTUNE)
 
 
-def pad(sequences: Sequence[Sequence[int]], length: int | None = None) -> Ids:
-    """Returns the sequences as rows `[N, length]`, padded on the right; default: the longest."""
-    lengths = np.fromiter(map(len, sequences), np.int64, len(sequences))
-    matrix = np.full((len(sequences), length or int(lengths.max())), PAD, np.int32)
-    is_token = np.arange(matrix.shape[1]) < lengths[:, None]
-    matrix[is_token] = np.concatenate([np.asarray(s, np.int32) for s in sequences])
-    return matrix
+@contextmanager
+def own_error(plan: BatchPlan) -> Iterator[None]:
+    """Raises what went wrong in making a batch, in place of TensorFlow's error about it."""
+    try:
+        yield
+    except tf.errors.OpError:
+        if plan.error is not None:
+            raise plan.error from None
+        raise
 
 
-def _split_by_length(
-    sources: Sequence[Sequence[int]],
-    targets: Sequence[Sequence[int]],
-    buckets: int,
-    batch_size: int,
-) -> list[npt.NDArray[np.int64]]:
-    """Returns the row numbers of each bucket, with the least padding that this order allows.
-
-    Examples are sorted by the longer of their two sides, each relative to its mean, so that a long
-    target does not end up with short ones. Where to cut is found by dynamic programming.
-    """
-    s, t = (np.fromiter(map(len, side), np.int64, len(side)) for side in (sources, targets))
-    key = np.maximum(s / s.mean(), t / t.mean())
-    order = np.argsort(key, kind="stable")
-    # A cut never separates examples of equal length, so one common length gives one bucket.
-    ends = np.flatnonzero(np.diff(key[order], append=np.inf)) + 1
-    if len(ends) > _MOST_CUTS:
-        ends = ends[np.linspace(0, len(ends) - 1, _MOST_CUTS).round().astype(int)]
-    starts = np.concatenate([[0], ends[:-1]])
-    longest = [np.maximum.reduceat(lengths[order], starts) for lengths in (s, t)]
-    # cost[i, j]: positions in a bucket of the groups from i to before j
-    cost = np.full([len(ends) + 1] * 2, np.inf)
-    for i, start in enumerate(starts):
-        rows = -(-(ends[i:] - start) // batch_size) * batch_size
-        cost[i, i + 1 :] = rows * sum(np.maximum.accumulate(side[i:]) for side in longest)
-    # least[j]: of the groups before j, in one more bucket with every pass
-    least, last_cuts = np.array([0.0, *[np.inf] * len(ends)]), []
-    for _ in range(buckets):
-        totals = least[:, None] + cost
-        last_cuts.append(totals.argmin(axis=0))
-        least = np.minimum(totals.min(axis=0), [0.0, *[np.inf] * len(ends)])
-    cuts = [len(ends)]
-    while cuts[-1] > 0 and last_cuts:
-        cuts.append(last_cuts.pop()[cuts[-1]])
-    return np.split(order, [ends[i - 1] for i in sorted(cuts[1:]) if i > 0])
-
-
-def _chunks(rows: npt.NDArray[np.int64], size: int) -> Iterator[npt.NDArray[np.int64]]:
-    for start in range(0, len(rows), size):
-        yield rows[start : start + size]
+def _chunks(numbers: Numbers, size: int) -> Iterator[Numbers]:
+    for start in range(0, len(numbers), size):
+        yield numbers[start : start + size]

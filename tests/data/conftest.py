@@ -37,6 +37,7 @@ def make_config() -> ConfigMaker:
             "train": None,
             "dev": None,
             "test": None,
+            "in_memory_mib": 8,
             "normalization": Normalization.NFC,
             "max_source_length": 1000,
             "max_target_length": 1000,

@@ -4,11 +4,13 @@ import itertools
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
 from seq2seq.data import Example
-from seq2seq.data.pipeline import BatchPlan, Vocabularies, as_dataset, pad
+from seq2seq.data.pipeline import BatchPlan, Vocabularies, as_dataset, own_error, pad
+from seq2seq.errors import UserError
 from seq2seq.vocabulary import BOS, EOS, PAD
 
 lengths = st.lists(st.tuples(st.integers(1, 9), st.integers(1, 9)), min_size=1, max_size=40)
@@ -89,8 +91,7 @@ def test_short_and_long_do_not_share_a_bucket():
 def test_no_other_cuts_leave_less_padding(sizes, batch_size, buckets):
     """Against all ways to cut the same order."""
     plan, _ = make_plan(sizes, batch_size, buckets)
-    found = sum(-(-len(b.source) // batch_size) * batch_size * sum(b.source.shape[1:] +
-                b.target.shape[1:]) for b in plan.buckets)  # fmt: skip
+    found = sum(-(-b.size // batch_size) * batch_size * sum(b.shape) for b in plan.buckets)
     s, t = np.array(sizes).T
     t = t + 2
     order = np.argsort(np.maximum(s / s.mean(), t / t.mean()), kind="stable")
@@ -123,6 +124,23 @@ def test_the_dataset_gives_the_same_batches():
     dataset = list(as_dataset(plan, plan.epoch(1, 1)).as_numpy_iterator())
     assert len(batches) == len(dataset)
     assert all(map(same, batches, dataset))
+
+
+def test_what_goes_wrong_in_a_batch_is_raised_as_it_is():
+    plan, _ = make_plan([(2, 2)] * 8)
+
+    def failing():
+        yield next(plan.epoch(1, 1))
+        raise UserError("the file is gone")
+
+    batches = iter(as_dataset(plan, failing()))
+    with own_error(plan):
+        next(batches)
+    with pytest.raises(UserError, match=r"^the file is gone$"), own_error(plan):
+        next(batches)
+    other, _ = make_plan([(2, 2)])
+    with pytest.raises(tf.errors.InvalidArgumentError), own_error(other):
+        tf.reshape(tf.zeros([3]), [2])
 
 
 @given(st.lists(st.lists(st.integers(1, 9), max_size=6), min_size=1, max_size=8))
