@@ -67,7 +67,8 @@ from project import compose_config
 from seq2seq.data.examples import load_splits
 from seq2seq.data.pipeline import BatchPlan, Vocabularies, as_dataset
 from seq2seq.model.seq2seq import build_model
-from seq2seq.training_step import compile_training, make_optimizer
+from seq2seq.targets import make_optimizer
+from seq2seq.training_step import compile_training
 
 def peak():
     with open("/proc/self/status") as status:
