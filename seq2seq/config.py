@@ -322,6 +322,7 @@ class CallbacksConfig:
     tensorboard: bool
     examples: Annotated[int, Range(minimum=0)]
     histograms_every: Annotated[int, Range(minimum=0)]
+    states: bool
     extra: dict[str, Any]
 
 

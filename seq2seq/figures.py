@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -17,6 +17,7 @@ Array = npt.NDArray[Any]
 
 _LONGEST_LEVEL = 3  # characters that fit side by side below a column
 _LONGEST_TOKEN = 24
+_LEAST_NORM = 1e-12  # what is drawn for zero, which has no logarithm
 _DARK: dict[Any, Any] = {
     "figure.facecolor": "#16181d",
     "axes.facecolor": "#16181d",
@@ -55,6 +56,19 @@ def attention_figure(
         axes.set_xlabel("source")
         axes.set_ylabel("prediction")
         figure.colorbar(image, ax=axes)
+    return figure
+
+
+def gradient_figure(norms: Mapping[str, Array]) -> Figure:
+    """Draws norms of gradients `[S]`, one line per state, by the distance from the end."""
+    figure = Figure(figsize=(6.5, 3.6), dpi=110, layout="constrained")
+    axes = figure.add_subplot()
+    for name, values in norms.items():
+        axes.semilogy(np.maximum(values, _LEAST_NORM), marker="o", markersize=3, label=name)
+    axes.set_xlabel("steps before the end of reading")
+    axes.set_ylabel("norm of the loss's gradient")
+    axes.grid(alpha=0.5)
+    axes.legend(fontsize=7)
     return figure
 
 

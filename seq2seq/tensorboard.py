@@ -13,7 +13,7 @@ from tensorboard.plugins.hparams import api as hparams
 
 from seq2seq.config import CallbacksConfig, TrainConfig
 from seq2seq.data.examples import Example
-from seq2seq.data.pipeline import pad
+from seq2seq.data.pipeline import BatchPlan, pad
 from seq2seq.disk import DiskError
 from seq2seq.evaluation import Scored
 from seq2seq.events import drop_events, drop_events_after, sync_events
@@ -21,6 +21,8 @@ from seq2seq.inference import Predictor
 from seq2seq.projector import write_projector
 from seq2seq.run_dir import RunDir
 from seq2seq.settings import flatten
+
+_STATE_EXAMPLES = 64
 
 
 class TensorBoard(keras.callbacks.Callback):
@@ -72,6 +74,8 @@ class TensorBoard(keras.callbacks.Callback):
             if self.decoded:
                 self._write_examples(self.decoded[: self.settings.examples])
             self.decoded = ()
+            if self.settings.states:
+                self._write_states()
             every = self.settings.histograms_every
             if every and step % every == 0:
                 self._write_histograms()
@@ -128,6 +132,29 @@ class TensorBoard(keras.callbacks.Callback):
                 figure = attention_figure(weights, source, (*written, "<eos>"))
                 tf.summary.image(f"attention/{i}", pixels(figure))
         tf.summary.text("decoded", "\n".join(rows))
+
+    def _write_states(self) -> None:
+        # The explorer is not needed by others; it takes matplotlib with it.
+        from seq2seq.figures import gradient_figure, pixels
+        from seq2seq.states.statistics import gradient_norms, state_statistics
+
+        examples = self.state_examples[:_STATE_EXAMPLES]
+        if not examples:
+            return
+        plan = BatchPlan(examples, self.predictor.vocabularies, len(examples), buckets=1)
+        batch = next(plan.in_order())
+        model = self.predictor.model
+        for name, statistics in state_statistics(model, batch.source).items():
+            for kind, value in statistics._asdict().items():
+                if np.isfinite(value):
+                    tf.summary.scalar(f"states/{name}/{kind}", value)
+        norms = gradient_norms(model, batch)
+        for name, by_distance in norms.items():
+            for distance in [0, *(2**n for n in range(20))]:
+                if distance < len(by_distance):
+                    tag = f"gradients/{name}/{distance}_before_the_end"
+                    tf.summary.scalar(tag, by_distance[distance])
+        tf.summary.image("gradients by distance from the end", pixels(gradient_figure(norms)))
 
     def _write_histograms(self) -> None:
         for weight in self.predictor.model.trainable_weights:

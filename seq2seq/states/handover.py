@@ -82,7 +82,7 @@ def hand_over(predictor: Predictor, source: str, features: str = "") -> HandOver
     tokens, tags = source_tokens(source, data), feature_tokens(features, data)
     ids = tf.constant([vocabularies.encode_source(tokens, tags)], tf.int32)
     target_in = tf.constant([[BOS, *vocabularies.target.encode(prediction.tokens)]], tf.int32)
-    encoder = list(_encoder_traces(model.encoder, ids))
+    encoder = list(encoder_traces(model.encoder, ids))
     sequence, mask, encoder_state = model.encoder(ids)
     state = model.bridge(encoder_state)
     memory = model.decoder.memory(model.encoder, sequence, mask, encoder_state)
@@ -97,7 +97,8 @@ def hand_over(predictor: Predictor, source: str, features: str = "") -> HandOver
     )
 
 
-def _encoder_traces(encoder: Any, ids: Any) -> Iterator[list[Trace]]:
+def encoder_traces(encoder: Any, ids: Any) -> Iterator[list[Trace]]:
+    """Yields the traces of each layer of an encoder while it reads ids `[B, S]`."""
     mask = keras.ops.not_equal(ids, PAD)
     sequence = encoder.reader(ids)
     for layer in encoder.recurrent_layers:
