@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 Array = npt.NDArray[Any]
 
@@ -65,6 +66,7 @@ def gradient_figure(norms: Mapping[str, Array]) -> Figure:
     axes = figure.add_subplot()
     for name, values in norms.items():
         axes.semilogy(np.maximum(values, _LEAST_NORM), marker="o", markersize=3, label=name)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("steps before the end of reading")
     axes.set_ylabel("norm of the loss's gradient")
     axes.grid(alpha=0.5)

@@ -81,8 +81,9 @@ def test_gradients_are_those_of_finite_differences():
 
 
 def test_a_batch_is_the_mean_of_its_examples():
-    model = make_model("model=attention", "model.embedding_size=6", "model.encoder.units=3",
-                       "model.layers=2", "model.bridge.kind=dense")  # fmt: skip
+    options = ["model=attention", "model.embedding_size=6", "model.encoder.units=3"]
+    options += ["model.layers=2", "model.bridge.kind=dense", "model.attention.kind=additive"]
+    model = make_model(*options)
     together = gradient_norms(model, BATCH)
     alone = [
         gradient_norms(model, Batch(SOURCE[i : i + 1, :n], TARGET[i : i + 1], out[None]))
