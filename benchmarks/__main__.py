@@ -13,7 +13,7 @@ from pathlib import Path
 
 from benchmarks import data, machine, report
 from benchmarks.context import Context
-from benchmarks.parts import decoding, epoch, growth, limit, step, streams, words
+from benchmarks.parts import checkpoints, decoding, epoch, growth, limit, step, streams, words
 from benchmarks.results import PartResult
 
 PARTS: dict[str, Callable[[Context], PartResult]] = {
@@ -24,6 +24,7 @@ PARTS: dict[str, Callable[[Context], PartResult]] = {
     "limit": limit.run,
     "growth": growth.run,
     "streams": streams.run,
+    "checkpoints": checkpoints.run,
 }
 
 

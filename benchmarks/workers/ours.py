@@ -21,6 +21,7 @@ from seq2seq.inference import Predictor
 from seq2seq.model.seq2seq import Seq2Seq, build_model, count_parameters
 from seq2seq.run_dir import RunDir
 from seq2seq.targets import make_optimizer
+from seq2seq.training import Training, with_max_length
 from seq2seq.training_step import TrainSteps, compile_training, complete, steps_per_call
 
 Spec = dict[str, Any]
@@ -104,6 +105,31 @@ def stream(spec: Spec) -> Task:
     return Task(timed(lambda: train_steps(batches, count).sums.loss.numpy()), info)
 
 
+def training(spec: Spec) -> Task:
+    """The steps of an epoch as `train.py` makes them, or one checkpoint with the best weights."""
+    config = compose_config(*spec["overrides"], "callbacks.tensorboard=false")
+    splits = load_splits(config.data)
+    config = with_max_length(config, splits.train)
+    vocabularies = Vocabularies.build(splits.train, config.data.min_count)
+    run = RunDir(f"{spec['run']}_{spec['what']}")
+    this = Training(config, run, splits, vocabularies)
+    this.best_weights = [weight.numpy() for weight in this.model.weights]
+    this.save_checkpoint()
+    batches = iter(as_dataset(this.plan, this.plan.epochs(1, 0)))
+
+    def one_epoch() -> None:
+        for done in range(0, this.plan.steps, this.steps_per_call):
+            count = min(this.steps_per_call, this.plan.steps - done)
+            float(this.train_steps(batches, tf.constant(count)).sums.loss)
+
+    info = {
+        "parameters": count_parameters(this.model),
+        "steps": this.plan.steps,
+        "bytes": this.checkpoints.paths()[0].stat().st_size,
+    }
+    return Task(timed(one_epoch if spec["what"] == "epoch" else this.save_checkpoint), info)
+
+
 def decode(spec: Spec) -> Task:
     """Encodes and searches a batch of random ids, as `Predictor` does: NumPy in, NumPy out."""
     config, model = _one_hot_model(
@@ -173,7 +199,14 @@ def _decoding_changes(search: str) -> DecodingChanges:
     return DecodingChanges(**nothing | {"kind": SearchKind(search)})
 
 
-TASKS = {"step": step, "epoch": epoch, "stream": stream, "decode": decode, "words": words}
+TASKS = {
+    "step": step,
+    "epoch": epoch,
+    "stream": stream,
+    "training": training,
+    "decode": decode,
+    "words": words,
+}
 
 if __name__ == "__main__":
     tf.config.threading.set_intra_op_parallelism_threads(cores())
