@@ -68,35 +68,48 @@ def projected_token_sums(
         bias: `[V]`.
         target_out: The next tokens `[B, T]`.
         label_smoothing: As for `token_sums`.
-        has_gradient: False saves the time of the gradient where none is wanted; it is then zero.
+        has_gradient: False saves the time of the gradient where none is wanted.
     """
     rows, units = tf.size(target_out), sequence.shape[-1]
     parts = -(-rows // max(64, _LOGITS_AT_ONCE // kernel.shape[1]))
     rows_at_once = -(-rows // parts)
     missing = parts * rows_at_once - rows
     targets = tf.pad(tf.reshape(target_out, [-1]), [(0, missing)])  # [N]; PAD counts for nothing.
+    padded = tf.pad(tf.reshape(sequence, [-1, units]), [(0, missing), (0, 0)])  # [N, U]
+    zeros = TokenSums(*(tf.constant(0.0) for _ in TokenSums._fields))
+
+    def sums_of(part: tf.Tensor, i: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor) -> TokenSums:
+        part_targets = tf.slice(targets, [i * rows_at_once], [rows_at_once])
+        logits = tf.cast(tf.matmul(tf.cast(part, kernel.dtype), kernel), tf.float32) + bias
+        return token_sums(logits, part_targets, label_smoothing)
+
+    def part_of(sequence: tf.Tensor, i: tf.Tensor) -> tf.Tensor:
+        return tf.slice(sequence, [i * rows_at_once, 0], [rows_at_once, units])
+
+    if not has_gradient:
+
+        def add_sums(i: tf.Tensor, totals: TokenSums) -> Any:
+            sums = sums_of(part_of(padded, i), i, kernel, bias)
+            return i + 1, tf.nest.map_structure(tf.add, totals, sums)
+
+        loop = tf.while_loop(lambda i, _: i < parts, add_sums, (0, zeros), parallel_iterations=1)
+        return loop[1]
 
     @tf.custom_gradient
     def sums_and_gradients(
         sequence: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor
     ) -> tuple[tuple[tf.Tensor, ...], Any]:
         def add_part(i: tf.Tensor, totals: TokenSums, d_weights: Any, arrays: Any) -> Any:
-            begin = i * rows_at_once
-            part = tf.slice(sequence, [begin, 0], [rows_at_once, units])
-            part_targets = tf.slice(targets, [begin], [rows_at_once])
+            part = part_of(sequence, i)
             with tf.GradientTape() as tape:
                 tape.watch([part, kernel, bias])
-                logits = tf.cast(tf.matmul(tf.cast(part, kernel.dtype), kernel), tf.float32) + bias
-                sums = token_sums(logits, part_targets, label_smoothing)
+                sums = sums_of(part, i, kernel, bias)
             totals = tf.nest.map_structure(tf.add, totals, sums)
-            if not has_gradient:
-                return i + 1, totals, d_weights, arrays.write(i, tf.zeros_like(part))
             d_part, *d_more = tape.gradient(sums.objective, [part, kernel, bias])
             for n, d_weight in enumerate(d_more):
                 d_weights[n] += tf.cast(d_weight, tf.float32)
             return i + 1, totals, d_weights, arrays.write(i, d_part)
 
-        zeros = TokenSums(*(tf.constant(0.0) for _ in TokenSums._fields))
         d_weights = [tf.zeros(kernel.shape), tf.zeros(bias.shape)]
         _, sums, d_weights, arrays = tf.while_loop(
             lambda i, *_: i < parts,
@@ -112,7 +125,6 @@ def projected_token_sums(
 
         return tuple(sums), gradient
 
-    padded = tf.pad(tf.reshape(sequence, [-1, units]), [(0, missing), (0, 0)])
     return TokenSums(*sums_and_gradients(padded, kernel, bias))
 
 

@@ -7,8 +7,8 @@ import pytest
 import tensorflow as tf
 
 from seq2seq.config import BridgeKind, Precision
+from seq2seq.decoding import decoder_step
 from seq2seq.errors import UserError
-from seq2seq.inference import decoder_step
 from seq2seq.model.seq2seq import Seq2Seq, build_model, count_parameters
 from seq2seq.search import greedy
 from seq2seq.vocabulary import BOS, PAD
