@@ -47,10 +47,10 @@ def test_a_training_step_through_every_bridge(encoder, decoder):
         optimizer = keras.optimizers.SGD(0.1)
         optimizer.build(model.trainable_variables)
         step = compile_training(model, optimizer, config.training)
-        sums = step(
+        done = step(
             iter(tf.data.Dataset.from_tensors(Batch(*map(tf.constant, BATCH)))), tf.constant(1)
         )
-        assert np.isfinite(sums.loss)
+        assert np.isfinite(done.sums.loss)
         encoder_learns, bridge_learns, decoder_learns = (
             any(
                 np.any(np.array(w) != old)
