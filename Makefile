@@ -7,7 +7,7 @@ PEERS := .venv-bench
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test test-slow lint format bench tensorboard clean
+.PHONY: help setup train test test-slow lint format bench docs tensorboard clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -46,6 +46,9 @@ $(PEERS)/.ready: benchmarks/requirements.txt
 
 bench: $(READY) $(PEERS)/.ready ## Measure beside Keras, PyTorch, yoyodyne (3/4 h); ARGS="--train F --dev F"
 	$(BIN)/python -m benchmarks --peers $(PEERS)/bin/python $(ARGS)
+
+docs: $(READY) ## Run docs/states.md, write down what it prints, draw its figures (1 minute)
+	$(BIN)/python docs/make.py
 
 tensorboard: $(READY) ## Show all runs below outputs/ in TensorBoard
 	$(BIN)/tensorboard --logdir outputs

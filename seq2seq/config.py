@@ -422,4 +422,6 @@ class StatesConfig:
     run: str | None
     source: str | None
     source_features: str
+    state: str | None
+    mix: str | None
     examples: Annotated[int, Range(minimum=0)]

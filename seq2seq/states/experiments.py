@@ -22,10 +22,19 @@ Change = Callable[[DecoderState], DecoderState]
 
 
 class Scored(NamedTuple):
-    """How well altered states decode: share of exact sequences, and edits per token."""
+    """How well altered states decode.
+
+    Attributes:
+        name: What was done to the states.
+        sequence_accuracy: Share of answers that are right for their source.
+        accuracy_for_next: Share of answers that are right for the next source instead, the one
+            whose state `swapped` hands over.
+        symbol_error_rate: Edits per token of the source's own reference.
+    """
 
     name: str
     sequence_accuracy: float
+    accuracy_for_next: float
     symbol_error_rate: float
 
 
@@ -147,11 +156,29 @@ def accuracy(
     groups = group_references(examples)
     sources = [(source, features) for source, features, _ in groups]
     references = [found for _, _, found in groups]
-    results = []
-    for name, change in changes.items():
-        scores = score(decode_from(predictor, sources, change), references)
-        results.append(Scored(name, scores.sequence_accuracy, scores.symbol_error_rate))
-    return results
+    return [
+        _scored(name, decode_from(predictor, sources, change), references)
+        for name, change in changes.items()
+    ]
+
+
+def chance(examples: Sequence[Example]) -> Scored:
+    """Scores what is possible without knowing the source: one answer for all of them.
+
+    Each number is that of the reference with which it is best. No decoder that gives all sources
+    the same answer has more exact sequences.
+    """
+    references = [found for _, _, found in group_references(examples)]
+    candidates = {reference for found in references for reference in found}
+    scored = [_scored("chance", [one] * len(references), references) for one in candidates]
+    most = max(one.sequence_accuracy for one in scored)
+    return Scored("chance", most, most, min(one.symbol_error_rate for one in scored))
+
+
+def _scored(name: str, answers: Sequence[Tokens], references: Sequence[Sequence[Tokens]]) -> Scored:
+    own = score(answers, references)
+    following = score(answers, [*references[1:], references[0]])
+    return Scored(name, own.sequence_accuracy, following.sequence_accuracy, own.symbol_error_rate)
 
 
 def accuracy_by_components(

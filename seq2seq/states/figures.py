@@ -15,37 +15,49 @@ from seq2seq.states.tracing import Array, Trace
 
 # Values between -1 and 1, and between 0 and 1; what was not read stays empty.
 _SIGNED, _SHARE = ("RdBu_r", -1.0, 1.0), ("viridis", 0.0, 1.0)
+_CHARACTER = 0.1  # inches of a token's character
+_WRITTEN_STEPS, _WRITTEN_UNITS = 6, 4  # so few numbers are written into their fields
 _SHARES = ("input", "forget", "output", "update", "reset")
 
 
 def trace_figure(one: Trace, tokens: Sequence[str], is_dark: bool = False) -> Figure:
-    """Draws every state and gate of a trace's first row, one map each."""
+    """Draws every state and gate of a trace's first row, one map each; few numbers are written."""
     maps = one.states | one.gates
+    names = [visible(token) for token in tokens]
+    steps, units = one.states["state_h"].shape[1:]
     with surroundings(is_dark):
-        width = max(4.5, 1.6 + 0.38 * len(tokens))
-        figure = Figure(figsize=(width, 0.7 + 1.45 * len(maps)), dpi=110, layout="constrained")
+        width = max(4.5, 1.6 + 0.38 * steps)
+        longest = max(map(len, names), default=1)
+        is_upright = longest * _CHARACTER > (width - 1.6) / steps
+        each = min(1.45, 0.5 + 0.2 * units)
+        height = 0.7 + each * len(maps) + 2 * longest * _CHARACTER * is_upright
+        figure = Figure(figsize=(width, height), dpi=110, layout="constrained")
         arrow = " (read from right to left)" if one.is_backward else ""
         figure.suptitle(f"{one.name}{arrow}", fontsize=10)
-        for i, (name, values) in enumerate(maps.items()):
-            axes = figure.add_subplot(len(maps), 1, i + 1)
-            is_last = i == len(maps) - 1
-            _heat_map(axes, values[0], tokens if is_last else [], name)
+        all_axes = figure.subplots(len(maps), 1, squeeze=False)[:, 0]
+        for axes, (name, values) in zip(all_axes, maps.items(), strict=True):
+            _heat_map(axes, values[0], name)
+            axes.set_xticks([])
+        # Above the first map and below the last: far from both, nobody counts columns.
+        for axes, is_top in ((all_axes[0], True), (all_axes[-1], False)):
+            axes.tick_params(axis="x", labeltop=is_top, labelbottom=not is_top, length=0)
+            axes.set_xticks(range(steps), names, rotation=90 if is_upright else 0)
     return figure
 
 
 def state_figure(title: str, states: dict[str, State], is_dark: bool = False) -> Figure:
-    """Draws states side by side: what went into the bridge and what came out of it."""
+    """Draws states one below the other: what went into the bridge and what came out of it."""
     rows = [
-        (f"{side}, layer {number}\n{name}", values)
+        (f"{side}, layer {number}: {name}", values)
         for side, layers in states.items()
         for number, layer in enumerate(layers)
         for name, values in layer.items()
     ]
     with surroundings(is_dark):
-        figure = Figure(figsize=(7.0, 0.8 + 0.55 * len(rows)), dpi=110, layout="constrained")
+        figure = Figure(figsize=(4.5, 0.6 + 0.62 * len(rows)), dpi=110, layout="constrained")
         figure.suptitle(title, fontsize=10)
-        for i, (label, values) in enumerate(rows):
-            axes = figure.add_subplot(len(rows), 1, i + 1)
+        all_axes = figure.subplots(len(rows), 1, squeeze=False)[:, 0]
+        for axes, (label, values) in zip(all_axes, rows, strict=True):
             cmap, _, high = _SIGNED
             limit = max(high, float(np.abs(values).max()))
             image = axes.imshow(
@@ -56,12 +68,14 @@ def state_figure(title: str, states: dict[str, State], is_dark: bool = False) ->
                 aspect="auto",
                 interpolation="nearest",
             )
-            axes.set_yticks([0], [label], fontsize=7)
-            axes.tick_params(axis="x", labelsize=7)
-            if i < len(rows) - 1:
+            axes.set_title(label, fontsize=9, loc="left")
+            axes.set_yticks([])
+            axes.tick_params(axis="x", labelsize=8)
+            if axes is not all_axes[-1]:
                 axes.set_xticks([])
-            figure.colorbar(image, ax=axes, ticks=[-limit, 0, limit], format="%.2g", aspect=4)
-        axes.set_xlabel("unit", fontsize=8)
+            bar = figure.colorbar(image, ax=axes, ticks=[-limit, limit], format="%.2g", aspect=4)
+            bar.ax.tick_params(labelsize=8)
+        all_axes[-1].set_xlabel("unit", fontsize=9)
     return figure
 
 
@@ -81,7 +95,7 @@ def components_figure(scores: Sequence[Scored], is_dark: bool = False) -> Figure
     return figure
 
 
-def _heat_map(axes: Axes, values: Array, tokens: Sequence[str], name: str) -> None:
+def _heat_map(axes: Axes, values: Array, name: str) -> None:
     cmap, low, high = _SHARE if name in _SHARES else _SIGNED
     if name == "state_c":  # the only one without bounds
         high = max(1.0, float(np.nanmax(np.abs(values))))
@@ -89,11 +103,14 @@ def _heat_map(axes: Axes, values: Array, tokens: Sequence[str], name: str) -> No
     image = axes.imshow(
         values.T, cmap=cmap, vmin=low, vmax=high, aspect="auto", interpolation="nearest"
     )
-    axes.set_xticks(range(len(tokens)), [visible(token) for token in tokens])
-    if not tokens:
-        axes.set_xticks([])
-    units = values.shape[-1]
+    steps, units = values.shape
     axes.set_yticks([0, units - 1] if units > 1 else [0])
     axes.tick_params(axis="y", labelsize=7)
     axes.set_ylabel(name, fontsize=9)
     axes.figure.colorbar(image, ax=axes, format="%.2g", ticks=[low, (low + high) / 2, high])
+    if steps > _WRITTEN_STEPS or units > _WRITTEN_UNITS:
+        return
+    for (t, unit), value in np.ndenumerate(values):
+        red, green, blue, _ = image.to_rgba(value)
+        ink = "black" if 0.3 * red + 0.6 * green + 0.1 * blue > 0.5 else "white"
+        axes.text(t, unit, f"{value:.3f}", ha="center", va="center", fontsize=8, color=ink)

@@ -7,16 +7,23 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from seq2seq.config import StatesConfig
 from seq2seq.errors import UserError
 from seq2seq.states import figures
-from seq2seq.states.calls import Call, Identity, identities, make_layer, returns
+from seq2seq.states.calls import Call, identities, make_layer, returns
 from seq2seq.states.output import Output
-from seq2seq.states.tracing import Array, trace
+from seq2seq.states.tracing import Array, Trace, trace
+
+_MOST_ROWS = 24  # of a table of all gates; more are seen in the pictures only
+_SYMBOLS = {
+    "input": "i",
+    "forget": "f",
+    "output": "o",
+    "update": "z",
+    "reset": "r",
+    "candidate": "g",
+}
 
 
 def read_input(config: StatesConfig) -> Array:
@@ -70,7 +77,7 @@ def read_weights(config: StatesConfig, features: int) -> list[Array] | None:
     return weights
 
 
-def show_layer(config: StatesConfig, console: Console, output: Output) -> None:
+def show_layer(config: StatesConfig, output: Output) -> None:
     """Explores the layer that the settings describe.
 
     Raises:
@@ -81,22 +88,19 @@ def show_layer(config: StatesConfig, console: Console, output: Output) -> None:
     arguments = (config.layer, config.units, inputs)
     calls = returns(*arguments, weights=weights, seed=config.seed)
     checks = identities(*arguments, weights=weights, seed=config.seed)
-    shape = " × ".join(map(str, inputs.shape))
-    console.print(f"[bold]{config.layer}[/bold] of {config.units} units, input {shape}")
-    for table in (_returns_table(calls), _identities_table(checks)):
-        console.print(table)
     page = output.page
-    page.paragraph(
-        f"A layer {config.layer} with {config.units} units and {calls[0].parameters:,} parameters "
+    units = "1 unit" if config.units == 1 else f"{config.units} units"
+    output.paragraph(
+        f"A layer {config.layer} with {units} and {calls[0].parameters:,} parameters "
         f"reads an input of shape ({', '.join(map(str, inputs.shape))}): batch, time steps, "
         "features."
     )
     page.heading("What it returns")
-    columns = ["return_sequences", "return_state", "tensor", "shape", "meaning", "values"]
-    output.table("returns", columns, list(_return_rows(calls)))
+    columns = ["return_sequences", "return_state", "tensor", "shape", "values", "meaning"]
+    output.table("returns", columns, list(_return_rows(calls)), not_printed=["meaning"])
     page.heading("What is always true of it")
     rows = [[one.statement, f"{one.largest_difference:.1e}"] for one in checks]
-    output.table("identities", ["statement", "largest difference found"], rows)
+    output.table("identities", ["always true", "largest difference"], rows)
     arrays: dict[str, Any] = {"input": inputs}
     arrays |= {tensor.name: tensor.values for call in calls for tensor in call.tensors}
     if config.layer != "stacked":
@@ -104,10 +108,26 @@ def show_layer(config: StatesConfig, console: Console, output: Output) -> None:
         layer = make_layer(*arguments[:2], inputs.shape[-1], True, True, weights, config.seed)
         tokens = _step_names(config, inputs)
         for one in trace(layer, inputs):
+            _show_steps(one, output)
             caption = f"{one.name}: one column per time step, one row per unit"
             output.figure(one.name, caption, partial(figures.trace_figure, one, tokens))
             arrays |= {f"{one.name}/{n}": v for n, v in (one.states | one.gates).items()}
     output.numbers(arrays)
+
+
+def _show_steps(one: Trace, output: Output) -> None:
+    """Writes down all gates and states, if they are few, in the order of their computation."""
+    values = one.gates | dict(reversed(one.states.items()))
+    _, steps, units = one.states["state_h"].shape
+    if steps * units > _MOST_ROWS:
+        return
+    columns = ["t", "unit", *(f"{name} {_SYMBOLS.get(name, '')}".strip() for name in values)]
+    rows = [
+        [str(t + 1), str(u), *(f"{value[0, t, u]:.6f}" for value in values.values())]
+        for t in (reversed(range(steps)) if one.is_backward else range(steps))
+        for u in range(units)
+    ]
+    output.table(f"{one.name}_steps", columns, rows)
 
 
 def _step_names(config: StatesConfig, inputs: Array) -> list[str]:
@@ -122,22 +142,8 @@ def _return_rows(calls: Sequence[Call]) -> Iterator[list[str]]:
     for call in calls:
         for i, tensor in enumerate(call.tensors):
             choice = [str(call.return_sequences), str(call.return_state)] if i == 0 else ["", ""]
-            values = np.array2string(tensor.values, precision=4, threshold=40, edgeitems=2)
+            values = np.array2string(
+                tensor.values, precision=4, threshold=40, edgeitems=2, suppress_small=True
+            )
             shape = str(tensor.values.shape)
-            yield [*choice, tensor.name, shape, tensor.meaning, values]
-
-
-def _returns_table(calls: Sequence[Call]) -> Table:
-    table = Table(title=f"{calls[0].parameters:,} parameters", title_justify="left")
-    for column in ("return_sequences", "return_state", "tensor", "shape", "values"):
-        table.add_column(column)
-    for *choice, name, shape, _, values in _return_rows(calls):
-        table.add_row(*choice, name, shape, escape(values))
-    return table
-
-
-def _identities_table(checks: Sequence[Identity]) -> Table:
-    table = Table("always true", "largest difference")
-    for one in checks:
-        table.add_row(one.statement, f"{one.largest_difference:.1e}")
-    return table
+            yield [*choice, tensor.name, shape, values, tensor.meaning]

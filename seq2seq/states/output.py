@@ -1,4 +1,4 @@
-"""Where the explorer puts what it shows: one page, pictures, and the same in TensorBoard."""
+"""Where the explorer puts what it shows: terminal, one page, pictures, and TensorBoard."""
 
 from __future__ import annotations
 
@@ -9,18 +9,25 @@ from typing import Any
 import numpy.typing as npt
 import tensorflow as tf
 from matplotlib.figure import Figure
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
 
 from seq2seq.disk import write_arrays, write_text
 from seq2seq.errors import UserError
 from seq2seq.figures import pixels, png
-from seq2seq.states.page import Page
+from seq2seq.states.page import PIXELS, Page
 
 # Draws a picture; True: for dark surroundings.
 Draw = Callable[[bool], Figure]
 
 
 class Output:
-    """A folder with the page, each picture as PNG, the numbers, and the same in TensorBoard."""
+    """A folder with the page, each picture as PNG, the numbers, and the same in TensorBoard.
+
+    Sentences and tables are printed, too.
+    """
 
     def __init__(self, folder: Path, title: str) -> None:
         """Creates the folder.
@@ -28,24 +35,44 @@ class Output:
         Raises:
             UserError: It cannot be written.
         """
-        self.folder, self.page = folder, Page(title)
+        self.folder, self.page, self.console = folder, Page(title), Console()
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(f"output={folder} cannot be created: {error.strerror}") from error
         self.writer = tf.summary.create_file_writer(str(folder / "tensorboard"))
 
+    def paragraph(self, text: str) -> None:
+        """Adds a paragraph to the page."""
+        self.console.print(escape(text))
+        self.page.paragraph(text)
+
     def figure(self, name: str, caption: str, draw: Draw) -> None:
         """Adds a picture everywhere."""
         light, dark = draw(False), draw(True)
-        (self.folder / f"{name}.png").write_bytes(png(light))
-        self.page.figure(png(light), png(dark), caption)
         with self.writer.as_default(0):
             tf.summary.image(name, pixels(light))
+        for figure in (light, dark):
+            figure.set_dpi(PIXELS * figure.dpi)
+        (self.folder / f"{name}.png").write_bytes(png(light))
+        self.page.figure(png(light), png(dark), caption)
 
-    def table(self, name: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        """Adds a table to the page and to TensorBoard."""
+    def table(
+        self,
+        name: str,
+        columns: Sequence[str],
+        rows: Sequence[Sequence[str]],
+        not_printed: Sequence[str] = (),
+    ) -> None:
+        """Adds a table; the terminal leaves out columns for which it is too narrow."""
         self.page.table(columns, rows)
+        printed = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+        kept = [i for i, column in enumerate(columns) if column not in not_printed]
+        for i in kept:
+            printed.add_column(columns[i])
+        for row in rows:
+            printed.add_row(*(escape(row[i]) for i in kept))
+        self.console.print(printed)
         lines = [columns, ["---"] * len(columns), *rows]
         flat = (" | ".join(cell.replace("\n", " ").replace("|", "\\|") for cell in line)
                 for line in lines)  # fmt: skip

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import base64
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from html import escape
+
+PIXELS = 2  # of a picture per pixel of the page: sharp on a phone
+_LEAST = 0.6  # of a picture's size, below which it is scrolled and not made smaller
+_LONG = 24  # characters of a cell's text that stay on one line
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1c1e21; --paper: #fff; --rule: #d8dbe0; --dim: #5f6672; }
@@ -15,12 +20,15 @@ _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper);
   max-width: 62rem; margin: 0 auto; padding: 1rem; }
 h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2rem; }
+p { overflow-wrap: anywhere; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; font-size: .85rem; }
 td, th { border: 1px solid var(--rule); padding: .25rem .5rem; text-align: left;
-  vertical-align: top; }
+  vertical-align: top; white-space: nowrap; }
+th { white-space: normal; }
+td.long { white-space: normal; min-width: 12rem; }
 td.values { font-family: ui-monospace, monospace; white-space: pre; }
-figure { margin: 1rem 0; } figure img { max-width: 100%; height: auto; }
+figure { margin: 1rem 0; } figure img { display: block; width: 100%; height: auto; }
 figcaption, .dim { color: var(--dim); font-size: .85rem; }
 """
 
@@ -41,26 +49,23 @@ class Page:
         self.parts.append(f"<p>{escape(text)}</p>")
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        """Adds a table; a column named `values` keeps its line breaks."""
-        head = "".join(f"<th>{escape(name)}</th>" for name in columns)
-        kinds = [' class="values"' if name == "values" else "" for name in columns]
-        body = "".join(
-            "<tr>"
-            + "".join(
-                f"<td{kind}>{escape(cell)}</td>" for kind, cell in zip(kinds, row, strict=True)
-            )
-            + "</tr>"
-            for row in rows
-        )
+        """Adds a table; a column named `values` keeps its line breaks, long texts get some."""
+        head = "".join(f"<th>{escape(name).replace('_', '_<wbr>')}</th>" for name in columns)
+        body = "".join(f"<tr>{''.join(map(_cell, columns, row))}</tr>" for row in rows)
         self.parts.append(f'<div class="wide"><table><tr>{head}</tr>{body}</table></div>')
 
     def figure(self, light: bytes, dark: bytes, caption: str) -> None:
-        """Adds a picture, PNG, drawn for light and for dark surroundings."""
+        """Adds a picture, PNG, drawn for light and for dark surroundings.
+
+        What is too wide for the screen gets a little smaller, and then scrolls in its box.
+        """
+        width = struct.unpack(">I", light[16:20])[0] / PIXELS  # IHDR, the first chunk
+        size = f"max-width: {width:.0f}px; min-width: {_LEAST * width:.0f}px"
         self.parts.append(
-            "<figure><picture>"
+            '<figure><div class="wide"><picture>'
             f'<source media="(prefers-color-scheme: dark)" srcset="{_data_uri(dark)}">'
-            f'<img src="{_data_uri(light)}" alt="{escape(caption)}"></picture>'
-            f"<figcaption>{escape(caption)}</figcaption></figure>"
+            f'<img src="{_data_uri(light)}" alt="{escape(caption)}" style="{size}">'
+            f"</picture></div><figcaption>{escape(caption)}</figcaption></figure>"
         )
 
     def html(self) -> str:
@@ -71,6 +76,13 @@ class Page:
             f"<title>{escape(self.title)}</title><style>{_STYLE}</style></head>"
             f"<body><h1>{escape(self.title)}</h1>{''.join(self.parts)}</body></html>\n"
         )
+
+
+def _cell(column: str, text: str) -> str:
+    kind = ' class="values"' if column == "values" else ""
+    if not kind and len(text) > _LONG:
+        kind = ' class="long"'
+    return f"<td{kind}>{escape(text)}</td>"
 
 
 def _data_uri(png: bytes) -> str:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rich.console import Console
-
 from seq2seq.config import StatesConfig
+from seq2seq.errors import UserError
 from seq2seq.run_dir import RunDir
 from seq2seq.states.layer_report import show_layer
 from seq2seq.states.output import Output
@@ -19,14 +18,16 @@ def show_states(config: StatesConfig) -> Path:
     Raises:
         UserError: The settings do not fit together, or there is no such run.
     """
-    console = Console()
     if config.run is None:
+        for key in ("source", "state", "mix"):
+            if getattr(config, key) is not None:
+                raise UserError(f"{key}= is for a trained model; add run=RUN_DIR or run=latest")
         output = Output(Path(config.output or "outputs/states"), config.title)
-        show_layer(config, console, output)
+        show_layer(config, output)
     else:
         run = RunDir.find(config.run)
         output = Output(Path(config.output or run.path / "states"), config.title)
-        show_run(config, run, console, output)
+        show_run(config, run, output)
     page = output.finish()
-    console.print(f"page       {page}\nTensorBoard  tensorboard --logdir {output.folder}")
+    output.console.print(f"page         {page}\nTensorBoard  tensorboard --logdir {output.folder}")
     return page

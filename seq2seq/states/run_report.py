@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
-
 from seq2seq.config import StatesConfig
-from seq2seq.data.examples import Example, group_references, load_splits
+from seq2seq.data.examples import (
+    Example,
+    feature_tokens,
+    group_references,
+    load_splits,
+    source_tokens,
+)
 from seq2seq.errors import UserError
 from seq2seq.figures import attention_figure
 from seq2seq.inference import Predictor
@@ -19,10 +21,13 @@ from seq2seq.run_dir import RunDir
 from seq2seq.states import experiments, figures
 from seq2seq.states.handover import HandOver, hand_over
 from seq2seq.states.output import Output
+from seq2seq.states.state_file import read_state
 from seq2seq.vocabulary import Tokenizer
 
+_SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 
-def show_run(config: StatesConfig, run: RunDir, console: Console, output: Output) -> None:
+
+def show_run(config: StatesConfig, run: RunDir, output: Output) -> None:
     """Follows one source through a trained model, and decodes dev examples from altered states.
 
     Raises:
@@ -40,17 +45,47 @@ def show_run(config: StatesConfig, run: RunDir, console: Console, output: Output
         source = Tokenizer(settings.source.tokens).join(example.source)
         features = settings.features.separator.join(example.features)
     assert source is not None
+    answers = _answers(config, predictor, source, features)
     seen = hand_over(predictor, source, features)
-    console.print(escape(f"{' '.join(seen.source)} → {' '.join(seen.target)}"))
     _show_hand_over(seen, output)
     output.numbers(seen.arrays())
+    if answers:
+        output.page.heading("What comes out of other states")
+        output.table("answers", ["the state that is handed over", "what is written"], answers)
     if examples:
-        _show_experiments(predictor, examples, console, output)
+        _show_experiments(predictor, examples, output)
+
+
+def _answers(
+    config: StatesConfig, predictor: Predictor, source: str, features: str
+) -> list[list[str]]:
+    """Decodes the source greedily from the states that the user asks for."""
+    changes: dict[str, experiments.Change] = {}
+    others = [source]
+    if config.state is not None:
+        state = read_state(config.state, predictor.model.bridge)
+        changes[f"that of {config.state}"] = experiments.given(state)
+    if config.mix is not None:
+        [prediction] = predictor.predict([config.mix], [features])
+        if prediction.problem:
+            raise UserError(f"mix={config.mix!r}: {prediction.problem}")
+        others.append(config.mix)
+        for share in _SHARES[1:]:
+            changes[f"{share:.0%} that of {config.mix!r}"] = experiments.interpolated(share)
+    if not changes:
+        return []
+    data = predictor.data
+    pairs = [(source_tokens(text, data), feature_tokens(features, data)) for text in others]
+    changes = {"its own": experiments.unchanged} | changes
+    return [
+        [name, predictor.target.join(experiments.decode_from(predictor, pairs, change)[0])]
+        for name, change in changes.items()
+    ]
 
 
 def _show_hand_over(seen: HandOver, output: Output) -> None:
     page = output.page
-    page.paragraph(f"{' '.join(seen.source)} → {' '.join(seen.target)}")
+    output.paragraph(f"{' '.join(seen.source)} → {' '.join(seen.target)}")
     page.heading("The encoder reads the source")
     for number, traces in enumerate(seen.encoder):
         for one in traces:
@@ -83,30 +118,29 @@ def _show_hand_over(seen: HandOver, output: Output) -> None:
         )
 
 
-def _show_experiments(
-    predictor: Predictor, examples: Sequence[Example], console: Console, output: Output
-) -> None:
-    page = output.page
-    page.heading("What the state is for")
+def _show_experiments(predictor: Predictor, examples: Sequence[Example], output: Output) -> None:
+    output.page.heading("What the state is for")
     changes: dict[str, experiments.Change] = {
-        "as it is": experiments.unchanged,
+        "its own": experiments.unchanged,
         "all zeros": experiments.zeroed,
-        "that of another source": experiments.swapped,
-        "half its own, half another's": experiments.interpolated(0.5),
+        "that of the next source": experiments.swapped,
     }
+    changes |= {f"{share:.0%} of the next": experiments.interpolated(share)
+                for share in _SHARES[1:-1]}  # fmt: skip
     scores = experiments.accuracy(predictor, examples, changes)
-    columns = ["the state that is handed over", "exact", "errors per token"]
-    rows = [[one.name, f"{one.sequence_accuracy:.1%}", f"{one.symbol_error_rate:.1%}"]
-            for one in scores]  # fmt: skip
+    columns = ["the state that is handed over", "exact", "exact for the next", "errors per token"]
+    rows = [_row(one) for one in scores]
+    rows.append(["(one answer for all: chance)", *_row(experiments.chance(examples))[1:]])
     output.table("experiments", columns, rows)
-    table = Table(*columns)
-    for row in rows:
-        table.add_row(*row)
-    console.print(table)
     sources = [(source, features) for source, features, _ in group_references(examples)]
     vectors = experiments.to_vectors(experiments.initial_states(predictor, sources))
     ks = [0, *(2**n for n in range(12) if 2**n < min(vectors.shape)), min(vectors.shape)]
     by_k = experiments.accuracy_by_components(predictor, examples, ks)
+    shares = experiments.Components.of(vectors).shares
+    columns = ["principal components left", "of the variance", "exact", "errors per token"]
+    rows = [[one.name, f"{shares[:k].sum():.1%}", *_row(one)[1::2]]
+            for k, one in zip(ks, by_k, strict=True)]  # fmt: skip
+    output.table("components_left", columns, rows)
     output.figure(
         "components",
         f"Accuracy on {len(sources)} dev sources when only the largest principal components of "
@@ -115,3 +149,8 @@ def _show_experiments(
     )
     labels = [" ".join((*features, *source)) for source, features in sources]
     write_projector(output.folder / "tensorboard", {"states handed over": (vectors, labels)})
+
+
+def _row(one: experiments.Scored) -> list[str]:
+    numbers = (one.sequence_accuracy, one.accuracy_for_next, one.symbol_error_rate)
+    return [one.name, *(f"{number:.1%}" for number in numbers)]

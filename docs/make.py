@@ -1,0 +1,110 @@
+"""Runs all that `docs/states.md` shows, writes what was printed into it, and makes its figures.
+
+`make docs`. Blocks of `sh` are processes, blocks of `python` share one namespace; both run in one
+empty folder, in the order of the page. A block of `text` holds what the block before it printed;
+`text varies` says that the numbers in it come from a training, and differ between machines.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGE = ROOT / "docs" / "states.md"
+# Picture of the page -> what the commands of the page write.
+FIGURES = {
+    "lstm": "outputs/states/lstm.png",
+    "encoder": "toy/states/encoder_0_lstm_0.png",
+    "bridge": "toy/states/bridge.png",
+    "components": "toy/states/components.png",
+}
+_COLOURS = 128
+_BLOCK = re.compile(r"^```(sh|python|text|text varies)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def run_page(page: str, folder: Path, names: dict[str, Any] | None = None) -> str:
+    """Runs a page's blocks in a folder and returns the page with what they printed.
+
+    Args:
+        page: Markdown.
+        folder: Where the blocks run; the entry scripts are put there.
+        names: The namespace of the Python blocks.
+    """
+    for script in ("train.py", "infer.py"):
+        (folder / script).symlink_to(ROOT / script)
+    printed = ""
+    names = {} if names is None else names
+
+    def replace(block: re.Match[str]) -> str:
+        nonlocal printed
+        kind, body = block.groups()
+        if kind == "sh":
+            printed = run_shell(body, folder)
+        elif kind == "python":
+            printed = run_python(body, folder, names)
+        else:
+            return f"```{kind}\n{printed}```"
+        return block.group()
+
+    return _BLOCK.sub(replace, page)
+
+
+def run_shell(body: str, folder: Path) -> str:
+    """Runs commands as a user would and returns what they print, without spaces at line ends.
+
+    Raises:
+        RuntimeError: One of them failed.
+    """
+    environment = os.environ | {
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": str(ROOT),
+        "COLUMNS": "80",
+    }
+    command = ["bash", "-e", "-c", body]
+    done = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise RuntimeError(f"{body}{done.stderr}")
+    return _tidy(done.stdout)
+
+
+def run_python(body: str, folder: Path, names: dict[str, Any]) -> str:
+    """Runs statements in a namespace and returns what they print."""
+    printed = io.StringIO()
+    with contextlib.chdir(folder), contextlib.redirect_stdout(printed):
+        exec(compile(body, "docs/states.md", "exec"), names)
+    return _tidy(printed.getvalue())
+
+
+def _tidy(text: str) -> str:
+    text = "\n".join(line.rstrip() for line in text.splitlines()).strip("\n")
+    return re.sub(r"\n{3,}", "\n\n", text) + "\n" * bool(text)
+
+
+def _copy_figures(folder: Path) -> None:
+    for name, made in FIGURES.items():
+        picture = Image.open(folder / made).convert("RGB").quantize(_COLOURS)
+        picture.save(ROOT / "docs" / "figures" / f"{name}.png", optimize=True)
+
+
+def main() -> None:
+    """Makes the page and its figures anew."""
+    with tempfile.TemporaryDirectory() as folder:
+        page = run_page(PAGE.read_text(encoding="utf-8"), Path(folder))
+        _copy_figures(Path(folder))
+    PAGE.write_text(page, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

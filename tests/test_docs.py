@@ -1,0 +1,163 @@
+"""The documentation: what it shows is run, and what it says is true."""
+
+import ast
+import importlib.util
+import math
+import re
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+from project import ROOT
+
+_SPEC = importlib.util.spec_from_file_location("make_docs", ROOT / "docs" / "make.py")
+make = importlib.util.module_from_spec(_SPEC)
+_SPEC.loader.exec_module(make)
+
+PAGE = make.PAGE.read_text(encoding="utf-8")
+NUMBER = re.compile(r"-?\d+(\.\d+)?(e[-+]\d+)?")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """The page as it comes out here and now, and the folder in which it was run."""
+    folder = tmp_path_factory.mktemp("docs")
+    return make.run_page(PAGE, folder), folder
+
+
+def outputs(page):
+    found = re.findall(r"^```(text|text varies)\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    assert found
+    return found
+
+
+def table(page, header):
+    """Rows of the printed table whose header line begins so: first cell → other cells."""
+    lines = iter(page.splitlines())
+    while not next(lines).strip().startswith(header):
+        pass
+    next(lines)
+    rows = {}
+    while (line := next(lines).strip()) and not line.startswith("`"):
+        first, *others = re.split(r" {2,}", line)
+        rows[first] = others
+    return rows
+
+
+def test_the_page_prints_what_it_shows(made):
+    for (kind, shown), (_, printed) in zip(outputs(PAGE), outputs(made[0]), strict=True):
+        if kind == "text varies":
+            words = r"[^\W\d_]+"
+            assert re.findall(words, shown) == re.findall(words, printed)
+            continue
+        assert NUMBER.sub("#", shown) == NUMBER.sub("#", printed)
+        numbers = [[float(n.group()) for n in NUMBER.finditer(text)] for text in (shown, printed)]
+        np.testing.assert_allclose(*numbers, atol=1e-6)
+
+
+@pytest.mark.parametrize("which", ["shown", "made"])
+def test_what_is_said_of_the_state_is_true(made, which):
+    page = PAGE if which == "shown" else made[0]
+    rows = table(page, "the state that is handed over   exact")
+    exact, for_next, errors = (
+        {name: float(cells[i].rstrip("%")) for name, cells in rows.items()} for i in range(3)
+    )
+    chance = "(one answer for all: chance)"
+    assert exact["its own"] >= 95
+    assert exact["all zeros"] <= exact[chance] < 2
+    assert abs(errors["all zeros"] - errors[chance]) < 10
+    assert for_next["that of the next source"] >= 95 > 5 > exact["that of the next source"]
+    assert exact["25% of the next"] > 50 < for_next["75% of the next"]
+    assert max(exact["50% of the next"], for_next["50% of the next"]) < 20
+    left = table(page, "principal components left")
+    assert float(left["0"][1].rstrip("%")) <= exact[chance]
+    assert float(left["256"][1].rstrip("%")) == exact["its own"]
+    answers = table(page, "the state that is handed over   what is written")
+    assert answers["that of state.json"] == ["5 5 5 5"]
+    assert answers["its own"] == ["4 3 2 1"]
+    assert answers["100% that of '9 8 7 6'"] == ["6 7 8 9"]
+
+
+def sigmoid(z):
+    return 1 / (1 + math.exp(-z))
+
+
+def hand_calculation():
+    """Steps of the page's calculation: by name, the sides of each equation."""
+    [text] = re.findall(r"^```\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    steps = []
+    for part in text.strip().split("\n\n"):
+        _, *equations = part.splitlines()
+        sides = [line.split(" = ") for line in equations]
+        steps.append({name: parts for name, *parts in sides})
+    return steps
+
+
+def test_the_calculation_by_hand_is_right():
+    """Against the same in plain Python, with the weights of the page's command."""
+    kernel, recurrent, bias = weights_of_the_page()
+    h = c = 0.0
+    steps = hand_calculation()
+    assert len(steps) == 3
+    for step, x in zip(steps, (0.1, 0.2, 0.3), strict=True):
+        z = [k * x + r * h + b for k, r, b in zip(kernel, recurrent, bias, strict=True)]
+        i, f, g, o = sigmoid(z[0]), sigmoid(z[1]), math.tanh(z[2]), sigmoid(z[3])
+        c = f * c + i * g
+        h = o * math.tanh(c)
+        expected = {"i": i, "f": f, "g": g, "o": o, "c": c, "h": h}
+        assert {name: sides[-1] for name, sides in step.items()} == {
+            name: f"{value:.6f}" for name, value in expected.items()
+        }
+        for name, sides in step.items():
+            for side in sides:
+                value = evaluate(side)
+                assert value == pytest.approx(expected[name], abs=2e-6), side
+
+
+def weights_of_the_page():
+    kernel, recurrent, bias = ast.literal_eval(re.search(r"'weights=(.*)'", PAGE).group(1))
+    return kernel[0], recurrent[0], bias
+
+
+def evaluate(formula):
+    formula = formula.replace("σ", "sigmoid").replace("·", "*").replace("−", "-")
+    return eval(formula, {"sigmoid": sigmoid, "tanh": math.tanh})
+
+
+@pytest.mark.parametrize("which", ["shown", "made"])
+def test_the_command_writes_the_digits_of_the_calculation(made, which):
+    rows = table(PAGE if which == "shown" else made[0], "t   unit")
+    names = ("i", "f", "g", "o", "c", "h")
+    for step, (t, cells) in zip(hand_calculation(), rows.items(), strict=True):
+        assert cells == ["0", *(step[name][-1] for name in names)], t
+
+
+def test_figures_are_there_and_small():
+    names = re.findall(r'src="figures/(\w+)\.png" width="(\d+)"', PAGE)
+    assert {name for name, _ in names} == set(make.FIGURES)
+    for name, width in names:
+        path = make.PAGE.parent / "figures" / f"{name}.png"
+        assert path.stat().st_size < 60_000
+        assert Image.open(path).width == pytest.approx(2 * int(width), abs=2)
+
+
+def test_the_readme_s_python_runs(made):
+    """Where a line ends in a comment that is a value, it is the line's value."""
+    _, folder = made
+    shutil.copytree(folder / "toy", folder / "outputs" / "reverse" / "toy")
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    names, compared = {}, 0
+    for block in blocks:
+        if "predictor" in names:
+            first = names["predictor"].model.decoder.recurrent_layers[0]
+            names["inputs"] = np.zeros((1, 3, first.cell.kernel.shape[0]), np.float32)
+        make.run_python(block, folder, names)
+        for line in block.splitlines():
+            shown = re.fullmatch(r"(.*?)  # ('.*')", line)
+            if shown:
+                assert eval(shown.group(1), names) == ast.literal_eval(shown.group(2))
+                compared += 1
+    assert (len(blocks) >= 2, compared >= 1) == (True, True)
+    assert names["seen"].gates["forget"].shape[:2] == (1, 3)
