@@ -65,16 +65,24 @@ class RunDir:
             UserError: The folder already holds a run, or cannot be written.
         """
         run_dir = cls(path)
-        if run_dir.config_file.exists():
-            raise UserError(
-                f"run_dir={path} already holds a run; choose another folder, "
-                f"or go on with it by resume={path}"
-            )
+        run_dir.check_new()
         try:
             run_dir.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(f"run_dir={path} cannot be created: {error.strerror}") from error
         return run_dir
+
+    def check_new(self) -> None:
+        """Refuses a folder that already holds a run.
+
+        Raises:
+            UserError: It does.
+        """
+        if self.config_file.exists():
+            raise UserError(
+                f"run_dir={self.path} already holds a run; choose another folder, "
+                f"or go on with it by resume={self.path}"
+            )
 
     @classmethod
     def open(cls, path: str | Path, setting: str = "run") -> RunDir:

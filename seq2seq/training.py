@@ -70,12 +70,14 @@ def train(
         UserError: The settings, the data or the folder do not allow it.
     """
     check_settings(config)
-    run = RunDir.create(path)
-    with run.lock():
-        splits = load_splits(config.data)
-        config = with_max_length(config, splits.train)
-        vocabularies = Vocabularies.build(splits.train, config.data.min_count)
-        training = Training(config, run, splits, vocabularies)
+    run = RunDir(path)
+    run.check_new()
+    splits = load_splits(config.data)
+    config = with_max_length(config, splits.train)
+    vocabularies = Vocabularies.build(splits.train, config.data.min_count)
+    training = Training(config, run, splits, vocabularies)
+    # Only now: a mistake in the settings or the data leaves no folder behind.
+    with RunDir.create(path).lock():
         run.save_vocabularies(vocabularies)
         run.save_record(make_record(training.config))
         training.save_checkpoint()

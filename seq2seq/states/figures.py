@@ -13,11 +13,10 @@ from seq2seq.states.experiments import Scored
 from seq2seq.states.handover import State
 from seq2seq.states.tracing import Array, Trace
 
-# Values between -1 and 1, and between 0 and 1; what was not read stays empty.
-_SIGNED, _SHARE = ("RdBu_r", -1.0, 1.0), ("viridis", 0.0, 1.0)
+# Of values with a sign, and of shares from 0 to 1; what was not read stays empty.
+_SIGNED, _SHARE = "RdBu_r", "viridis"
 _CHARACTER = 0.1  # inches of a token's character
 _WRITTEN_STEPS, _WRITTEN_UNITS = 6, 4  # so few numbers are written into their fields
-_SHARES = ("input", "forget", "output", "update", "reset")
 
 
 def trace_figure(one: Trace, tokens: Sequence[str], is_dark: bool = False) -> Figure:
@@ -36,7 +35,7 @@ def trace_figure(one: Trace, tokens: Sequence[str], is_dark: bool = False) -> Fi
         figure.suptitle(f"{one.name}{arrow}", fontsize=10)
         all_axes = figure.subplots(len(maps), 1, squeeze=False)[:, 0]
         for axes, (name, values) in zip(all_axes, maps.items(), strict=True):
-            _heat_map(axes, values[0], name)
+            _heat_map(axes, values[0], name, one.bounds(name))
             axes.set_xticks([])
         # Above the first map and below the last: far from both, nobody counts columns.
         for axes, is_top in ((all_axes[0], True), (all_axes[-1], False)):
@@ -58,11 +57,10 @@ def state_figure(title: str, states: dict[str, State], is_dark: bool = False) ->
         figure.suptitle(title, fontsize=10)
         all_axes = figure.subplots(len(rows), 1, squeeze=False)[:, 0]
         for axes, (label, values) in zip(all_axes, rows, strict=True):
-            cmap, _, high = _SIGNED
-            limit = max(high, float(np.abs(values).max()))
+            limit = max(1.0, float(np.abs(values).max()))
             image = axes.imshow(
                 values[None],
-                cmap=cmap,
+                cmap=_SIGNED,
                 vmin=-limit,
                 vmax=limit,
                 aspect="auto",
@@ -95,11 +93,10 @@ def components_figure(scores: Sequence[Scored], is_dark: bool = False) -> Figure
     return figure
 
 
-def _heat_map(axes: Axes, values: Array, name: str) -> None:
-    cmap, low, high = _SHARE if name in _SHARES else _SIGNED
-    if name == "state_c":  # the only one without bounds
-        high = max(1.0, float(np.nanmax(np.abs(values))))
-        low = -high
+def _heat_map(axes: Axes, values: Array, name: str, bounds: tuple[float, float] | None) -> None:
+    most = max(1.0, float(np.nanmax(np.abs(values))))
+    low, high = bounds or (-most, most)
+    cmap = _SIGNED if low < 0 else _SHARE
     image = axes.imshow(
         values.T, cmap=cmap, vmin=low, vmax=high, aspect="auto", interpolation="nearest"
     )

@@ -14,16 +14,12 @@ from seq2seq.model.losses import token_sums
 from seq2seq.model.recurrent import STATE_NAMES
 from seq2seq.model.seq2seq import Seq2Seq
 from seq2seq.states.handover import encoder_traces
-from seq2seq.states.tracing import Array
+from seq2seq.states.tracing import Array, Trace
 from seq2seq.vocabulary import PAD
 
 Tensor = Any
 
-# Values from 0 to 1, from -1 to 1, and those that reach the output through a tanh; others have no
-# bounds.
-_SHARES = ("input", "forget", "output", "update", "reset", "share")
-_SIGNED = ("state_h", "candidate")
-_THROUGH_TANH = ("state_c", "state_m")
+_THROUGH_TANH = ("state_c", "state_m")  # how they reach the output
 _CLOSE = 0.05  # to a bound, as a share of the range
 
 
@@ -53,15 +49,18 @@ def state_statistics(model: Seq2Seq, source: Tensor) -> dict[str, Statistics]:
     for traces in encoder_traces(model.encoder, tf.convert_to_tensor(source)):
         for one in traces:
             for name, values in (one.states | one.gates).items():
-                found[f"{one.name}/{name}"] = _statistics(name, values[one.mask])
+                found[f"{one.name}/{name}"] = _statistics(one, name, values[one.mask])
     return found
 
 
-def _statistics(name: str, values: Array) -> Statistics:
+def _statistics(one: Trace, name: str, values: Array) -> Statistics:
     saturation = math.nan
-    if name in (*_SHARES, *_SIGNED, *_THROUGH_TANH):
-        bounded = np.tanh(values) if name in _THROUGH_TANH else values
-        shares = bounded if name in _SHARES else (bounded + 1) / 2
+    bounds, bounded = one.bounds(name), values
+    if name in _THROUGH_TANH:
+        bounds, bounded = (-1.0, 1.0), np.tanh(values)
+    if bounds is not None:
+        low, high = bounds
+        shares = (bounded - low) / (high - low)
         saturation = float(np.mean((shares < _CLOSE) | (shares > 1 - _CLOSE)))
     return Statistics(float(values.mean()), float(values.std()), saturation)
 

@@ -27,6 +27,7 @@ _LAYERS = {
     RWA: ("rwa", RWA),
 }
 _NAMES = [kind.__name__ for kind in _LAYERS]
+_SHARES = ("input", "forget", "output", "update", "reset", "share")
 
 
 class Trace(NamedTuple):
@@ -59,6 +60,15 @@ class Trace(NamedTuple):
         """The states after the last step, `[B, U]` each."""
         last = 0 if self.is_backward else -1
         return {name: state[:, last] for name, state in self.states.items()}
+
+    def bounds(self, name: str) -> tuple[float, float] | None:
+        """Returns where a state or gate stays if it started there; None: anywhere."""
+        if name in _SHARES:
+            return 0.0, 1.0
+        # An RWA's candidate is a product with an unbounded factor.
+        if name == "state_h" or (name == "candidate" and self.cell != "rwa"):
+            return -1.0, 1.0
+        return None
 
 
 def trace(

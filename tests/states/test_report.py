@@ -73,14 +73,16 @@ def test_a_layer_alone(tmp_path, arguments, parameters, pictures):
         assert file["output"].shape == file["sequence"][:, 0].shape
         assert all(f"{name}/state_h" in file for name in pictures)
     seen = tags(folder / "tensorboard")
-    assert set(seen["tensors"]) == {"returns", "identities", *pictures}
+    # 4 steps of 16 units are too many to write down.
+    steps = [] if "units=16" in arguments else [f"{name}_steps" for name in pictures]
+    assert set(seen["tensors"]) == {"returns", "identities", *pictures, *steps}
 
 
 def test_inside_a_trained_model(tiny_run):
     cwd, run_folder = tiny_run
     printed = run("run=latest", "source=1 2 3", "examples=20", cwd=cwd)
     assert "1 2 3 →" in printed
-    assert "that of another source" in printed
+    assert "that of the next source" in printed
     folder = run_folder / "states"
     page = (folder / "states.html").read_text()
     assert is_self_contained(page)

@@ -153,3 +153,15 @@ def test_what_cannot_be_traced_is_refused():
     layer.build((None, None, 3))
     with pytest.raises(ValueError, match="standard activations"):
         trace(layer, np.zeros((1, 2, 3)))
+
+
+@pytest.mark.parametrize(("cell", "ours"), LAYERS)
+def test_what_has_bounds_keeps_them_and_nothing_else_does(cell, ours):
+    layer, x, states = setup(cell, False, ours)
+    [seen] = trace(layer, 50 * x, np.tanh(states))
+    for name, values in (seen.states | seen.gates).items():
+        bounds = seen.bounds(name)
+        if bounds is None:
+            assert np.abs(values).max() > 1, name
+        else:
+            np.testing.assert_array_equal(values, values.clip(*bounds), name)
