@@ -1,4 +1,4 @@
-"""Reads what others wrote, never more of it than a bound: whole small files, and long ones by line.
+"""Reads what others wrote, never more of it than a bound: small files, long ones by line, arrays.
 
 Knows nothing of what is in them.
 """
@@ -7,9 +7,13 @@ from __future__ import annotations
 
 import os
 import stat
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
 
 from seq2seq.errors import UserError
 
@@ -54,6 +58,28 @@ def read_lines(stream: BinaryIO, most_bytes: int) -> Iterator[bytes | None]:
         yield None
         while line and not line.endswith(b"\n"):
             line = stream.readline(_PIECE)
+
+
+def read_array(archive: zipfile.ZipFile, name: str) -> npt.NDArray[Any]:
+    """Reads an array of an `.npz` file: as many bytes as the file has, and nothing to execute.
+
+    `np.load` makes room for whatever shape an entry claims, and expands what is compressed.
+
+    Raises:
+        KeyError: There is no such entry.
+        ValueError: It is compressed, or no array of numbers of the size that it claims.
+    """
+    entry = archive.getinfo(f"{name}.npy")
+    if entry.compress_type != zipfile.ZIP_STORED:
+        raise ValueError(f"{name} is compressed")
+    with archive.open(entry) as file:
+        if np.lib.format.read_magic(file) != (1, 0):
+            raise ValueError(f"{name} is of another version")
+        shape, is_fortran, dtype = np.lib.format.read_array_header_1_0(file)
+        if dtype.hasobject:
+            raise ValueError(f"{name} holds objects, not numbers")
+        values = np.frombuffer(file.read(), dtype)
+    return values.reshape(shape, order="F" if is_fortran else "C")
 
 
 def refuse_links_outside(folder: Path) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from seq2seq.bounded import read_array
 from seq2seq.disk import checksum, writing
 from seq2seq.errors import UserError
 
@@ -98,5 +99,6 @@ def _read(path: Path) -> Arrays:
     if not checksum(content).startswith(name[2]):
         raise ValueError("its checksum does not fit")
     content.seek(0)
-    with np.load(content, allow_pickle=False) as file:
-        return {key: file[key] for key in file.files}
+    with zipfile.ZipFile(content) as archive:
+        names = [name.removesuffix(".npy") for name in archive.namelist()]
+        return {name: read_array(archive, name) for name in names}

@@ -1,5 +1,7 @@
 """Checkpoints: what was saved comes back, damage is found, the one before is used."""
 
+import hashlib
+import io
 import logging
 
 import numpy as np
@@ -82,21 +84,32 @@ def test_a_file_that_is_swapped_for_another_is_found(tmp_path):
     assert checkpoints.load_newest()[0] == one
 
 
-def test_a_pickle_is_not_opened(tmp_path):
-    import hashlib
-    import io
+def forged(folder, save, **arrays):
+    """A checkpoint of somebody else, with the right checksum."""
+    content = io.BytesIO()
+    save(content, **arrays)
+    digest = hashlib.sha256(content.getvalue()).hexdigest()[:16]
+    (folder / f"step_0000000001.{digest}.npz").write_bytes(content.getvalue())
+    return Checkpoints(folder, keep=2)
 
+
+def test_a_pickle_is_not_opened(tmp_path, caplog):
     class Evil:
         def __reduce__(self):
             return (open, (str(tmp_path / "executed"), "w"))
 
-    content = io.BytesIO()
-    np.savez(content, a=np.array([Evil()], dtype=object), allow_pickle=True)
-    digest = hashlib.sha256(content.getvalue()).hexdigest()[:16]
-    (tmp_path / f"step_0000000001.{digest}.npz").write_bytes(content.getvalue())
+    checkpoints = forged(tmp_path, np.savez, a=np.array([Evil()], dtype=object))
     with pytest.raises(UserError, match="are damaged"):
-        Checkpoints(tmp_path, keep=2).load_newest()
+        checkpoints.load_newest()
+    assert "a holds objects" in caplog.text
     assert not (tmp_path / "executed").exists()
+
+
+def test_what_is_compressed_is_not_expanded(tmp_path, caplog):
+    checkpoints = forged(tmp_path, np.savez_compressed, a=np.zeros(2**25))
+    with pytest.raises(UserError, match="are damaged"):
+        checkpoints.load_newest()
+    assert "a is compressed" in caplog.text
 
 
 def test_other_files_are_left_alone(tmp_path):

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import json
 import zipfile
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from seq2seq.bounded import read_array, read_text
 from seq2seq.errors import UserError
 from seq2seq.model.bridge import Bridge
 from seq2seq.states.tracing import Array
 
 _PREFIX = "bridge_output/"
+_MOST_BYTES = 2**24
 
 
 def read_state(path: str | Path, bridge: Bridge) -> list[list[Array]]:
@@ -46,29 +47,25 @@ def read_state(path: str | Path, bridge: Bridge) -> list[list[Array]]:
 
 
 def _read(path: Path) -> dict[str, Any]:
+    """Reads what a state is made of; the explorer's own file holds other numbers, too."""
     try:
         if path.suffix == ".json":
-            content = json.loads(path.read_text(encoding="utf-8"))
-            if not isinstance(content, Mapping):
+            content = json.loads(read_text(path, _MOST_BYTES))
+            if not isinstance(content, dict):
                 raise ValueError("it is no object of names and lists")
-            return _ours(content)
-        with np.load(path, allow_pickle=False) as file:
-            return _ours(file)
-    # A single array (.npy) is no context: TypeError.
-    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+            return {name: values for name, values in content.items() if name.startswith(_PREFIX)}
+        with zipfile.ZipFile(path) as archive:
+            names = [name.removesuffix(".npy") for name in archive.namelist()]
+            return {name: read_array(archive, name) for name in names if name.startswith(_PREFIX)}
+    except (OSError, LookupError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile) as error:
+        reason = getattr(error, "strerror", None) or error
         raise UserError(f"state={path}: no .npz or .json file of states: {reason}") from error
-
-
-def _ours(content: Mapping[str, Any]) -> dict[str, Any]:
-    """The explorer's own file holds other numbers, too."""
-    return {name: content[name] for name in content if name.startswith(_PREFIX)}
 
 
 def _vector(path: str | Path, name: str, values: Any, units: int) -> Array:
     try:
         vector = np.asarray(values, np.float32)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, OverflowError) as error:
         raise UserError(f"state={path}: {name} is no list of numbers") from error
     if vector.shape != (units,) or not np.isfinite(vector).all():
         raise UserError(

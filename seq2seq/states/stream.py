@@ -10,9 +10,9 @@ from typing import Any
 
 import keras
 import numpy as np
-import numpy.typing as npt
 import tensorflow as tf
 
+from seq2seq.bounded import read_array
 from seq2seq.disk import write_arrays
 from seq2seq.errors import UserError
 from seq2seq.model.encoder import Encoder
@@ -100,7 +100,7 @@ class StatefulEncoder:
         """
         try:
             with zipfile.ZipFile(path) as archive:
-                about = json.loads(_read_array(archive, "about", np.uint8, None).tobytes())
+                about = json.loads(read_array(archive, "about").tobytes())
                 shape, sources, expected = about["encoder"], about["sources"], self._shape()
                 if shape != expected:
                     raise UserError(f"{path}: its states are of an encoder {shape}, not {expected}")
@@ -108,10 +108,7 @@ class StatefulEncoder:
                     raise TypeError("the sources are no list of names")
                 form = [array.shape for array in tf.nest.flatten(self.state(""))]
                 found = {
-                    name: [
-                        _read_array(archive, f"{i}.{j}", np.float32, shape)
-                        for j, shape in enumerate(form)
-                    ]
+                    name: [_read_state(archive, f"{i}.{j}", shape) for j, shape in enumerate(form)]
                     for i, name in enumerate(sources)
                 }
         except (OSError, LookupError, ValueError, TypeError, EOFError, RuntimeError,
@@ -140,20 +137,8 @@ class StatefulEncoder:
         return outputs.stack(), states
 
 
-def _read_array(
-    archive: zipfile.ZipFile, name: str, dtype: npt.DTypeLike, shape: tuple[int, ...] | None
-) -> Array:
-    """Reads an array that was written here: uncompressed, of a known type, and shape if given.
-
-    `np.load` makes room for whatever shape an entry claims, and expands what is compressed.
-    """
-    entry = archive.getinfo(f"{name}.npy")
-    if entry.compress_type != zipfile.ZIP_STORED:
-        raise ValueError(f"{name} is compressed")
-    with archive.open(entry) as file:
-        if np.lib.format.read_magic(file) != (1, 0):
-            raise ValueError(f"{name} is of another version")
-        found, _, found_dtype = np.lib.format.read_array_header_1_0(file)
-        if found_dtype != dtype or (shape is not None and found != shape):
-            raise ValueError(f"{name} is {found_dtype} {found}")
-        return np.frombuffer(file.read(), found_dtype).reshape(found)
+def _read_state(archive: zipfile.ZipFile, name: str, shape: tuple[int, ...]) -> Array:
+    found = read_array(archive, name)
+    if found.dtype != np.float32 or found.shape != shape:
+        raise ValueError(f"{name} is {found.dtype} {found.shape}")
+    return found

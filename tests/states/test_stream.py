@@ -132,7 +132,7 @@ def test_a_file_cannot_claim_more_than_it_holds(tmp_path):
     for save, changes, problem in (
         (np.savez, {"0.0": np.zeros((1, 6), np.float32)}, r"0\.0 is float32 \(1, 6\)"),
         (np.savez, {"0.1": np.zeros((1, 5))}, r"0\.1 is float64"),
-        (np.savez, {"about": np.array([{}], object)}, "about is object"),
+        (np.savez, {"about": np.array([{}], object)}, "about holds objects"),
         (np.savez_compressed, {"about": np.zeros(2**25, np.uint8)}, "about is compressed"),
     ):
         stream.save(path)
