@@ -15,8 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
-import numpy.typing as npt
 import tensorflow as tf
 from rich.console import Console
 
@@ -28,27 +26,20 @@ from seq2seq.data.examples import Example, Splits, lengths, load_splits
 from seq2seq.data.pipeline import Batch, BatchPlan, Vocabularies, as_dataset, own_error
 from seq2seq.decoding import check_decoding
 from seq2seq.disk import DiskError
+from seq2seq.divergence import diverged_batch, diverged_evaluation
 from seq2seq.errors import UserError
 from seq2seq.evaluation import Scored, compile_evaluation, decode, decoded_metrics
 from seq2seq.inference import Predictor
 from seq2seq.model.losses import TokenSums, teacher_forced_metrics
 from seq2seq.model.seq2seq import build_model, count_parameters
-from seq2seq.progress import Progress
 from seq2seq.progress_bar import ProgressBar
 from seq2seq.record import make_record, refuse_other_data, versions
 from seq2seq.run_dir import RunDir
 from seq2seq.signals import StopRequest
-from seq2seq.targets import (
-    CallbackState,
-    make_callbacks,
-    make_optimizer,
-    refuse_foreign_code,
-)
+from seq2seq.targets import make_callbacks, make_optimizer, refuse_foreign_code
 from seq2seq.tensorboard import TensorBoard
+from seq2seq.training_state import TrainingState
 from seq2seq.training_step import compile_training, complete, steps_per_call
-from seq2seq.vocabulary import Tokenizer
-
-Array = npt.NDArray[Any]
 
 log = logging.getLogger(__name__)
 
@@ -111,7 +102,7 @@ def resume(path: str | Path, changes: Sequence[str] = (), trust: bool = False) -
         training.restore(before)
         if changed:
             log.warning("changed: %s", ", ".join(changed))
-            epoch = training.progress.epoch + 1
+            epoch = training.state.progress.epoch + 1
             record["changes"] = [*record.get("changes", []), {"epoch": epoch, "changes": changed}]
             run.save_record(record)
         run.save_config(training.config, {})
@@ -154,22 +145,19 @@ class Training:
             if config.callbacks.tensorboard
             else None
         )
-        # The user's own callbacks, by name.
-        self.extra = make_callbacks(config.callbacks.extra)
+        extra = make_callbacks(config.callbacks.extra)
         self.callbacks = keras.callbacks.CallbackList(
             [
                 ProgressBar(self.console, settings.epochs, self.plan.steps),
                 *([self.tensorboard] if self.tensorboard else []),
-                *self.extra.values(),
+                *extra.values(),
             ],
             model=self.model,
             epochs=settings.epochs,
             steps=self.plan.steps,
             verbose=0,
         )
-        self.callback_states: dict[str, CallbackState] = {}
-        self.progress = Progress()
-        self.best_weights: list[Array] = []
+        self.state = TrainingState(self.model, self.optimizer, extra)
         self.checkpoints = Checkpoints(run.checkpoints, settings.checkpoints_kept)
 
     def run_to_end(self) -> dict[str, Any]:
@@ -195,13 +183,9 @@ class Training:
         Raises:
             DiskError: The disk is full, or the folder cannot be written.
         """
-        progress = self.progress
-        progress.callbacks = {name: state.changed() for name, state in self.callback_states.items()}
-        arrays = {"progress": np.frombuffer(progress.to_json().encode(), np.uint8)}
-        for name, variables in self._variables().items():
-            arrays |= {f"{name}/{i}": variable.numpy() for i, variable in enumerate(variables)}
-        arrays |= {f"best/{i}": array for i, array in enumerate(self.best_weights)}
-        self.checkpoints.save(progress.epoch * self.plan.steps + progress.step, arrays)
+        progress = self.state.progress
+        steps = progress.epoch * self.plan.steps + progress.step
+        self.checkpoints.save(steps, self.state.to_arrays())
 
     def restore(self, before: TrainConfig) -> None:
         """Takes up the newest whole checkpoint.
@@ -214,27 +198,19 @@ class Training:
         """
         path, arrays = self.checkpoints.load_newest()
         try:
-            self.progress = Progress.from_json(arrays["progress"].tobytes())
-            if self.progress.best_epoch:
+            if self.state.restore_best(arrays):
                 # The file may be of an epoch that is not finished as far as the checkpoint knows.
-                self.best_weights = [arrays[f"best/{i}"] for i in range(len(self.model.weights))]
-                _assign(self.model.weights, self.best_weights)
                 self.run.save_weights(self.model)
-            for name, variables in self._variables().items():
-                _assign(variables, [arrays[f"{name}/{i}"] for i in range(len(variables))])
-        except (KeyError, ValueError) as error:
+            self.state.restore(arrays)
+        except ValueError as error:
             raise UserError(f"{path}: does not fit the model and optimizer: {error}") from error
         self.checkpoints.drop_after(step_of(path))
         rate = self.config.optimizer.get("learning_rate")
         if rate != before.optimizer.get("learning_rate") and isinstance(rate, int | float):
             self.optimizer.learning_rate = rate
         if self.tensorboard is not None:
-            self.tensorboard.resume(self.progress.epoch)
+            self.tensorboard.resume(self.state.progress.epoch)
         log.info("going on from %s", path)
-
-    def _variables(self) -> dict[str, list[keras.Variable]]:
-        """What a checkpoint holds, in a fixed order; dropout's random states are the model's."""
-        return {"model": self.model.variables, "optimizer": self.optimizer.variables}
 
     def _way_back(self) -> str:
         """Tells the user what is left and how to go on."""
@@ -247,15 +223,12 @@ class Training:
         )
 
     def _train(self, stop: StopRequest) -> None:
-        progress, settings = self.progress, self.config.training
+        progress, settings = self.state.progress, self.config.training
         # One pipeline for all epochs: it prepares the next one while this one is evaluated.
         batches = self.plan.epochs(settings.seed, progress.epoch, start=progress.step)
         iterator = iter(as_dataset(self.plan, batches))
         self.callbacks.on_train_begin()
-        self.callback_states = {name: CallbackState(one) for name, one in self.extra.items()}
-        for name, state in progress.callbacks.items():
-            if name in self.callback_states:
-                self.callback_states[name].restore(state)
+        self.state.begin()
         while not progress.is_finished(settings):
             self.callbacks.on_epoch_begin(progress.epoch)
             self._train_epoch(iterator, stop)
@@ -270,7 +243,7 @@ class Training:
         self.callbacks.on_train_end()
 
     def _train_epoch(self, batches: Iterator[Batch], stop: StopRequest) -> None:
-        progress, every = self.progress, self.config.training.checkpoint_steps
+        progress, every = self.state.progress, self.config.training.checkpoint_steps
         while progress.step < self.plan.steps:
             began, first = time.perf_counter(), progress.step
             self.callbacks.on_train_batch_begin(first)
@@ -290,37 +263,18 @@ class Training:
 
     def _report_divergence(self, step: int, count: int) -> None:
         """Stops at the step whose loss or gradient is not finite, or says that it was skipped."""
-        progress = self.progress
+        progress, settings = self.state.progress, self.config.training
         where = f"epoch {progress.epoch + 1}, step {step}"
-        if self.config.training.on_divergence is Divergence.skip:
+        if settings.on_divergence is Divergence.skip:
             log.warning("skipped %d steps up to %s: the loss or a gradient was not finite",
                         count, where)  # fmt: skip
             return
-        batches = self.plan.epoch(self.config.training.seed, progress.epoch, start=step - 1)
-        rows = list(self._as_text(next(batches)))
-        self.run.save_diverged(rows)
-        shown = ", ".join(repr(row[0]) for row in rows[:3])
-        raise UserError(
-            f"the loss or a gradient is not finite in {where}; the batch's {len(rows)} examples "
-            f"({shown}, ...) are in {self.run.diverged}: lower optimizer.learning_rate or "
-            "training.clip_norm, or skip such batches with training.on_divergence=skip; "
-            + self._way_back()
-        )
-
-    def _as_text(self, batch: Batch) -> Iterator[tuple[str, str, str]]:
-        """Yields a batch as (source, target, features), without the rows that only fill it."""
-        data, vocabularies = self.config.data, self.vocabularies
-        for source, target in zip(batch.source, batch.target_out, strict=True):
-            if np.any(target):
-                tokens, tags = vocabularies.decode_source(source)
-                yield (
-                    Tokenizer(data.source.tokens).join(tokens),
-                    self.predictor.target.join(vocabularies.target.decode(target)),
-                    data.features.separator.join(tags),
-                )
+        batch = next(self.plan.epoch(settings.seed, progress.epoch, start=step - 1))
+        problem = diverged_batch(where, batch, self.run, self.config.data, self.vocabularies)
+        raise UserError(f"{problem}; {self._way_back()}")
 
     def _train_logs(self) -> dict[str, float]:
-        progress = self.progress
+        progress = self.state.progress
         examples = min(progress.step * self.plan.batch_size, len(self.splits.train))
         return {
             **teacher_forced_metrics(TokenSums(*progress.sums)),
@@ -330,7 +284,7 @@ class Training:
 
     def _end_epoch(self) -> dict[str, float]:
         """Evaluates, keeps the best model, writes the table; returns the epoch's logs."""
-        progress, settings = self.progress, self.config.training
+        progress, settings = self.state.progress, self.config.training
         began, number = time.perf_counter(), progress.epoch + 1
         logs = self._train_logs()
         row = {"epoch": number, "seconds": 0.0, **logs}
@@ -338,9 +292,11 @@ class Training:
             # A callback may swap in averaged weights for the test; the best are then these.
             self.callbacks.on_test_begin()
             metrics, scored = self._evaluate(self.splits.dev)
-            _check_finite(metrics["loss"], number)
+            if not math.isfinite(metrics["loss"]):
+                problem = diverged_evaluation(metrics["loss"], number)
+                raise UserError(f"{problem}; {self._way_back()}")
             if progress.judge(metrics, settings.monitor):
-                self.best_weights = [weight.numpy() for weight in self.model.weights]
+                self.state.keep_best()
                 self.run.save_weights(self.model)
             self.callbacks.on_test_end(metrics)
             if self.tensorboard is not None:
@@ -372,7 +328,13 @@ class Training:
 
     def _finish(self) -> dict[str, Any]:
         """Scores the best model on dev and test, and writes results and predictions."""
-        _assign(self.model.weights, self.best_weights)
+        progress = self.state.progress
+        if not progress.best_epoch:
+            # A callback stopped before the first evaluation: what there is, is the best.
+            progress.best_epoch = progress.epoch
+            self.state.keep_best()
+            self.run.save_weights(self.model)
+        self.state.take_best()
         splits = {"dev": self.splits.dev, "test": self.splits.test}
         results: dict[str, Any] = {}
         scored: list[Scored] = []
@@ -380,7 +342,6 @@ class Training:
             if examples:
                 results[name], scored = self._evaluate(examples)
                 self.run.save_predictions(name, (s.row(self.config.data) for s in scored))
-        progress = self.progress
         train_seconds = sum(
             len(self.splits.train) / row["examples_per_second"] for row in progress.rows
         )
@@ -411,14 +372,6 @@ def check_settings(config: TrainConfig) -> None:
         raise UserError(f"training.monitor={monitor} needs training.bleu=true")
 
 
-def _check_finite(loss: float, epoch: int) -> None:
-    if not math.isfinite(loss):
-        raise UserError(
-            f"the loss became {loss} in epoch {epoch}: lower "
-            "optimizer.learning_rate or training.clip_norm"
-        )
-
-
 def with_max_length(config: TrainConfig, examples: Sequence[Example]) -> TrainConfig:
     """Fills `decoding.max_length: null`: twice the longest training target, and its end."""
     if config.decoding.max_length is not None:
@@ -426,10 +379,3 @@ def with_max_length(config: TrainConfig, examples: Sequence[Example]) -> TrainCo
     longest = int(lengths(examples)[1].max())
     decoding = dataclasses.replace(config.decoding, max_length=2 * longest + 1)
     return dataclasses.replace(config, decoding=decoding)
-
-
-def _assign(variables: Sequence[keras.Variable], arrays: Sequence[Array]) -> None:
-    for variable, array in zip(variables, arrays, strict=True):
-        if variable.shape != array.shape:
-            raise ValueError(f"{variable.path} has shape {variable.shape}, not {array.shape}")
-        variable.assign(array)

@@ -25,7 +25,7 @@ FLOORS = [
         "signals",
     },
     {"evaluation", "report", "figures", "projector", "tensorboard", "progress_bar", "record"}
-    | {"targets", "training_step", "states"},
+    | {"targets", "training_step", "training_state", "divergence", "states"},
     {"training", "lines", "reproduction"},
     {"command", "evaluate", "reproduce"},
 ]

@@ -10,6 +10,8 @@ from test_training import TOY, rows
 
 from seq2seq.errors import UserError
 from seq2seq.figures import attention_figure, pixels
+from seq2seq.inference import Predictor
+from seq2seq.run_dir import RunDir
 from seq2seq.training import train
 
 
@@ -102,6 +104,25 @@ def test_early_stopping_by_keras(compose, tmp_path):
         "+callbacks.extra.stop.patience=2",
     )
     assert train(config, tmp_path / "r")["epochs"] == 3
+
+
+class StopAtOnce(keras.callbacks.Callback):
+    def on_epoch_end(self, epoch, logs=None):
+        self.model.stop_training = True
+
+
+def test_a_stop_before_the_first_evaluation_keeps_what_there_is(compose, tmp_path):
+    config = compose(
+        *TOY,
+        "training.epochs=9",
+        "training.evaluate_every=5",
+        f"+callbacks.extra.stop._target_={__name__}.StopAtOnce",
+    )
+    results = train(config, tmp_path / "r")
+    assert (results["epochs"], results["best_epoch"]) == (1, 1)
+    found = Predictor.load(RunDir.open(tmp_path / "r")).predict(["1 2 3"])
+    assert len(found) == 1
+    assert results["dev"]["loss"] > 0
 
 
 def test_terminate_on_nan_is_a_clear_mistake(compose, tmp_path):

@@ -113,7 +113,7 @@ def training(spec: Spec) -> Task:
     vocabularies = Vocabularies.build(splits.train, config.data.min_count)
     run = RunDir(f"{spec['run']}_{spec['what']}")
     this = Training(config, run, splits, vocabularies)
-    this.best_weights = [weight.numpy() for weight in this.model.weights]
+    this.state.keep_best()
     this.save_checkpoint()
     batches = iter(as_dataset(this.plan, this.plan.epochs(1, 0)))
 
