@@ -1,5 +1,7 @@
 """What tests share: the real configuration composed with overrides, and processes."""
 
+import copy
+import functools
 import os
 import subprocess
 import sys
@@ -34,6 +36,11 @@ TINY = [
 
 def compose_config(*overrides, name="train"):
     """Composes `configs/` as the commands do and returns the checked dataclass."""
+    return copy.deepcopy(_compose(overrides, name))
+
+
+@functools.cache
+def _compose(overrides, name):
     settings.register()
     with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
         return settings.from_hydra(hydra_compose(name, list(overrides)), SCHEMAS[name])

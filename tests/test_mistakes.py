@@ -3,7 +3,10 @@
 import hashlib
 
 import pytest
-from project import ROOT, run_process
+from project import ROOT, compose_config, run_process
+
+from seq2seq.errors import UserError
+from seq2seq.training import train
 
 TRAIN, INFER = ROOT / "train.py", ROOT / "infer.py"
 
@@ -61,7 +64,36 @@ def test_wrong_type_in_an_experiment_file(tmp_path):
     refused(result, "model.units", "many")
 
 
+@pytest.fixture
+def files(tmp_path):
+    """A folder with good and bad files of examples."""
+    (tmp_path / "good.tsv").write_text("a\tb\n" * 3)
+    (tmp_path / "latin.tsv").write_bytes(b"a\tb\ncaf\xe9\tb\n")
+    (tmp_path / "empty.tsv").write_text("")
+    (tmp_path / "hole.tsv").write_text("a\tb\na\t\n")
+    return tmp_path
+
+
 # Those that need a look at the data, the model or the run folder.
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["data=tsv", "data.train=latin.tsv", "data.dev=good.tsv"], ["latin.tsv:2", "0xe9"]),
+        (
+            ["model.encoder.bidirectional=true", "model.bridge.kind=copy"],
+            ["model.bridge.kind=copy", "sum", "dense", "zero", "learned"],
+        ),
+        (["+callbacks.extra.x._target_=builtins.dict"], ["callbacks.extra.x"]),
+        (["resume=nowhere"], ["resume=nowhere", "no run folder"]),
+    ],
+)
+def test_refused_by_training(arguments, words, files):
+    before = sorted(files.iterdir())
+    refused(run_process(TRAIN, *arguments, "run_dir=run", cwd=files), *words)
+    assert sorted(files.iterdir()) == before
+
+
+# More of them, which the same frame tells to the user.
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -71,14 +103,9 @@ def test_wrong_type_in_an_experiment_file(tmp_path):
             ["data=tsv", "data.train=good.tsv", "data.dev=good.tsv", "data.target.column=3"],
             ["good.tsv:1", "data.target.column=3", "2 columns"],
         ),
-        (["data=tsv", "data.train=latin.tsv", "data.dev=good.tsv"], ["latin.tsv:2", "0xe9"]),
         (["data=tsv", "data.train=empty.tsv", "data.dev=good.tsv"], ["empty.tsv", "empty"]),
         (["data=tsv", "data.train=hole.tsv", "data.dev=good.tsv"], ["hole.tsv:2", "target"]),
         (["data.train=good.tsv"], ["data.train", "data=tsv"]),
-        (
-            ["model.encoder.bidirectional=true", "model.bridge.kind=copy"],
-            ["model.bridge.kind=copy", "sum", "dense", "zero", "learned"],
-        ),
         (
             ["model=attention", "model.attention.kind=dot", "model.units=100"],
             ["model.", "100"],
@@ -88,19 +115,19 @@ def test_wrong_type_in_an_experiment_file(tmp_path):
         (["decoding=beam", "decoding.n_best=9"], ["decoding.n_best=9", "decoding.beam_size=5"]),
         (["optimizer._target_=keras.optimizers.Adan"], ["optimizer", "Adan"]),
         (["optimizer._target_=builtins.dict"], ["optimizer._target_"]),
-        (["+callbacks.extra.x._target_=builtins.dict"], ["callbacks.extra.x"]),
-        (["resume=nowhere"], ["resume=nowhere", "no run folder"]),
         (["data.train_examples=20000"], ["data.train_examples"]),
     ],
 )
-def test_refused_by_training(arguments, words, tmp_path):
-    (tmp_path / "good.tsv").write_text("a\tb\n" * 3)
-    (tmp_path / "latin.tsv").write_bytes(b"a\tb\ncaf\xe9\tb\n")
-    (tmp_path / "empty.tsv").write_text("")
-    (tmp_path / "hole.tsv").write_text("a\tb\na\t\n")
-    before = sorted(tmp_path.iterdir())
-    refused(run_process(TRAIN, *arguments, "run_dir=run", cwd=tmp_path), *words)
-    assert sorted(tmp_path.iterdir()) == before
+def test_a_new_training_is_refused(arguments, words, files, monkeypatch):
+    monkeypatch.chdir(files)
+    before = sorted(files.iterdir())
+    with pytest.raises(UserError) as found:
+        train(compose_config("run_dir=run", *arguments), "run")
+    text = str(found.value)
+    assert text.isprintable()
+    for word in words:
+        assert word in text
+    assert sorted(files.iterdir()) == before
 
 
 @pytest.mark.parametrize(

@@ -198,16 +198,16 @@ def wait_for(path, process):
         time.sleep(0.02)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
+)
 def test_stop_and_resume_equals_never_stopped(number, tmp_path):
     options = [
         *(word for word in TINY if not word.startswith(("run_dir", "training.epochs"))),
         "training.epochs=5",
-        "model=attention",
-        "model.encoder.units=8",
-        "model.embedding_size=8",
+        "model.dropout=0.2",
         "optimizer=adam_cosine",
-        "data.train_examples=2000",
+        "data.train_examples=800",
         "callbacks.histograms_every=0",
     ]
     straight = run_process(TRAIN, *options, "run_dir=straight", cwd=tmp_path)
@@ -232,9 +232,6 @@ def test_stop_and_resume_equals_never_stopped(number, tmp_path):
     assert rows_a == rows_b
     steps = [e.step for e in events(tmp_path / "stopped/tensorboard/dev").Tensors("loss")]
     assert steps == [1, 2, 3, 4, 5]
-    refused = run_process(TRAIN, "resume=stopped", "model.units=3", cwd=tmp_path)
-    assert refused.returncode == 2
-    assert b"model.units=3" in refused.stderr
 
 
 def test_a_sweep_makes_a_run_each(tmp_path):

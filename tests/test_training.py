@@ -320,13 +320,14 @@ def test_mixed_precision_trains(compose, tmp_path):
     assert losses[1] < losses[0]
 
 
-def test_xla_compiles_once_per_bucket(compose, tmp_path, monkeypatch):
+def test_a_step_is_traced_once(compose, tmp_path, monkeypatch):
     """The Python of each step runs once, whatever the number of buckets and epochs."""
     traces = count_calls(monkeypatch, Seq2Seq, "token_sums")
     config = compose(
         "data.min_length=2", "data.max_length=7", "data.buckets=3", "data.train_examples=300",
         "training.epochs=2", "run_dir=x", "model.units=8", "callbacks.tensorboard=false",
-        "data.dev_examples=20", "data.test_examples=0",
+        "data.dev_examples=20", "data.test_examples=0", "training.jit_compile=false",
+        "decoding.jit_compile=false",
     )  # fmt: skip
     train(config, tmp_path / "r")
     assert len(traces) == 2  # one in training, one in evaluation

@@ -34,11 +34,14 @@ def eagerly():
 @pytest.mark.parametrize("decoder", CELLS)
 @pytest.mark.parametrize("encoder", CELLS)
 @pytest.mark.usefixtures("eagerly")
-def test_a_training_step_through_every_bridge(encoder, decoder):
+def test_a_training_step_through_a_bridge(encoder, decoder):
     config = compose_config(
         *SMALL, f"model.encoder.cell={encoder}", f"model.decoder.cell={decoder}"
     )
-    for kind in BridgeKind:
+    # Every bridge is tried with several pairs, dense with all of them.
+    kinds = [*BridgeKind]
+    rotated = kinds[(CELLS.index(encoder) + CELLS.index(decoder)) % len(kinds)]
+    for kind in {BridgeKind.dense, rotated}:
         config.model.bridge.kind = kind
         keras.utils.set_random_seed(1)
         model = build_model(config.model, 7, 7)

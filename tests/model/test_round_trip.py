@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import random
 import subprocess
 import sys
 from itertools import product
@@ -75,12 +76,21 @@ def dot_cases(cell):
             ]
 
 
-@pytest.mark.parametrize("directions", [1, 2])
+def combinations(cell):
+    found = [*cases(cell, 1), *cases(cell, 2), *dot_cases(cell)]
+    assert len(found) >= 60
+    return found
+
+
 @pytest.mark.parametrize("cell", ["lstm", "gru", "simple_rnn"])
-def test_predictions_survive_saving_and_a_fresh_process(compose, cell, directions, tmp_path):
-    combinations = [*cases(cell, directions), *(dot_cases(cell) if directions == 2 else [])]
-    assert len(combinations) >= 30
-    check_all(compose, combinations, tmp_path)
+def test_predictions_survive_saving_and_a_fresh_process(compose, cell, tmp_path):
+    check_all(compose, random.Random(cell).sample(combinations(cell), 10), tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cell", ["lstm", "gru", "simple_rnn"])
+def test_every_combination_survives(compose, cell, tmp_path):
+    check_all(compose, combinations(cell), tmp_path)
 
 
 def test_so_do_those_of_the_other_cells(compose, tmp_path):
@@ -92,20 +102,20 @@ def test_so_do_those_of_the_other_cells(compose, tmp_path):
         ["model.decoder.cell=lstm", "model.bridge.kind=dense", "model.input=embedding"],
     ]
     cells = [Cell.peephole_lstm, Cell.rwa, Cell.lstm_zero_forget_bias]
-    combinations = [
+    several = [
         [f"model.cell={cell}", f"model.units={UNITS}", *choice]
-        for cell, choice in product(cells, choices)
+        for cell, choice in random.Random(1).sample([*product(cells, choices)], 6)
     ]
-    check_all(compose, combinations, tmp_path)
+    check_all(compose, several, tmp_path)
 
 
-def check_all(compose, combinations, folder):
+def check_all(compose, several, folder):
     """Saves models with random weights as runs; a fresh process has to answer as they do."""
     tf.config.run_functions_eagerly(True)
     try:
         expected = {}
         vocabularies = Vocabularies.build(EXAMPLES, 1)
-        for number, overrides in enumerate(combinations):
+        for number, overrides in enumerate(several):
             config = compose("run_dir=x", *overrides, "decoding.max_length=4")
             config = dataclasses.replace(config, name=f"case {number}")
             tf.random.set_seed(number)

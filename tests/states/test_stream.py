@@ -29,7 +29,7 @@ def pieces(rng, ids):
     return np.split(ids, cuts)
 
 
-@settings(max_examples=25)
+@settings(max_examples=8)
 @given(st.integers(0, 10**6))
 def test_three_streams_in_random_pieces_are_bit_equal(tmp_path_factory, encoder, seed):
     rng = np.random.default_rng(seed)
