@@ -11,6 +11,14 @@ from seq2seq.inference import Predictor
 from seq2seq.run_dir import RunDir
 from seq2seq.training import train
 
+THREE_DIGITS = [
+    "data.min_length=3",
+    "data.max_length=3",
+    "data.train_examples=800",
+    "data.dev_examples=100",
+    "data.test_examples=100",
+]
+
 
 def write_voices(path, sources, voices=("same", "back", "twice")):
     """Lines whose feature alone says what becomes of the source."""
@@ -53,11 +61,7 @@ def test_only_the_feature_decides(compose, tmp_path):
 def test_the_repeat_vector_variant_learns_too(compose, tmp_path):
     config = compose(
         *SMALL,
-        "data.min_length=3",
-        "data.max_length=3",
-        "data.train_examples=800",
-        "data.dev_examples=100",
-        "data.test_examples=100",
+        *THREE_DIGITS,
         "model.decoder.kind=repeat_vector",
         "model.bridge.kind=zero",
         "model.cell=gru",
@@ -75,11 +79,7 @@ def test_every_cell_learns_and_is_read_back(compose, tmp_path, cell):
     """Guessing reverses one sequence of three in a thousand; the cells do it nearly always."""
     config = compose(
         *SMALL,
-        "data.min_length=3",
-        "data.max_length=3",
-        "data.train_examples=800",
-        "data.dev_examples=100",
-        "data.test_examples=100",
+        *THREE_DIGITS,
         f"model.cell={cell}",
         "model.units=64",
         "training.epochs=20",

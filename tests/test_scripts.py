@@ -9,10 +9,11 @@ import subprocess
 import sys
 import time
 
-import h5py
 import numpy as np
 import pytest
 from project import ROOT, TINY, run_process
+from runs import assert_same_arrays, best_weights
+from runs import rows as measured
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 TRAIN, INFER = ROOT / "train.py", ROOT / "infer.py"
@@ -37,17 +38,6 @@ def read_rows(run):
 def events(folder):
     accumulator = EventAccumulator(str(folder), size_guidance={"tensors": 0})
     return accumulator.Reload()
-
-
-def weights(run):
-    found = {}
-    with h5py.File(run / "best.weights.h5") as file:
-        file.visititems(
-            lambda name, item: (
-                found.update({name: item[()]}) if isinstance(item, h5py.Dataset) else None
-            )
-        )
-    return found
 
 
 def test_the_run_folder_is_complete(tiny_run):
@@ -220,16 +210,8 @@ def test_stop_and_resume_equals_never_stopped(number, tmp_path):
     assert b"resume=" in errors
     resumed = run_process(TRAIN, "resume=stopped", cwd=tmp_path)
     assert resumed.returncode == 0, resumed.stderr.decode()
-    a, b = (weights(tmp_path / name) for name in ("straight", "stopped"))
-    assert a.keys() == b.keys()
-    for name in a:
-        np.testing.assert_array_equal(a[name], b[name], err_msg=name)
-    timed = ("seconds", "examples_per_second")
-    rows_a, rows_b = (
-        [{k: v for k, v in row.items() if k not in timed} for row in read_rows(tmp_path / name)]
-        for name in ("straight", "stopped")
-    )
-    assert rows_a == rows_b
+    assert_same_arrays(*(best_weights(tmp_path / name) for name in ("straight", "stopped")))
+    assert measured(tmp_path / "straight") == measured(tmp_path / "stopped")
     steps = [e.step for e in events(tmp_path / "stopped/tensorboard/dev").Tensors("loss")]
     assert steps == [1, 2, 3, 4, 5]
 
@@ -241,7 +223,7 @@ def test_a_sweep_makes_a_run_each(tmp_path):
     assert result.returncode == 0, result.stderr.decode()
     runs = [tmp_path / "sweep" / job for job in "01"]
     assert [read_results(run)["epochs"] for run in runs] == [1, 1]
-    a, b = map(weights, runs)
+    a, b = map(best_weights, runs)
     assert any(not np.array_equal(a[name], b[name]) for name in a)
 
 
