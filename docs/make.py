@@ -19,6 +19,9 @@ from typing import Any
 
 from PIL import Image
 
+# TensorFlow is imported by the page's Python, and would tell much of itself.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "states.md"
 # Picture of the page -> what the commands of the page write.

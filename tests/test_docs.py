@@ -59,7 +59,7 @@ def test_the_page_prints_what_it_shows(made):
 @pytest.mark.parametrize("which", ["shown", "made"])
 def test_what_is_said_of_the_state_is_true(made, which):
     page = PAGE if which == "shown" else made[0]
-    rows = table(page, "the state that is handed over   exact")
+    rows = table(page, "the state that is handed over  exact")
     exact, for_next, errors = (
         {name: float(cells[i].rstrip("%")) for name, cells in rows.items()} for i in range(3)
     )
@@ -73,7 +73,7 @@ def test_what_is_said_of_the_state_is_true(made, which):
     left = table(page, "principal components left")
     assert float(left["0"][1].rstrip("%")) <= exact[chance]
     assert float(left["256"][1].rstrip("%")) == exact["its own"]
-    answers = table(page, "the state that is handed over   what is written")
+    answers = table(page, "the state that is handed over  what is written")
     assert answers["that of state.json"] == ["5 5 5 5"]
     assert answers["its own"] == ["4 3 2 1"]
     assert answers["100% that of '9 8 7 6'"] == ["6 7 8 9"]
@@ -127,7 +127,7 @@ def evaluate(formula):
 
 @pytest.mark.parametrize("which", ["shown", "made"])
 def test_the_command_writes_the_digits_of_the_calculation(made, which):
-    rows = table(PAGE if which == "shown" else made[0], "t   unit")
+    rows = table(PAGE if which == "shown" else made[0], "t  unit")
     names = ("i", "f", "g", "o", "c", "h")
     for step, (t, cells) in zip(hand_calculation(), rows.items(), strict=True):
         assert cells == ["0", *(step[name][-1] for name in names)], t

@@ -16,6 +16,7 @@ from seq2seq.states.output import Output
 from seq2seq.states.tracing import Array, Trace, trace
 
 _MOST_ROWS = 24  # of a table of all gates; more are seen in the pictures only
+_WIDTH = 24  # characters of a line of values: as much as a terminal of 80 has left
 _SYMBOLS = {
     "input": "i",
     "forget": "f",
@@ -135,7 +136,7 @@ def _step_names(config: StatesConfig, inputs: Array) -> list[str]:
         return [str(i) for i in inputs[0].argmax(axis=-1)]
     if inputs.shape[-1] == 1:
         return [f"{value:.3g}" for value in inputs[0, :, 0]]
-    return [str(t) for t in range(inputs.shape[1])]
+    return [str(t + 1) for t in range(inputs.shape[1])]
 
 
 def _return_rows(calls: Sequence[Call]) -> Iterator[list[str]]:
@@ -143,7 +144,12 @@ def _return_rows(calls: Sequence[Call]) -> Iterator[list[str]]:
         for i, tensor in enumerate(call.tensors):
             choice = [str(call.return_sequences), str(call.return_state)] if i == 0 else ["", ""]
             values = np.array2string(
-                tensor.values, precision=4, threshold=40, edgeitems=2, suppress_small=True
+                tensor.values,
+                max_line_width=_WIDTH,
+                precision=4,
+                threshold=40,
+                edgeitems=2,
+                suppress_small=True,
             )
             shape = str(tensor.values.shape)
             yield [*choice, tensor.name, shape, values, tensor.meaning]

@@ -66,10 +66,10 @@ class Output:
     ) -> None:
         """Adds a table; the terminal leaves out columns for which it is too narrow."""
         self.page.table(columns, rows)
-        printed = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+        printed = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
         kept = [i for i, column in enumerate(columns) if column not in not_printed]
         for i in kept:
-            printed.add_column(columns[i])
+            printed.add_column(columns[i], overflow="fold")  # No digit is left out.
         for row in rows:
             printed.add_row(*(escape(row[i]) for i in kept))
         self.console.print(printed)
