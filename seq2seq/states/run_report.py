@@ -45,8 +45,8 @@ def show_run(config: StatesConfig, run: RunDir, output: Output) -> None:
         source = Tokenizer(settings.source.tokens).join(example.source)
         features = settings.features.separator.join(example.features)
     assert source is not None
-    answers = _answers(config, predictor, source, features)
     seen = hand_over(predictor, source, features)
+    answers = _answers(config, predictor, source, features)
     _show_hand_over(seen, output)
     output.numbers(seen.arrays())
     if answers:

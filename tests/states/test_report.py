@@ -1,6 +1,7 @@
 """`python -m seq2seq.states` as a user runs it: tables, pictures, numbers, one page."""
 
 import html.parser
+import json
 import re
 
 import numpy as np
@@ -11,6 +12,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from seq2seq.errors import UserError
 from seq2seq.states.layer_report import read_input, read_weights
+from seq2seq.states.report import show_states
 
 
 def run(*arguments, cwd):
@@ -142,6 +144,29 @@ def test_inputs_that_are_none(overrides, words):
 def test_weights_of_other_shapes_are_refused():
     with pytest.raises(UserError, match=r"weights have shapes .*, the layer's are"):
         read_weights(settings("weights=[[1,2]]"), 1)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["source=", "state=given.json"], "source='': the source is empty"),
+        (["source=1 2", "mix="], "mix='': the source is empty"),
+        (["source=1 2", "state=none.json"], r"none\.json: cannot be read"),
+        (["examples=0"], "source is not set"),
+    ],
+)
+def test_what_a_run_cannot_be_asked(overrides, words, tiny_run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    state = {f"bridge_output/0/state_{name}": [0.0] * 16 for name in "hc"}
+    (tmp_path / "given.json").write_text(json.dumps(state))
+    with pytest.raises(UserError, match=words):
+        show_states(settings(f"run={tiny_run[1]}", "output=pages", *overrides))
+
+
+@pytest.mark.parametrize("setting", ["source=1 2", "state=given.json", "mix=1 2"])
+def test_what_a_layer_cannot_be_asked(setting):
+    with pytest.raises(UserError, match=r"= is for a trained model; add run="):
+        show_states(settings(setting))
 
 
 @pytest.mark.parametrize(
