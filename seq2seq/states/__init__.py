@@ -14,11 +14,14 @@ _HOMES = {
     "Identity": "calls",
     "Returned": "calls",
     "StatefulEncoder": "stream",
+    "Statistics": "statistics",
     "Trace": "tracing",
+    "gradient_norms": "statistics",
     "hand_over": "handover",
     "identities": "calls",
     "make_layer": "calls",
     "returns": "calls",
+    "state_statistics": "statistics",
     "trace": "tracing",
 }
 
