@@ -6,13 +6,14 @@ that does not fit the content is a damaged file, and `sha256sum` can tell, too.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import logging
 import re
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -25,7 +26,8 @@ log = logging.getLogger(__name__)
 
 Arrays = dict[str, npt.NDArray[Any]]
 
-_NAME = re.compile(r"step_(\d{10})\.([0-9a-f]{16})\.npz")
+_DIGITS = 16  # of the checksum
+_NAME = re.compile(rf"step_(\d{{10}})\.([0-9a-f]{{{_DIGITS}}})\.npz")
 
 
 class Checkpoints:
@@ -50,12 +52,17 @@ class Checkpoints:
         Raises:
             DiskError: It cannot be written; those before are untouched.
         """
-        content = io.BytesIO()
-        np.savez(content, allow_pickle=False, **arrays)
-        content.seek(0)
-        path = self.folder / f"step_{step:010}.{checksum(content)[:16]}.npz"
-        with writing(path) as temporary:
-            temporary.write_bytes(content.getbuffer())
+        digest = hashlib.sha256()
+
+        def name() -> str:
+            return f"step_{step:010}.{digest.hexdigest()[:_DIGITS]}.npz"
+
+        with (
+            writing(self.folder / f"step_{step:010}", name) as temporary,
+            temporary.open("wb") as file,
+        ):
+            np.savez(_Hashed(file, digest), allow_pickle=False, **arrays)
+        path = self.folder / name()
         others = [old for old in self.paths() if old != path]
         again = [old for old in others if step_of(old) == step]
         for old in again + [old for old in others if old not in again][self.keep - 1 :]:
@@ -83,6 +90,24 @@ class Checkpoints:
         for path in self.paths():
             if step_of(path) > step:
                 path.unlink(missing_ok=True)
+
+
+class _Hashed:
+    """A file that is written from front to back, and whose checksum is known at the end."""
+
+    def __init__(self, file: BinaryIO, digest: hashlib._Hash) -> None:
+        self._file, self._digest = file, digest
+
+    def write(self, data: bytes | memoryview) -> int:
+        self._digest.update(data)
+        return self._file.write(data)
+
+    def flush(self) -> None:
+        self._file.flush()
+
+    def read(self) -> bytes:
+        """NumPy takes for a file what has this."""
+        raise io.UnsupportedOperation("read")
 
 
 def step_of(path: Path) -> int:

@@ -9,7 +9,7 @@ import contextlib
 import fcntl
 import hashlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -26,8 +26,12 @@ class DiskError(UserError):
 
 
 @contextlib.contextmanager
-def writing(path: Path) -> Iterator[Path]:
+def writing(path: Path, name: Callable[[], str] | None = None) -> Iterator[Path]:
     """Gives a temporary path to write to, and publishes it as `path` when that went well.
+
+    Args:
+        path: The file.
+        name: Called when all is written, for a name that depends on it; None: that of `path`.
 
     Raises:
         DiskError: It did not; what was there before is still there.
@@ -37,7 +41,7 @@ def writing(path: Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         sync(temporary)
-        temporary.replace(path)
+        temporary.replace(path.with_name(name()) if name else path)
         sync(path.parent)
     except OSError as error:
         with contextlib.suppress(OSError):

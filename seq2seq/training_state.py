@@ -42,6 +42,9 @@ class TrainingState:
         self._model, self._callbacks = model, callbacks
         # In a fixed order; dropout's random states are variables of the model.
         self._variables = {"model": model.variables, "optimizer": optimizer.variables}
+        # The names under which the present weights are kept.
+        names = {id(variable): f"model/{i}" for i, variable in enumerate(model.variables)}
+        self._present = [names[id(weight)] for weight in model.weights]
         self._callback_states: dict[str, CallbackState] = {}
 
     def begin(self) -> None:
@@ -67,7 +70,11 @@ class TrainingState:
         arrays = {"progress": np.frombuffer(progress.to_json().encode(), np.uint8)}
         for name, variables in self._variables.items():
             arrays |= {f"{name}/{i}": variable.numpy() for i, variable in enumerate(variables)}
-        return arrays | {f"best/{i}": array for i, array in enumerate(self.best_weights)}
+        for i, best in enumerate(self.best_weights):
+            # After an epoch that is the best, they are the present ones: once is enough.
+            if not np.array_equal(best, arrays[self._present[i]]):
+                arrays[f"best/{i}"] = best
+        return arrays
 
     def restore_best(self, arrays: Mapping[str, Array]) -> bool:
         """Gives the model the best weights of a checkpoint; returns whether it has any.
@@ -75,9 +82,11 @@ class TrainingState:
         Raises:
             ValueError: They are of another model.
         """
-        if "best/0" not in arrays:
+        if not _progress(arrays).best_epoch:
             return False
-        self.best_weights = _numbered(arrays, "best", len(self._model.weights))
+        names = [f"best/{i}" for i in range(len(self._present))]
+        names = [a if a in arrays else b for a, b in zip(names, self._present, strict=True)]
+        self.best_weights = _named(arrays, names)
         self.take_best()
         return True
 
@@ -87,16 +96,18 @@ class TrainingState:
         Raises:
             ValueError: The arrays are of another model or optimizer.
         """
-        if "progress" not in arrays:
-            raise ValueError("there is no progress")
-        self.progress = Progress.from_json(arrays["progress"].tobytes())
+        self.progress = _progress(arrays)
         for name, variables in self._variables.items():
-            _assign(variables, _numbered(arrays, name, len(variables)))
+            _assign(variables, _named(arrays, [f"{name}/{i}" for i in range(len(variables))]))
 
 
-def _numbered(arrays: Mapping[str, Array], name: str, count: int) -> list[Array]:
+def _progress(arrays: Mapping[str, Array]) -> Progress:
+    return Progress.from_json(_named(arrays, ["progress"])[0].tobytes())
+
+
+def _named(arrays: Mapping[str, Array], names: Sequence[str]) -> list[Array]:
     try:
-        return [arrays[f"{name}/{i}"] for i in range(count)]
+        return [arrays[name] for name in names]
     except KeyError as error:
         raise ValueError(f"there is no {error}") from error
 

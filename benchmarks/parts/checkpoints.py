@@ -8,9 +8,10 @@ from benchmarks.report import failures, number
 from benchmarks.results import PartResult, Table
 
 NOTE = (
-    "A checkpoint is all variables, the optimizer's and the best weights, with their checksum, "
-    "written, synced and renamed. By default there is one after each epoch and one after each "
-    "1,000 steps inside it; the share is of an epoch of this data, which is the shorter of both."
+    "A checkpoint is all variables, the optimizer's, and the best weights if they are not the "
+    "present ones, with a checksum, written, synced and renamed. By default there is one after "
+    "each epoch and one after each 1,000 steps inside it; shares are of the training steps of an "
+    "epoch, without its evaluation."
 )
 
 
@@ -29,18 +30,21 @@ def run(context: Context) -> PartResult:
             "overrides": overrides,
         }
         contestants = [
-            Contestant(what, "ours", {**spec, "what": what}) for what in ("epoch", "checkpoint")
+            Contestant(what, "ours", {**spec, "what": what})
+            for what in ("epoch", "best", "another")
         ]
         case = context.measure(f"Checkpoints, {name}", contestants, 5, turn_seconds=None)
         cases.append(case)
-        epoch, checkpoint = case.contestants
-        if epoch.seconds is None or checkpoint.seconds is None:
-            rows.append([name, "failed", "", "", ""])
-            continue
-        size = f"{checkpoint.info['bytes'] / 2**20:,.1f} MiB"
-        share = checkpoint.seconds.median / epoch.seconds.median
-        rows.append([name, number(epoch.seconds.median), number(1e3 * checkpoint.seconds.median),
-                     size, f"{share:.1%}"])  # fmt: skip
-    columns = ["model", "training steps of an epoch, s", "a checkpoint, ms", "its size", "share"]
+        epoch, *checkpoints = case.contestants
+        row = [name, number(epoch.seconds.median) if epoch.seconds else "failed"]
+        for one in checkpoints:
+            if epoch.seconds is None or one.seconds is None:
+                row.append("failed")
+                continue
+            share = one.seconds.median / epoch.seconds.median
+            size = one.info["bytes"] / 2**20
+            row.append(f"{number(1e3 * one.seconds.median)} ms, {size:,.1f} MiB, {share:.1%}")
+        rows.append(row)
+    columns = ["model", "steps of an epoch, s", "after the best epoch", "after another"]
     table = Table("Cost of checkpoints", columns, rows, [NOTE, *failures(cases)])
     return PartResult("Checkpoints", cases, [table])

@@ -106,7 +106,7 @@ def stream(spec: Spec) -> Task:
 
 
 def training(spec: Spec) -> Task:
-    """The steps of an epoch as `train.py` makes them, or one checkpoint with the best weights."""
+    """The steps of an epoch as `train.py` makes them, or a checkpoint after the best or another."""
     config = compose_config(*spec["overrides"], "callbacks.tensorboard=false")
     splits = load_splits(config.data)
     config = with_max_length(config, splits.train)
@@ -114,6 +114,8 @@ def training(spec: Spec) -> Task:
     run = RunDir(f"{spec['run']}_{spec['what']}")
     this = Training(config, run, splits, vocabularies)
     this.state.keep_best()
+    if spec["what"] == "another":
+        this.state.best_weights = [weights + 1 for weights in this.state.best_weights]
     this.save_checkpoint()
     batches = iter(as_dataset(this.plan, this.plan.epochs(1, 0)))
 
