@@ -9,9 +9,11 @@ from __future__ import annotations
 import hashlib
 import io
 import logging
+import math
 import re
+import time
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -26,6 +28,7 @@ log = logging.getLogger(__name__)
 
 Arrays = dict[str, npt.NDArray[Any]]
 
+_MOST_SHARE = 0.02  # of the time
 _DIGITS = 16  # of the checksum
 _NAME = re.compile(rf"step_(\d{{10}})\.([0-9a-f]{{{_DIGITS}}})\.npz")
 
@@ -38,8 +41,23 @@ class Checkpoints:
         keep: How many of them stay.
     """
 
-    def __init__(self, folder: Path, keep: int) -> None:
+    def __init__(
+        self, folder: Path, keep: int, clock: Callable[[], float] = time.perf_counter
+    ) -> None:
+        """Looks at nothing yet.
+
+        Args:
+            folder: Where they are.
+            keep: How many of them stay.
+            clock: Seconds.
+        """
         self.folder, self.keep = folder, keep
+        self._clock = clock
+        self._seconds, self._saved = 0.0, -math.inf  # how long the last one took, and its end
+
+    def is_cheap(self) -> bool:
+        """Whether one more now would still leave 98 % of the time to other things."""
+        return self._seconds <= _MOST_SHARE * (self._clock() - self._saved)
 
     def paths(self) -> list[Path]:
         """Returns the checkpoints, the newest first."""
@@ -52,13 +70,13 @@ class Checkpoints:
         Raises:
             DiskError: It cannot be written; those before are untouched.
         """
-        digest = hashlib.sha256()
+        began, digest = self._clock(), hashlib.sha256()
 
         def name() -> str:
             return f"step_{step:010}.{digest.hexdigest()[:_DIGITS]}.npz"
 
         with (
-            writing(self.folder / f"step_{step:010}", name) as temporary,
+            writing(self.folder / f"step_{step:010}.npz", name) as temporary,
             temporary.open("wb") as file,
         ):
             np.savez(_Hashed(file, digest), allow_pickle=False, **arrays)
@@ -67,6 +85,8 @@ class Checkpoints:
         again = [old for old in others if step_of(old) == step]
         for old in again + [old for old in others if old not in again][self.keep - 1 :]:
             old.unlink(missing_ok=True)
+        self._saved = self._clock()
+        self._seconds = self._saved - began
         return path
 
     def load_newest(self) -> tuple[Path, Arrays]:

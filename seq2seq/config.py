@@ -277,7 +277,7 @@ class TrainingConfig:
     deterministic: bool
     on_divergence: Divergence
     checkpoint_steps: Annotated[int | None, Range(minimum=1)]
-    checkpoint_epochs: Annotated[int, Range(minimum=1)]
+    checkpoint_epochs: Annotated[int | None, Range(minimum=1)]
     checkpoints_kept: Annotated[int, Range(minimum=2)]
 
 

@@ -236,8 +236,9 @@ class Training:
             self.callbacks.on_epoch_end(progress.epoch, logs)
             progress.end_epoch()
             progress.is_stopped = bool(self.model.stop_training)
-            is_last = progress.is_finished(settings)
-            if is_last or stop.signal or progress.epoch % settings.checkpoint_epochs == 0:
+            every = settings.checkpoint_epochs
+            is_due = progress.epoch % every == 0 if every else self.checkpoints.is_cheap()
+            if progress.is_finished(settings) or stop.signal or is_due:
                 self.save_checkpoint()
             self._stop_if_asked(stop)
         self.callbacks.on_train_end()

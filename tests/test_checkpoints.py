@@ -37,6 +37,20 @@ def test_the_same_step_again_replaces_it(tmp_path):
     assert checkpoints.load_newest()[1]["n"] == 6
 
 
+def test_before_the_first_one_it_is_time(tmp_path):
+    assert Checkpoints(tmp_path, keep=2).is_cheap()
+
+
+def test_no_more_than_a_fiftieth_of_the_time(tmp_path):
+    """Saving takes 0.5 s of this clock: the next one is cheap 25 s later."""
+    now = iter([10.0, 10.5, 35.4, 35.5, 40.0, 41.0, 90.9, 91.1])
+    checkpoints = Checkpoints(tmp_path, keep=2, clock=lambda: next(now))
+    checkpoints.save(1, arrays(1))
+    assert [checkpoints.is_cheap(), checkpoints.is_cheap()] == [False, True]
+    checkpoints.save(2, arrays(2))
+    assert [checkpoints.is_cheap(), checkpoints.is_cheap()] == [False, True]
+
+
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_damage_is_found_and_the_one_before_used(data, tmp_path, caplog):

@@ -28,6 +28,7 @@ OPTIONS = [
     "training.patience=3",
     "training.monitor=symbol_error_rate",
     "training.checkpoint_steps=7",
+    "training.checkpoint_epochs=1",
     "training.steps_per_execution=3",
     "callbacks.histograms_every=2",
     "callbacks.examples=2",

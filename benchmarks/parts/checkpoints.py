@@ -9,9 +9,10 @@ from benchmarks.results import PartResult, Table
 
 NOTE = (
     "A checkpoint is all variables, the optimizer's, and the best weights if they are not the "
-    "present ones, with a checksum, written, synced and renamed. By default there is one after "
-    "each epoch and one after each 1,000 steps inside it; shares are of the training steps of an "
-    "epoch, without its evaluation."
+    "present ones, with a checksum, written, synced and renamed. Shares are of the steps of an "
+    "epoch, without its evaluation, and of 1,000 steps. By default there is one after each 1,000 "
+    "steps, and one after each epoch, but for epochs so short that it would be more than 2 % of "
+    "the time."
 )
 
 
@@ -43,7 +44,10 @@ def run(context: Context) -> PartResult:
                 continue
             share = one.seconds.median / epoch.seconds.median
             size = one.info["bytes"] / 2**20
-            row.append(f"{number(1e3 * one.seconds.median)} ms, {size:,.1f} MiB, {share:.1%}")
+            of_steps = share * epoch.info["steps"] / 1_000
+            row.append(
+                f"{number(1e3 * one.seconds.median)} ms, {size:,.1f} MiB, {share:.1%}, {of_steps:.2%}"
+            )
         rows.append(row)
     columns = ["model", "steps of an epoch, s", "after the best epoch", "after another"]
     table = Table("Cost of checkpoints", columns, rows, [NOTE, *failures(cases)])
