@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import keras
 import numpy as np
 
 from seq2seq.config import LayerKind
 from seq2seq.model.recurrent import RECURRENT_LAYERS, STATE_NAMES
-from seq2seq.states.tracing import Array, Trace, trace
+from seq2seq.states.tracing import Array
 
 _STACKED_LAYERS = 2
 # How the weights are drawn, by their names in Keras's layers and in ours.
@@ -41,13 +41,6 @@ class Call(NamedTuple):
     parameters: int
 
 
-class Identity(NamedTuple):
-    """Something that is true of the returns, and the largest difference that was found."""
-
-    statement: str
-    largest_difference: float
-
-
 def make_layer(
     kind: str,
     units: int,
@@ -74,13 +67,13 @@ def make_layer(
     if kind not in [*LayerKind]:
         raise ValueError(f"layer={kind}: there are {', '.join(LayerKind)}")
     arguments = {"return_sequences": return_sequences, "return_state": return_state}
-    cell = _cell(kind)
+    cell = cell_of(kind)
     if kind == LayerKind.stacked:
         cells = [keras.layers.LSTMCell(units) for _ in range(_STACKED_LAYERS)]
         layer = keras.layers.RNN(cells, name=kind, **arguments)
     else:
         layer = RECURRENT_LAYERS[cell](units, name=cell, **arguments)
-    if _is_bidirectional(kind):
+    if is_bidirectional(kind):
         layer = keras.layers.Bidirectional(layer)
     layer.build((None, None, features))
     if weights is None:
@@ -98,11 +91,13 @@ def _draw_weights(layer: keras.layers.Layer, rng: np.random.Generator) -> None:
             weight.assign(initializer(weight.shape))
 
 
-def _cell(kind: str) -> str:
+def cell_of(kind: str) -> str:
+    """Returns the name of the cell of a kind of layer."""
     return kind.removeprefix("bidirectional_")
 
 
-def _is_bidirectional(kind: str) -> bool:
+def is_bidirectional(kind: str) -> bool:
+    """Whether a kind of layer reads in both directions."""
     return kind.startswith("bidirectional_")
 
 
@@ -142,7 +137,7 @@ def returns(
 
 
 def _output_name(return_sequences: bool, kind: str) -> tuple[str, str]:
-    both = ", both directions side by side" if _is_bidirectional(kind) else ""
+    both = ", both directions side by side" if is_bidirectional(kind) else ""
     if return_sequences:
         return "sequence", f"state_h after every step{both}"
     return "output", f"state_h after the last step{both}"
@@ -156,8 +151,8 @@ def _state_names(kind: str) -> list[tuple[str, str]]:
             for i in range(_STACKED_LAYERS)
             for name in STATE_NAMES["lstm"]
         ]
-    names = STATE_NAMES[_cell(kind)]
-    if not _is_bidirectional(kind):
+    names = STATE_NAMES[cell_of(kind)]
+    if not is_bidirectional(kind):
         return [(name, f"{name} after the last step") for name in names]
     where = {"forward": "the last token", "backward": "the first token, which it reads last"}
     return [
@@ -165,115 +160,3 @@ def _state_names(kind: str) -> list[tuple[str, str]]:
         for direction in where
         for name in names
     ]
-
-
-def identities(
-    kind: str,
-    units: int,
-    inputs: Array,
-    weights: Sequence[Array] | None = None,
-    seed: int = 1,
-) -> list[Identity]:
-    """Checks what is true of every layer of this kind, on this input `[B, T, F]`.
-
-    The largest difference is an absolute one; float32 sums in another order differ by some 1e-7.
-    """
-    inputs = np.asarray(inputs, np.float32)
-
-    def call(**more: Any) -> list[Call]:
-        return returns(kind, units, more.pop("inputs", inputs), weights=weights, seed=seed, **more)
-
-    calls = call()
-    (output,), (_, *_), (sequence,), (_, *states) = (
-        [tensor.values for tensor in one.tensors] for one in calls
-    )
-    first = calls[1].tensors[0].values
-    found = [("the output without return_sequences is the last of the sequence",
-              output, _last(sequence, kind)),
-             ("return_state changes no output: it only adds to it", first, output)]  # fmt: skip
-    found += _of_states(kind, output, states)
-    layer = make_layer(kind, units, inputs.shape[-1], True, True, weights, seed)
-    if kind != LayerKind.stacked:
-        traces = trace(layer, inputs)
-        seen = np.concatenate([one.states["state_h"] for one in traces], axis=-1)
-        found.append(("the sequence is state_h of every step", sequence, seen))
-        for one in traces:
-            where = f" ({one.name.split('_')[0]})" if len(traces) > 1 else ""
-            found += [(statement + where, a, b) for statement, a, b in _of_gates(one)]
-    start, statement = _start(layer, kind, len(inputs))
-    from_start = call(initial_state=start)[3].tensors
-    found.append((f"without initial_state the layer starts from {statement}",
-                  _flat(sequence, states), _flat(*_split(from_start))))  # fmt: skip
-    padded = np.concatenate([inputs, np.full_like(inputs, 9.0)], axis=1)
-    mask = np.arange(padded.shape[1]) < inputs.shape[1]
-    masked = call(inputs=padded, mask=np.broadcast_to(mask, padded.shape[:2]))[3].tensors
-    _, masked_states = _split(masked)
-    found.append(("padding behind a mask changes no final state",
-                  _flat(states[0], states), _flat(masked_states[0], masked_states)))  # fmt: skip
-    return [Identity(statement, float(np.abs(a - b).max())) for statement, a, b in found]
-
-
-def _of_gates(one: Trace) -> Iterator[tuple[str, Array, Array]]:
-    """Yields what is true of a cell's states and gates at every step."""
-    states, gates = one.states, one.gates
-    if "state_c" in states:
-        h = gates["output"] * np.tanh(states["state_c"])
-        yield "h = o · tanh(c) at every step", states["state_h"], h
-    if "state_m" in states:
-        yield "h = tanh(m) at every step", states["state_h"], np.tanh(states["state_m"])
-        order = slice(None, None, -1 if one.is_backward else 1)
-        a, z = gates["log_weight"][:, order], gates["candidate"][:, order]
-        # Each weight as a share of the largest, which leaves the mean as it is and cannot overflow.
-        largest = a.max(axis=1, keepdims=True)
-        share = np.exp(a - largest)
-        total = share.cumsum(axis=1)
-        m = (share * z).cumsum(axis=1) / total
-        yield (
-            "m is the mean of the candidates so far, weighted by e^a",
-            states["state_m"],
-            m[:, order],
-        )
-        w = (largest + np.log(total))[:, order]
-        yield "w is the logarithm of the sum of their weights", states["state_w"], w
-
-
-def _start(layer: Any, kind: str, rows: int) -> tuple[Any, str]:
-    """Returns what the layer starts from by itself, as it takes it, and what that is."""
-    if kind == LayerKind.stacked:
-        return layer.get_initial_state(rows), "zeros"
-    halves = [layer.forward_layer, layer.backward_layer] if _is_bidirectional(kind) else [layer]
-    states = [np.asarray(state) for half in halves for state in half.get_initial_state(rows)]
-    if _cell(kind) == LayerKind.rwa:
-        return states, "tanh of a trained vector, and the mean of nothing"
-    return [np.zeros_like(state) for state in states], "zeros"
-
-
-def _last(sequence: Array, kind: str) -> Array:
-    """The output of a backward layer is at the first token."""
-    if not _is_bidirectional(kind):
-        return sequence[:, -1]
-    forward, backward = np.split(sequence, 2, axis=-1)
-    return np.concatenate([forward[:, -1], backward[:, 0]], axis=-1)
-
-
-def _of_states(kind: str, output: Array, states: list[Array]) -> list[tuple[str, Array, Array]]:
-    if kind == "stacked":
-        return [("the output is state_h of the upper layer", output, states[2])]
-    if not _is_bidirectional(kind):
-        name = "state_h" if len(states) > 1 else "the one state"
-        return [(f"the output is {name}", output, states[0])]
-    forward, backward = np.split(output, 2, axis=-1)
-    half = len(states) // 2
-    return [
-        ("the forward half of the output is the forward state_h", forward, states[0]),
-        ("the backward half of the output is the backward state_h", backward, states[half]),
-    ]
-
-
-def _split(tensors: list[Returned]) -> tuple[Array, list[Array]]:
-    first, *states = (tensor.values for tensor in tensors)
-    return first, states
-
-
-def _flat(first: Array, states: Sequence[Array]) -> Array:
-    return np.concatenate([array.ravel() for array in (first, *states)])

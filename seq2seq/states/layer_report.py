@@ -11,7 +11,8 @@ import numpy as np
 from seq2seq.config import StatesConfig
 from seq2seq.errors import UserError
 from seq2seq.states import figures
-from seq2seq.states.calls import Call, identities, make_layer, returns
+from seq2seq.states.calls import Call, make_layer, returns
+from seq2seq.states.identity import identities
 from seq2seq.states.output import Output
 from seq2seq.states.tracing import Array, Trace, trace
 
