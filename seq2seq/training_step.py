@@ -102,9 +102,12 @@ def compile_training(
 
     @tf.function(autograph=False, jit_compile=settings.jit_compile)
     def update(
-        gradients: list[list[tf.Tensor]], dropout: list[tf.Tensor], sums: list[TokenSums]
-    ) -> tuple[TokenSums, tf.Tensor]:
-        """Changes the variables; returns the sums, and whether all was finite."""
+        gradients: list[list[tf.Tensor]],
+        dropout: list[tf.Tensor],
+        sums: list[TokenSums],
+        done: Steps,
+    ) -> Steps:
+        """Changes the variables, and adds a step to those that are done."""
         totals = TokenSums(*(tf.add_n(parts) for parts in zip(*sums, strict=True)))
         tokens = tf.maximum(totals.tokens, 1.0)
         means = [tf.add_n(parts) / tokens for parts in zip(*gradients, strict=True)]
@@ -124,9 +127,15 @@ def compile_training(
             apply()
         for state, value in zip(dropout_states, dropout, strict=True):
             state.assign(value)
-        return totals, is_finite
+        # Counted here, because every operation outside XLA takes some microseconds.
+        added = (tf.where(is_finite, total, 0.0) for total in totals)
+        return Steps(
+            TokenSums(*map(tf.add, done.sums, added)),
+            done.count + 1,
+            done.diverged + tf.cast(~is_finite, tf.int32),
+        )
 
-    def train_step(batch: Batch) -> tuple[TokenSums, tf.Tensor]:
+    def train_step(batch: Batch, done: Steps) -> Steps:
         values = [variable.value for variable in variables]
         dropout = [state.value for state in dropout_states]  # [seed, counter] each
         cut = (tf.split(ids, parts) for ids in batch)
@@ -136,7 +145,7 @@ def compile_training(
             for i, ids in enumerate(zip(*cut, strict=True))
         ]
         gradients, states, sums = map(list, zip(*results, strict=True))
-        return update(gradients, states[0], sums)
+        return update(gradients, states[0], sums, done)
 
     # A batch that is not cut is one compiled call instead of two.
     step = train_step
@@ -148,14 +157,11 @@ def compile_training(
     @tf.function(autograph=False)
     def train_steps(batches: Any, count: tf.Tensor) -> Steps:
         def goes_on(done: Steps) -> tf.Tensor:
-            return (done.count < count) & (may_diverge | (done.diverged == 0))
+            is_left = done.count < count
+            return is_left if may_diverge else is_left & (done.diverged == 0)
 
         def add_step(done: Steps) -> tuple[Steps]:
-            sums, is_finite = step(batches.get_next())
-            sums = TokenSums(*(tf.where(is_finite, total, 0.0) for total in sums))
-            totals = tf.nest.map_structure(tf.add, done.sums, sums)
-            diverged = done.diverged + tf.cast(~is_finite, tf.int32)
-            return (Steps(totals, done.count + 1, diverged),)
+            return (step(batches.get_next(), done),)
 
         zeros = TokenSums(*(tf.constant(0.0) for _ in TokenSums._fields))
         start = Steps(zeros, tf.constant(0), tf.constant(0))
