@@ -3,6 +3,8 @@
 import csv
 import dataclasses
 import json
+import logging
+import shutil
 
 import keras
 import numpy as np
@@ -270,6 +272,42 @@ def test_a_longer_run_by_resuming_equals_a_long_run(compose, tmp_path):
         path.unlink()
     with pytest.raises(UserError, match="no checkpoint"):
         resume(tmp_path / "short")
+
+
+def damage(path, kind, rng):
+    """Spoils a file at a random place."""
+    content = bytearray(path.read_bytes())
+    place = int(rng.integers(len(content)))
+    if kind == "delete":
+        path.unlink()
+    elif kind == "cut":
+        path.write_bytes(content[:place])
+    else:
+        content[place] ^= 1 << int(rng.integers(8))
+        path.write_bytes(content)
+
+
+@pytest.mark.parametrize("kind", ["cut", "flip", "delete"])
+def test_a_run_goes_on_from_the_newest_good_checkpoint(compose, tmp_path, kind, caplog):
+    rng, run = np.random.default_rng(len(kind)), tmp_path / "run"
+    kept = ["training.checkpoint_epochs=1", "training.checkpoints_kept=4", "model.units=8"]
+    train(compose(*TOY, *kept, "training.epochs=3"), run)
+    shutil.copytree(run, tmp_path / "whole")
+    resume(tmp_path / "whole", ["training.epochs=4"])
+    newest, second, *others = sorted((run / "checkpoints").iterdir(), reverse=True)
+    for path in (newest, second):
+        damage(path, kind, rng)
+    caplog.set_level(logging.INFO, "seq2seq")
+    resume(run, ["training.epochs=4"])
+    assert [path.name in caplog.text for path in (newest, second)] == [kind != "delete"] * 2
+    assert f"going on from {others[0]}" in caplog.text
+    a, b = (RunDir.open(path).load_model().get_weights() for path in (tmp_path / "whole", run))
+    for x, y in zip(a, b, strict=True):
+        np.testing.assert_array_equal(x, y)
+    for path in (run / "checkpoints").iterdir():
+        damage(path, kind, rng)
+    with pytest.raises(UserError, match=r"no checkpoint|checkpoints are damaged"):
+        resume(run, ["training.epochs=5"])
 
 
 @pytest.mark.parametrize(
