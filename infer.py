@@ -1,7 +1,7 @@
 """Decodes lines with a trained run: a file, a pipe, or a prompt."""
 
 from seq2seq.command import command
-from seq2seq.config import InferConfig
+from seq2seq.command_config import InferConfig
 
 
 @command("infer", InferConfig)

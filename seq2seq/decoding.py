@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from seq2seq.config import DecodingChanges, DecodingConfig, SearchKind
+from seq2seq.choices import SearchKind
+from seq2seq.command_config import DecodingChanges
+from seq2seq.config import DecodingConfig
 from seq2seq.errors import UserError
 from seq2seq.hardware import has_gpu
 from seq2seq.model.decoder import Memory

@@ -3,7 +3,7 @@
 import json
 
 from seq2seq.command import command
-from seq2seq.config import EvaluateConfig
+from seq2seq.command_config import EvaluateConfig
 
 
 @command("evaluate", EvaluateConfig)

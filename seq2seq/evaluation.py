@@ -8,7 +8,8 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from seq2seq.config import DataConfig, EvaluateConfig
+from seq2seq.command_config import EvaluateConfig
+from seq2seq.config import DataConfig
 from seq2seq.data.examples import Example, group_references, load_splits
 from seq2seq.data.files import read_examples
 from seq2seq.data.pipeline import Batch, BatchPlan

@@ -10,7 +10,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from seq2seq.config import DataConfig, DecodingChanges, DecodingConfig
+from seq2seq.command_config import DecodingChanges
+from seq2seq.config import DataConfig, DecodingConfig
 from seq2seq.data.examples import feature_tokens, source_tokens
 from seq2seq.data.pipeline import Vocabularies, pad
 from seq2seq.decoding import bucket, check_decoding, compile_search, complete_decoding

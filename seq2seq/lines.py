@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, TextIO
 
 from seq2seq.bounded import read_lines
-from seq2seq.config import InferConfig, OutputFormat
+from seq2seq.choices import OutputFormat
+from seq2seq.command_config import InferConfig
 from seq2seq.errors import UserError
 from seq2seq.inference import Prediction, Predictor
 from seq2seq.run_dir import RunDir

@@ -8,7 +8,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from seq2seq.config import Monitor, TrainingConfig
+from seq2seq.choices import Monitor
+from seq2seq.config import TrainingConfig
 
 LOWER_IS_BETTER = (Monitor.symbol_error_rate, Monitor.loss)
 PERFECT = {Monitor.sequence_accuracy: 1.0, Monitor.symbol_error_rate: 0.0}

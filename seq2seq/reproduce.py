@@ -3,7 +3,7 @@
 import sys
 
 from seq2seq.command import command
-from seq2seq.config import ReproduceConfig
+from seq2seq.command_config import ReproduceConfig
 
 
 @command("reproduce", ReproduceConfig)

@@ -14,7 +14,7 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from seq2seq.config import ReproduceConfig
+from seq2seq.command_config import ReproduceConfig
 from seq2seq.record import differences_of_records, make_record, refuse_other_data
 from seq2seq.run_dir import RunDir
 from seq2seq.targets import refuse_foreign_code

@@ -14,7 +14,8 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from seq2seq.config import EvaluateConfig, InferConfig, ReproduceConfig, StatesConfig, TrainConfig
+from seq2seq.command_config import EvaluateConfig, InferConfig, ReproduceConfig, StatesConfig
+from seq2seq.config import TrainConfig
 from seq2seq.errors import UserError
 
 

@@ -21,7 +21,8 @@ from rich.console import Console
 from seq2seq import report
 from seq2seq.changes import apply_changes
 from seq2seq.checkpoints import Checkpoints, step_of
-from seq2seq.config import Divergence, Monitor, TrainConfig
+from seq2seq.choices import Divergence, Monitor
+from seq2seq.config import TrainConfig
 from seq2seq.data.examples import Example, Splits, lengths, load_splits
 from seq2seq.data.pipeline import Batch, BatchPlan, Vocabularies, as_dataset, own_error
 from seq2seq.decoding import check_decoding

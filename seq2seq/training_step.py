@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
-from seq2seq.config import Divergence, Precision, TrainingConfig
+from seq2seq.choices import Divergence, Precision
+from seq2seq.config import TrainingConfig
 from seq2seq.data.pipeline import Batch, BatchPlan
 from seq2seq.errors import UserError
 from seq2seq.hardware import cores, has_gpu

@@ -10,16 +10,16 @@ from pathlib import Path
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 
-from seq2seq import config as schemas
-from seq2seq import settings
+from seq2seq import command_config, settings
+from seq2seq.config import TrainConfig
 
 ROOT = Path(__file__).parent.parent
 SCHEMAS = {
-    "train": schemas.TrainConfig,
-    "infer": schemas.InferConfig,
-    "evaluate": schemas.EvaluateConfig,
-    "reproduce": schemas.ReproduceConfig,
-    "states": schemas.StatesConfig,
+    "train": TrainConfig,
+    "infer": command_config.InferConfig,
+    "evaluate": command_config.EvaluateConfig,
+    "reproduce": command_config.ReproduceConfig,
+    "states": command_config.StatesConfig,
 }
 TINY = [
     "data.train_examples=256",

@@ -11,7 +11,8 @@ from project import ROOT
 
 PACKAGE = ROOT / "seq2seq"
 FLOORS = [
-    {"", "errors", "config", "settings", "vocabulary", "metrics", "hardware", "disk"} | {"bounded"},
+    {"", "errors", "choices", "ranges", "config", "command_config", "settings"}
+    | {"vocabulary", "metrics", "hardware", "disk", "bounded"},
     {"data", "model", "search"},
     {
         "run_dir",
@@ -30,11 +31,12 @@ FLOORS = [
     {"command", "evaluate", "reproduce"},
 ]
 # The programs' frame is above everything, but may look at the settings only.
-COMMAND_MAY_IMPORT = {"", "errors", "config", "settings"}
+COMMAND_MAY_IMPORT = {"", "errors", "config", "command_config", "settings"}
 NO_TENSORFLOW = [
     "errors",
     "bounded",
     "config",
+    "command_config",
     "settings",
     "vocabulary",
     "metrics",

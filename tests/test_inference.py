@@ -9,7 +9,7 @@ import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seq2seq.config import SearchKind
+from seq2seq.choices import SearchKind
 from seq2seq.data import Example
 from seq2seq.data.pipeline import Vocabularies, pad
 from seq2seq.decoding import bucket

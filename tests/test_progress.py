@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from project import TINY, compose_config
 
-from seq2seq.config import Monitor
+from seq2seq.choices import Monitor
 from seq2seq.progress import Progress
 
 SETTINGS = compose_config(*TINY, "training.epochs=100", "training.patience=3").training

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 from test_training import SMALL, assert_close, count_calls, random_batch, weights_after
 
-from seq2seq.config import Precision
+from seq2seq.choices import Precision
 from seq2seq.data.pipeline import Batch
 from seq2seq.errors import UserError
 from seq2seq.model.losses import token_sums

@@ -13,7 +13,9 @@ import tensorflow as tf
 from benchmarks.workers.ids import END, random_batch
 from benchmarks.workers.protocol import Task, cores, serve, timed
 from benchmarks.workers.settings import compose_config, read_examples
-from seq2seq.config import DecodingChanges, SearchKind, TrainConfig
+from seq2seq.choices import SearchKind
+from seq2seq.command_config import DecodingChanges
+from seq2seq.config import TrainConfig
 from seq2seq.data.examples import load_splits
 from seq2seq.data.pipeline import Batch, BatchPlan, Vocabularies, as_dataset
 from seq2seq.decoding import compile_search

@@ -15,7 +15,8 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from seq2seq.config import DataConfig, Task
+from seq2seq.choices import Task
+from seq2seq.config import DataConfig
 from seq2seq.data import Example, Splits
 from seq2seq.data.files import (
     feature_tokens,

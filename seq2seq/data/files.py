@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any, BinaryIO, Literal, cast
 
 from seq2seq.bounded import read_lines
-from seq2seq.config import DataConfig, Normalization, SideConfig
+from seq2seq.choices import Normalization
+from seq2seq.config import DataConfig, SideConfig
 from seq2seq.data import Example
 from seq2seq.errors import UserError, visible
 from seq2seq.vocabulary import Tokenizer

@@ -12,7 +12,8 @@ from __future__ import annotations
 import random
 from itertools import product
 
-from seq2seq.config import DataConfig, ScanSplit
+from seq2seq.choices import ScanSplit
+from seq2seq.config import DataConfig
 from seq2seq.data import Example, Splits
 from seq2seq.errors import UserError
 

@@ -14,7 +14,8 @@ from datetime import date, timedelta
 from functools import partial
 from typing import NamedTuple
 
-from seq2seq.config import DataConfig, Task
+from seq2seq.choices import Task
+from seq2seq.config import DataConfig
 from seq2seq.data import Example, Splits
 from seq2seq.data.scan import scan
 from seq2seq.errors import UserError

@@ -7,7 +7,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from seq2seq.config import AttentionConfig, AttentionKind
+from seq2seq.choices import AttentionKind
+from seq2seq.config import AttentionConfig
 from seq2seq.errors import UserError
 from seq2seq.model.composite import CompositeLayer
 

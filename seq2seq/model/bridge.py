@@ -8,7 +8,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from seq2seq.config import BridgeConfig, BridgeKind, Cell, ModelConfig
+from seq2seq.choices import BridgeKind, Cell
+from seq2seq.config import BridgeConfig, ModelConfig
 from seq2seq.errors import UserError
 from seq2seq.model.composite import CompositeLayer
 from seq2seq.model.encoder import EncoderState

@@ -11,7 +11,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from seq2seq.config import AttentionKind, DecoderKind, ModelConfig
+from seq2seq.choices import AttentionKind, DecoderKind
+from seq2seq.config import ModelConfig
 from seq2seq.model.attention import Attention
 from seq2seq.model.bridge import DecoderState, StateShape
 from seq2seq.model.composite import CompositeLayer

@@ -7,7 +7,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from seq2seq.config import Cell, InputKind, ModelConfig
+from seq2seq.choices import Cell, InputKind
+from seq2seq.config import ModelConfig
 from seq2seq.model.composite import CompositeLayer
 from seq2seq.model.dropout import Dropout
 from seq2seq.model.recurrent import STATE_NAMES, recurrent_layer

@@ -18,8 +18,10 @@ from seq2seq.hardware import has_gpu
 from seq2seq.model.loop import (
     States,
     Tensor,
+    Weights,
     gather_rows,
     run_forward,
+    run_step,
     run_steps,
     states_before,
 )
@@ -54,15 +56,12 @@ class FastLayer(keras.layers.RNN):
                 sequences = ops.one_hot(sequences[..., 0], depth, dtype=dtype)
             return super().inner_loop(sequences, initial_state, mask, training=training)
         x, time_mask = self._in_time(sequences, mask, training)
-        kernel = self._tensor(self.cell.recurrent_kernel)
-        bias = self._recurrent_bias()
-        initial, weights = self._start(initial_state), self._cell_weights()
+        initial, weights = self._start(initial_state), self._weights()
         if x.shape[0] == 1 and time_mask is None:
             # A single step, as in a search, needs no loop.
-            recurrent = tf.matmul(initial[0], kernel) + bias
-            final, _ = self.steps.forward(x[0], recurrent, initial, *weights)
+            final, _ = run_step(self.steps, x[0], initial, weights)
             return final[0], final[0][:, None], [*final]
-        sequence, final = run_steps(self.steps, x, initial, kernel, bias, time_mask, weights)
+        sequence, final = run_steps(self.steps, x, initial, weights, time_mask)
         if time_mask is not None:
             # A masked step repeats the output before it, which is zero before the first real step.
             is_written = time_mask
@@ -89,15 +88,7 @@ class FastLayer(keras.layers.RNN):
             )
         x, time_mask = self._in_time(sequences, mask, training=False)
         initial = self._start(initial_state)
-        states, saved = run_forward(
-            self.steps,
-            x,
-            initial,
-            self._tensor(self.cell.recurrent_kernel),
-            self._recurrent_bias(),
-            time_mask,
-            self._cell_weights(),
-        )
+        states, saved = run_forward(self.steps, x, initial, self._weights(), time_mask)
         gates = self.steps.gates(saved, states_before(initial, states))
         names = self.steps.state_names + self.steps.gate_names
         found = dict(zip(names, (*states, *gates), strict=True))
@@ -158,6 +149,10 @@ class FastLayer(keras.layers.RNN):
     def _start(self, initial: Sequence[Tensor]) -> States:
         """Returns the initial states in the types that the loop keeps them in."""
         return tuple(ops.cast(state, self.compute_dtype) for state in initial)
+
+    def _weights(self) -> Weights:
+        kernel = self._tensor(self.cell.recurrent_kernel)
+        return Weights(kernel, self._recurrent_bias(), self._cell_weights())
 
     def _cell_weights(self) -> tuple[Tensor, ...]:
         """Returns what `steps` weighs with besides the kernels and biases."""

@@ -9,7 +9,7 @@ Keras's layers or their weights; those are in `recurrent.py`.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
@@ -24,25 +24,31 @@ Saved = tuple[Tensor, ...]
 Slopes = tuple[Tensor, ...]
 
 
+class Weights(NamedTuple):
+    """What a cell weighs the past with.
+
+    Attributes:
+        kernel: Recurrent kernel `[U, R]` (R = gates that look at h × U).
+        bias: What is added to the recurrent product `[R]`; zeros for all but the GRU.
+        others: Of some cells, such as peepholes.
+    """
+
+    kernel: Tensor
+    bias: Tensor
+    others: tuple[Tensor, ...] = ()
+
+
 def run_steps(
-    cell: Any,
-    x: Tensor,
-    initial: States,
-    kernel: Tensor,
-    bias: Tensor,
-    mask: Tensor | None,
-    weights: Sequence[Tensor] = (),
+    cell: Any, x: Tensor, initial: States, weights: Weights, mask: Tensor | None
 ) -> tuple[Tensor, States]:
     """Runs a cell over time.
 
     Args:
-        cell: One of the classes of `steps.py`.
+        cell: Its steps, see `steps.py`.
         x: Projected input `[T, B, G]` (G = gates × U), bias included.
         initial: The states to start from.
-        kernel: Recurrent kernel `[U, R]` (R = gates that look at h × U).
-        bias: What is added to the recurrent product `[R]`; zeros for all but the GRU.
+        weights: Those of the cell, but for the input's.
         mask: `[T, B, 1]` bool, or None; a masked step leaves the states as they are.
-        weights: What else the cell weighs with, such as peepholes.
 
     Returns:
         Every step's h `[T, B, U]`, and the final states.
@@ -50,41 +56,36 @@ def run_steps(
 
     @tf.custom_gradient
     def differentiable(
-        x: Tensor, kernel: Tensor, bias: Tensor, *others: Tensor
+        x: Tensor, kernel: Tensor, bias: Tensor, *more: Tensor
     ) -> tuple[tuple[Tensor, ...], Any]:
-        weights, initial = others[:count], others[count:]
-        states, saved = run_forward(cell, x, initial, kernel, bias, mask, weights)  # [T, B, …]
+        others, initial = more[:count], more[count:]
+        weights = Weights(kernel, bias, others)
+        states, saved = run_forward(cell, x, initial, weights, mask)  # [T, B, …]
 
         def gradient(*d_outputs: Tensor) -> tuple[Tensor, ...]:
             before = states_before(initial, states)
-            slopes = cell.slopes(saved, before, states, *weights)
+            slopes = cell.slopes(saved, before, states, *others)
             gradients, d_initial = _run_backward(cell, slopes, kernel, mask, d_outputs)
             # One product over all T · B rows instead of one per step.
             d_kernel = tf.matmul(_rows(before[0]), _rows(gradients[0]), transpose_a=True)
             d_bias = tf.reduce_sum(gradients[0], axis=[0, 1])
-            d_weights = cell.weight_gradients(gradients, before, states) if weights else ()
-            return cell.input_gradient(gradients), d_kernel, d_bias, *d_weights, *d_initial
+            d_others = cell.weight_gradients(gradients, before, states) if others else ()
+            return cell.input_gradient(gradients), d_kernel, d_bias, *d_others, *d_initial
 
         return (states[0], *(state[-1] for state in states)), gradient
 
-    count = len(weights)
-    sequence, *final = differentiable(x, kernel, bias, *weights, *initial)
+    count = len(weights.others)
+    sequence, *final = differentiable(x, weights.kernel, weights.bias, *weights.others, *initial)
     return sequence, tuple(final)
 
 
 def run_forward(
-    cell: Any,
-    x: Tensor,
-    initial: States,
-    kernel: Tensor,
-    bias: Tensor,
-    mask: Tensor | None,
-    weights: Sequence[Tensor] = (),
+    cell: Any, x: Tensor, initial: States, weights: Weights, mask: Tensor | None
 ) -> tuple[States, Saved]:
     """Returns the states after every step and what the cell saved, each `[T, B, …]`."""
 
     def step(t: Tensor, states: States) -> tuple[States, Saved]:
-        after, saved = cell.forward(x[t], tf.matmul(states[0], kernel) + bias, states, *weights)
+        after, saved = run_step(cell, x[t], states, weights)
         if mask is not None:
             after = tuple(tf.where(mask[t], a, b) for a, b in zip(after, states, strict=True))
         return after, (*after, *saved)
@@ -92,6 +93,12 @@ def run_forward(
     dtypes = [*(state.dtype for state in initial), *[x.dtype] * cell.saved]
     _, written = _loop(step, initial, dtypes, tf.shape(x)[0])
     return written[: len(initial)], written[len(initial) :]
+
+
+def run_step(cell: Any, x: Tensor, states: States, weights: Weights) -> tuple[States, Saved]:
+    """Returns the states after one step with the input `[B, G]`, and what the cell saved."""
+    recurrent = tf.matmul(states[0], weights.kernel) + weights.bias
+    return cell.forward(x, recurrent, states, *weights.others)
 
 
 def states_before(initial: States, states: States) -> States:

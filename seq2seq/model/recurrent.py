@@ -17,10 +17,11 @@ from typing import Any
 import keras
 from keras import ops
 
-from seq2seq.model.cells import PeepholeLSTMCell, RWACell
 from seq2seq.model.fast_layer import FastLayer
 from seq2seq.model.loop import States, Tensor, at_least_float32
-from seq2seq.model.steps import GRUSteps, LSTMSteps, PeepholeSteps, RWASteps, SimpleRNNSteps
+from seq2seq.model.peephole import PeepholeLSTMCell, PeepholeSteps
+from seq2seq.model.rwa import RWACell, RWASteps
+from seq2seq.model.steps import GRUSteps, LSTMSteps, SimpleRNNSteps
 
 
 @keras.saving.register_keras_serializable(package="seq2seq")
@@ -56,7 +57,7 @@ class SimpleRNN(FastLayer, keras.layers.SimpleRNN):
 
 
 class _CellLayer(FastLayer):
-    """A layer over a cell of `cells.py`, which has no choice of activations and no dropout."""
+    """A layer over a cell that Keras lacks, which has no choice of activations and no dropout."""
 
     has_cudnn = False
     _is_standard = use_bias = True

@@ -8,7 +8,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from seq2seq.config import DecoderKind, InputKind, ModelConfig, Precision
+from seq2seq.choices import DecoderKind, InputKind, Precision
+from seq2seq.config import ModelConfig
 from seq2seq.errors import UserError
 from seq2seq.model.bridge import Bridge, DecoderState, StateShape
 from seq2seq.model.composite import CompositeLayer

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from seq2seq.config import AttentionKind, BridgeKind, DecoderKind, InputKind, ModelConfig
+from seq2seq.choices import AttentionKind, BridgeKind, DecoderKind, InputKind
+from seq2seq.config import ModelConfig
 from seq2seq.model.bridge import StateShape
 
 

@@ -1,6 +1,7 @@
-"""Recurrent cells in plain tensors: what one step computes, and how its gradient goes back.
+"""Keras's recurrent cells in plain tensors: what a step computes, and how its gradient goes back.
 
-`loop.py` runs them over time. Each class is a namespace with the same members:
+`loop.py` runs them over time; cells that Keras lacks are in files of their own. Each class is a
+namespace with the same members:
 
 - `forward(x, recurrent, states, *weights)`: projected input and recurrent product → new states, and
   what is saved for the way back;
@@ -16,7 +17,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from seq2seq.model.loop import Saved, Slopes, States, Tensor, at_least_float32
+from seq2seq.model.loop import Saved, Slopes, States, Tensor
 
 
 class LSTMSteps:
@@ -161,114 +162,3 @@ class SimpleRNNSteps:
     def input_gradient(gradients: Saved) -> Tensor:
         """The input is added to the recurrent product, so that their gradients are the same."""
         return gradients[0]
-
-
-class PeepholeSteps:
-    """An LSTM whose gates also see the cell state (Gers & Schmidhuber 2000).
-
-    Input and forget gate see it as it was before the step, the output gate as it is after. Every
-    unit sees its own only: the weights `peephole` are diagonal, `[3, U]` in the order i, f, o.
-    """
-
-    saved, gradients = LSTMSteps.saved, LSTMSteps.gradients
-    state_names = LSTMSteps.state_names
-    gate_names = LSTMSteps.gate_names
-    gates = staticmethod(LSTMSteps.gates)
-    # The peepholes change what the way back multiplies by, and nothing else in it.
-    backward = staticmethod(LSTMSteps.backward)
-    input_gradient = staticmethod(LSTMSteps.input_gradient)
-
-    @staticmethod
-    def forward(
-        x: Tensor, recurrent: Tensor, states: States, peephole: Tensor
-    ) -> tuple[States, Saved]:
-        """One step, as for the LSTM."""
-        _, c = states
-        of_i, of_f, of_o = tf.unstack(tf.cast(peephole, c.dtype))
-        i, f, g, o = tf.split(tf.cast(x + recurrent, c.dtype), 4, axis=-1)
-        i, f, g = tf.sigmoid(i + of_i * c), tf.sigmoid(f + of_f * c), tf.tanh(g)
-        c = f * c + i * g
-        o = tf.sigmoid(o + of_o * c)
-        gates = tf.concat([i, f, g, o], axis=-1)
-        return (tf.cast(o * tf.tanh(c), x.dtype), c), (tf.cast(gates, x.dtype),)
-
-    @staticmethod
-    def slopes(saved: Saved, before: States, after: States, peephole: Tensor) -> Slopes:
-        """Those of the LSTM; through the peepholes the gates' slopes add to those of c."""
-        of_i, of_f, of_g, of_o, of_c, f = LSTMSteps.slopes(saved, before, after)
-        see_i, see_f, see_o = tf.unstack(tf.cast(peephole, of_c.dtype))
-        of_c_before = f + of_i * see_i + of_f * see_f
-        return of_i, of_f, of_g, of_o, of_c + of_o * see_o, of_c_before
-
-    @staticmethod
-    def weight_gradients(gradients: Saved, before: States, after: States) -> tuple[Tensor, ...]:
-        """That of `peephole`: what its gates were wanted to change, times what they saw."""
-        d_gates = tf.cast(gradients[0], at_least_float32(gradients[0].dtype))
-        d_i, d_f, _, d_o = tf.split(d_gates, 4, axis=-1)
-        seen = (d_i * before[1], d_f * before[1], d_o * after[1])
-        d_peephole = tf.stack([tf.reduce_sum(one, axis=[0, 1]) for one in seen])
-        return (tf.cast(d_peephole, gradients[0].dtype),)
-
-
-class RWASteps:
-    """Recurrent weighted average (Ostmeyer & Cowell 2017).
-
-    Every step makes a candidate z and a weight exp(a); h is tanh of the weighted average of all
-    candidates so far. The paper keeps a numerator n and a denominator d, which overflow. Kept here
-    are the average m = n / d and w = log d, from which the same average follows:
-
-        w' = log(exp(w) + exp(a)),  s = exp(a - w'),  m' = m + s (z - m),  h' = tanh(m').
-
-    Any m and w are a state: m is what was averaged, with the total weight exp(w).
-    """
-
-    saved, gradients = 3, 2
-    state_names: tuple[str, ...] = ("state_h", "state_m", "state_w")
-    gate_names = ("candidate", "log_weight", "share")
-
-    @staticmethod
-    def gates(saved: Saved, before: States) -> tuple[Tensor, ...]:
-        """The candidate z, a, and s: the share of the new candidate in the average."""
-        u, g, a = saved
-        a = tf.cast(a, before[2].dtype)
-        return u * g, a, tf.sigmoid(a - before[2])
-
-    @staticmethod
-    def forward(x: Tensor, recurrent: Tensor, states: States) -> tuple[States, Saved]:
-        """One step: input `[B, 3U]` of u, g, a and product `[B, 2U]` of g, a → new states."""
-        _, m, w = states
-        units = m.shape[-1]
-        u = x[:, :units]
-        g, a = tf.split(x[:, units:] + recurrent, 2, axis=-1)
-        g = tf.tanh(g)
-        saved = (u, g, a)
-        u, g, a = (tf.cast(one, m.dtype) for one in saved)
-        # This form of log(exp(w) + exp(a)) neither overflows nor loses the smaller one.
-        total = tf.maximum(w, a) + tf.math.softplus(-tf.abs(w - a))
-        m = m + tf.sigmoid(a - w) * (u * g - m)
-        return (tf.cast(tf.tanh(m), x.dtype), m, total), saved
-
-    @staticmethod
-    def slopes(saved: Saved, before: States, after: States) -> Slopes:
-        """That of tanh, those of m towards u, g and a, and s."""
-        _, m, w = before
-        u, g, a = (tf.cast(one, m.dtype) for one in saved)
-        s = tf.sigmoid(a - w)
-        h = tf.cast(after[0], m.dtype)
-        return 1.0 - h * h, s * g, s * u * (1.0 - g * g), s * (1.0 - s) * (u * g - m), s
-
-    @staticmethod
-    def backward(slopes: Slopes, d_after: States) -> tuple[Saved, States]:
-        """One step, as for the LSTM; the gradient of u besides."""
-        d_h, d_m, d_w = d_after
-        of_h, of_u, of_g, of_a, s = slopes
-        d_m = d_m + tf.cast(d_h, d_m.dtype) * of_h
-        d_recurrent = tf.concat([d_m * of_g, d_m * of_a + d_w * s], axis=-1)
-        gradients = (tf.cast(d_recurrent, d_h.dtype), tf.cast(d_m * of_u, d_h.dtype))
-        return gradients, (tf.zeros_like(d_h), d_m * (1.0 - s), d_w * (1.0 - s) - d_m * of_a)
-
-    @staticmethod
-    def input_gradient(gradients: Saved) -> Tensor:
-        """Only g and a look at h."""
-        d_recurrent, d_u = gradients
-        return tf.concat([d_u, d_recurrent], axis=-1)

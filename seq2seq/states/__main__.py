@@ -1,7 +1,7 @@
 """`python -m seq2seq.states [layer=gru units=2] [run=RUN_DIR source="1 2 3"]`: see the states."""
 
 from seq2seq.command import command
-from seq2seq.config import StatesConfig
+from seq2seq.command_config import StatesConfig
 
 
 @command("states", StatesConfig)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
-from seq2seq.config import LayerKind
+from seq2seq.choices import LayerKind
 from seq2seq.model.recurrent import RECURRENT_LAYERS, STATE_NAMES
 from seq2seq.states.tracing import Array
 

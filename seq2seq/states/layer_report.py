@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from seq2seq.config import StatesConfig
+from seq2seq.command_config import StatesConfig
 from seq2seq.errors import UserError
 from seq2seq.states import figures
 from seq2seq.states.calls import Call, make_layer, returns

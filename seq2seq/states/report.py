@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from seq2seq.config import StatesConfig
+from seq2seq.command_config import StatesConfig
 from seq2seq.errors import UserError
 from seq2seq.run_dir import RunDir
 from seq2seq.states.layer_report import show_layer

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
-from seq2seq.config import StatesConfig
+from seq2seq.command_config import StatesConfig
 from seq2seq.data.examples import (
     Example,
     feature_tokens,

@@ -5,14 +5,8 @@ from typing import Any
 
 import pytest
 
-from seq2seq.config import (
-    DataConfig,
-    FeaturesConfig,
-    Normalization,
-    ScanSplit,
-    SideConfig,
-    Task,
-)
+from seq2seq.choices import Normalization, ScanSplit, Task
+from seq2seq.config import DataConfig, FeaturesConfig, SideConfig
 from seq2seq.settings import check_ranges
 
 ConfigMaker = Callable[..., DataConfig]

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from seq2seq.config import DataConfig, Task
+from seq2seq.choices import Task
+from seq2seq.config import DataConfig
 from seq2seq.data import Example, Splits
 from seq2seq.data.examples import group_references, load_splits
 from seq2seq.errors import UserError

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from seq2seq.config import DataConfig, Normalization
+from seq2seq.choices import Normalization
+from seq2seq.config import DataConfig
 from seq2seq.data import Example
 from seq2seq.data.files import (
     feature_tokens,

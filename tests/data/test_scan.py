@@ -5,7 +5,8 @@ from collections.abc import Callable
 
 import pytest
 
-from seq2seq.config import DataConfig, ScanSplit, Task
+from seq2seq.choices import ScanSplit, Task
+from seq2seq.config import DataConfig
 from seq2seq.data import Example
 from seq2seq.data.examples import load_splits
 from seq2seq.data.scan import commands, published_split

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seq2seq.config import DataConfig, Task
+from seq2seq.choices import Task
+from seq2seq.config import DataConfig
 from seq2seq.data import Example, Splits
 from seq2seq.data.examples import load_splits
 from seq2seq.data.tasks import DATE_FORMATS, TASKS, Cell, _date, _quotas

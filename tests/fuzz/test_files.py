@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from project import compose_config
 
-from seq2seq.config import FeaturesConfig, Normalization, SideConfig
+from seq2seq.choices import Normalization
+from seq2seq.config import FeaturesConfig, SideConfig
 from seq2seq.data import Example
 from seq2seq.data.files import read_examples
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from project import compose_config
 
 from seq2seq import lines
-from seq2seq.config import OutputFormat
+from seq2seq.choices import OutputFormat
 from seq2seq.inference import Predictor
 from seq2seq.run_dir import RunDir
 

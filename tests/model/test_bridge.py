@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from seq2seq.config import BridgeKind, Cell
+from seq2seq.choices import BridgeKind, Cell
 from seq2seq.errors import UserError
 from seq2seq.model.bridge import Bridge, StateShape, legal_bridges
 from seq2seq.model.recurrent import RWA, STATE_NAMES

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 from project import compose_config
 
-from seq2seq.config import BridgeKind, Cell
+from seq2seq.choices import BridgeKind, Cell
 from seq2seq.data.pipeline import Batch
 from seq2seq.model.seq2seq import build_model
 from seq2seq.training_step import compile_training

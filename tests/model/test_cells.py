@@ -8,8 +8,9 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seq2seq.model.cells import PeepholeLSTMCell, RWACell
+from seq2seq.model.peephole import PeepholeLSTMCell
 from seq2seq.model.recurrent import LSTM, RECURRENT_LAYERS, RWA, STATE_NAMES, PeepholeLSTM
+from seq2seq.model.rwa import RWACell
 
 LAYERS = {"peephole_lstm": PeepholeLSTM, "rwa": RWA}
 KERAS_CELLS = {"peephole_lstm": PeepholeLSTMCell, "rwa": RWACell}

@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 from project import ROOT
 
-from seq2seq.config import Cell
+from seq2seq.choices import Cell
 from seq2seq.data.examples import Example
 from seq2seq.data.pipeline import Vocabularies
 from seq2seq.inference import Predictor

@@ -6,7 +6,7 @@ import numpy_models
 import pytest
 import tensorflow as tf
 
-from seq2seq.config import BridgeKind, Precision
+from seq2seq.choices import BridgeKind, Precision
 from seq2seq.decoding import decoder_step
 from seq2seq.errors import UserError
 from seq2seq.model.seq2seq import Seq2Seq, build_model, count_parameters

@@ -1,7 +1,4 @@
-"""Cells that Keras does not have, as `keras.layers.RNN` takes them: one step with its weights.
-
-What a step computes is in `steps.py`, once; the layers with all steps are in `recurrent.py`.
-"""
+"""The recurrent weighted average: a step in plain tensors, see `steps.py`, and as a Keras cell."""
 
 from __future__ import annotations
 
@@ -9,57 +6,78 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
+import tensorflow as tf
 from keras import ops
 
-from seq2seq.model.loop import Tensor, at_least_float32
-from seq2seq.model.steps import PeepholeSteps, RWASteps
+from seq2seq.model.loop import Saved, Slopes, States, Tensor, at_least_float32
 
 # The log weight of an average of nothing: its exponential is 0 whatever is added to it, and it is
 # still a number in bfloat16.
 NOTHING = -1e9
 
 
-@keras.saving.register_keras_serializable(package="seq2seq")
-class PeepholeLSTMCell(keras.layers.Layer):
-    """One step of an LSTM with peepholes (Gers & Schmidhuber 2000), see `PeepholeSteps`.
+class RWASteps:
+    """Recurrent weighted average (Ostmeyer & Cowell 2017).
 
-    The weights are those of `keras.layers.LSTMCell`, forget bias of 1 included, and `peephole`.
+    Every step makes a candidate z and a weight exp(a); h is tanh of the weighted average of all
+    candidates so far. The paper keeps a numerator n and a denominator d, which overflow. Kept here
+    are the average m = n / d and w = log d, from which the same average follows:
+
+        w' = log(exp(w) + exp(a)),  s = exp(a - w'),  m' = m + s (z - m),  h' = tanh(m').
+
+    Any m and w are a state: m is what was averaged, with the total weight exp(w).
     """
 
-    def __init__(self, units: int, **layer_arguments: Any) -> None:
-        super().__init__(**layer_arguments)
-        self.units = units
-        self.state_size = [units, units]
-        self.output_size = units
+    saved, gradients = 3, 2
+    state_names: tuple[str, ...] = ("state_h", "state_m", "state_w")
+    gate_names = ("candidate", "log_weight", "share")
 
-    def build(self, input_shape: Any) -> None:
-        gates = 4 * self.units
-        self.kernel = self.add_weight(
-            shape=(input_shape[-1], gates), initializer="glorot_uniform", name="kernel"
-        )
-        self.recurrent_kernel = self.add_weight(
-            shape=(self.units, gates), initializer="orthogonal", name="recurrent_kernel"
-        )
-        self.bias = self.add_weight(shape=(gates,), initializer=_forget_bias_of_1, name="bias")
-        self.peephole = self.add_weight(
-            shape=(3, self.units), initializer="glorot_uniform", name="peephole"
-        )
+    @staticmethod
+    def gates(saved: Saved, before: States) -> tuple[Tensor, ...]:
+        """The candidate z, a, and s: the share of the new candidate in the average."""
+        u, g, a = saved
+        a = tf.cast(a, before[2].dtype)
+        return u * g, a, tf.sigmoid(a - before[2])
 
-    def call(
-        self, inputs: Tensor, states: Sequence[Tensor], training: bool = False
-    ) -> tuple[Tensor, list[Tensor]]:
-        """One step: input `[B, F]`, h and c → h, and h and c, `[B, U]` each."""
-        x = ops.matmul(inputs, self.kernel) + self.bias
-        recurrent = ops.matmul(states[0], self.recurrent_kernel)
-        after, _ = PeepholeSteps.forward(x, recurrent, tuple(states), self.peephole)
-        return after[0], [*after]
+    @staticmethod
+    def forward(x: Tensor, recurrent: Tensor, states: States) -> tuple[States, Saved]:
+        """One step: input `[B, 3U]` of u, g, a and product `[B, 2U]` of g, a → new states."""
+        _, m, w = states
+        units = m.shape[-1]
+        u = x[:, :units]
+        g, a = tf.split(x[:, units:] + recurrent, 2, axis=-1)
+        g = tf.tanh(g)
+        saved = (u, g, a)
+        u, g, a = (tf.cast(one, m.dtype) for one in saved)
+        # This form of log(exp(w) + exp(a)) neither overflows nor loses the smaller one.
+        total = tf.maximum(w, a) + tf.math.softplus(-tf.abs(w - a))
+        m = m + tf.sigmoid(a - w) * (u * g - m)
+        return (tf.cast(tf.tanh(m), x.dtype), m, total), saved
 
-    def get_initial_state(self, batch_size: Any = None) -> list[Tensor]:
-        """Returns zeros for h and c."""
-        return [ops.zeros((batch_size, self.units), self.compute_dtype) for _ in self.state_size]
+    @staticmethod
+    def slopes(saved: Saved, before: States, after: States) -> Slopes:
+        """That of tanh, those of m towards u, g and a, and s."""
+        _, m, w = before
+        u, g, a = (tf.cast(one, m.dtype) for one in saved)
+        s = tf.sigmoid(a - w)
+        h = tf.cast(after[0], m.dtype)
+        return 1.0 - h * h, s * g, s * u * (1.0 - g * g), s * (1.0 - s) * (u * g - m), s
 
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "units": self.units}
+    @staticmethod
+    def backward(slopes: Slopes, d_after: States) -> tuple[Saved, States]:
+        """One step, as for the LSTM; the gradient of u besides."""
+        d_h, d_m, d_w = d_after
+        of_h, of_u, of_g, of_a, s = slopes
+        d_m = d_m + tf.cast(d_h, d_m.dtype) * of_h
+        d_recurrent = tf.concat([d_m * of_g, d_m * of_a + d_w * s], axis=-1)
+        gradients = (tf.cast(d_recurrent, d_h.dtype), tf.cast(d_m * of_u, d_h.dtype))
+        return gradients, (tf.zeros_like(d_h), d_m * (1.0 - s), d_w * (1.0 - s) - d_m * of_a)
+
+    @staticmethod
+    def input_gradient(gradients: Saved) -> Tensor:
+        """Only g and a look at h."""
+        d_recurrent, d_u = gradients
+        return tf.concat([d_u, d_recurrent], axis=-1)
 
 
 @keras.saving.register_keras_serializable(package="seq2seq")
@@ -136,11 +154,3 @@ class RWACell(keras.layers.Layer):
     def get_config(self) -> dict[str, Any]:
         own = {"units": self.units, "learned_start": self.learned_start}
         return {**super().get_config(), **own}
-
-
-def _forget_bias_of_1(shape: Any, dtype: Any = None) -> Tensor:
-    """The bias `[4U]` of i, f, c, o that lets the cell remember at first (Gers et al. 2000)."""
-    units = shape[0] // 4
-    return ops.concatenate(
-        [ops.zeros(units, dtype), ops.ones(units, dtype), ops.zeros(2 * units, dtype)]
-    )
