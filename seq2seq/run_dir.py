@@ -5,30 +5,26 @@ A run folder is self-contained and is read as data: nothing in it is executed.
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import io
 import json
-import logging
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-import keras
-import numpy as np
-
 from seq2seq.bounded import read_text, refuse_links_outside
 from seq2seq.config import TrainConfig
 from seq2seq.data.pipeline import Vocabularies
-from seq2seq.disk import locked, write_text, writing
+from seq2seq.disk import locked, write_text
 from seq2seq.errors import UserError
+from seq2seq.log_file import logging_to
 from seq2seq.model.seq2seq import Seq2Seq, build_model
 from seq2seq.model.size import least_weights
 from seq2seq.settings import from_yaml, to_yaml
 from seq2seq.vocabulary import Tokenizer, Vocabulary
-from seq2seq.weights_file import count_numbers
+from seq2seq.weights_file import count_numbers, misfit, read_weights, write_weights
 
 _MOST_CONFIG_BYTES = 2**16
 
@@ -166,13 +162,7 @@ class RunDir:
         Raises:
             DiskError: They cannot be written.
         """
-        # In memory first: HDF5 takes the whole process down when the disk is full.
-        content = _WeightsInMemory()
-        keras.saving.save_weights(
-            model, content, objects_to_skip=[getattr(model, "optimizer", None)]
-        )
-        with writing(self.best_weights) as temporary:
-            temporary.write_bytes(content.getbuffer())
+        write_weights(self.best_weights, model)
 
     def load_model(self) -> Seq2Seq:
         """Rebuilds the model from the settings and the vocabularies, with the best weights.
@@ -187,14 +177,10 @@ class RunDir:
         # Before anything is built: the settings may ask for more than there is memory.
         needed, there = least_weights(config.model, *sizes), count_numbers(self.best_weights)
         if needed > there:
-            raise self._misfit(f"at least {needed} numbers are needed, {there} are there")
+            reason = f"at least {needed} numbers are needed, {there} are there"
+            raise misfit(self.best_weights, reason)
         model = build_model(config.model, *sizes, config.training.precision)
-        try:
-            model.load_weights(self.best_weights)
-        except (OSError, ValueError, KeyError, RuntimeError, TypeError) as error:
-            raise self._misfit(str(error).strip().partition("\n")[0]) from error
-        if not all(np.isfinite(weight).all() for weight in model.get_weights()):
-            raise UserError(f"{self.best_weights}: some weights are no finite numbers")
+        read_weights(self.best_weights, model)
         return model
 
     def lock(self) -> AbstractContextManager[None]:
@@ -223,12 +209,6 @@ class RunDir:
             raise UserError(f"{self.record}: is no record of a run")
         return found
 
-    def _misfit(self, reason: str) -> UserError:
-        return UserError(
-            f"{self.best_weights}: the weights do not fit config.yaml and the vocabularies "
-            f"({reason})"
-        )
-
     def save_results(self, results: dict[str, Any]) -> None:
         """Writes the final results."""
         write_text(self.results, json.dumps(results, indent=2, ensure_ascii=False) + "\n")
@@ -253,29 +233,6 @@ class RunDir:
         text = "".join("\t".join(row) + "\n" for row in rows)
         write_text(self.predictions / f"{split}.tsv", text)
 
-    @contextlib.contextmanager
-    def logging(self) -> Iterator[None]:
+    def logging(self) -> AbstractContextManager[None]:
         """Copies log messages to `train.log` while the context lasts."""
-        handler = _LogFile(self.log, encoding="utf-8")
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-        logging.getLogger().addHandler(handler)
-        try:
-            yield
-        finally:
-            logging.getLogger().removeHandler(handler)
-            with contextlib.suppress(OSError):  # see `_LogFile`
-                handler.close()
-
-
-class _LogFile(logging.FileHandler):
-    """A log that a full disk does not disturb: the same lines go to standard error."""
-
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
-        pass
-
-
-class _WeightsInMemory(io.BytesIO):
-    """A file in memory that Keras takes for one with the ending it insists on."""
-
-    def __str__(self) -> str:
-        return "memory.weights.h5"
+        return logging_to(self.log)

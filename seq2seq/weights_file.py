@@ -1,4 +1,4 @@
-"""Looks at a Keras weights file before anything is read or built from it. Not a reader of weights.
+"""Keras's weights files: written whole or not at all, and looked at before they are read.
 
 HDF5 can point to other files, run filters, and claim sizes that no file holds; Keras's own files
 do none of that.
@@ -6,16 +6,52 @@ do none of that.
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Iterator
 from pathlib import Path
 
 import h5py
+import keras
+import numpy as np
 
+from seq2seq.disk import writing
 from seq2seq.errors import UserError
 
 _MOST_OBJECTS = 20_000
 _PLAIN_LAYOUTS = (h5py.h5d.COMPACT, h5py.h5d.CONTIGUOUS)
+
+
+def write_weights(path: Path, model: keras.Model) -> None:
+    """Writes a model's weights, without the optimizer's state.
+
+    Raises:
+        DiskError: They cannot be written.
+    """
+    # In memory first: HDF5 takes the whole process down when the disk is full.
+    content = _InMemory()
+    keras.saving.save_weights(model, content, objects_to_skip=[getattr(model, "optimizer", None)])
+    with writing(path) as temporary:
+        temporary.write_bytes(content.getbuffer())
+
+
+def read_weights(path: Path, model: keras.Model) -> None:
+    """Gives a model the weights of a file that `count_numbers` has looked at.
+
+    Raises:
+        UserError: They are of another shape or model, or some are no finite numbers.
+    """
+    try:
+        model.load_weights(path)
+    except (OSError, ValueError, KeyError, RuntimeError, TypeError) as error:
+        raise misfit(path, str(error).strip().partition("\n")[0]) from error
+    if not all(np.isfinite(weight).all() for weight in model.get_weights()):
+        raise UserError(f"{path}: some weights are no finite numbers")
+
+
+def misfit(path: Path, reason: str) -> UserError:
+    """Returns what to say of weights that are of another model."""
+    return UserError(f"{path}: the weights do not fit config.yaml and the vocabularies ({reason})")
 
 
 def count_numbers(path: Path) -> int:
@@ -68,3 +104,10 @@ def _bytes(dataset: h5py.Dataset, path: str) -> int:
     if dataset.dtype.kind not in "fiu":
         raise ValueError(f"{path} holds no numbers")
     return math.prod(dataset.shape) * dataset.dtype.itemsize
+
+
+class _InMemory(io.BytesIO):
+    """A file in memory that Keras takes for one with the ending it insists on."""
+
+    def __str__(self) -> str:
+        return "memory.weights.h5"

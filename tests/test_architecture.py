@@ -12,7 +12,7 @@ from project import ROOT
 PACKAGE = ROOT / "seq2seq"
 FLOORS = [
     {"", "errors", "choices", "ranges", "config", "command_config", "settings"}
-    | {"vocabulary", "metrics", "hardware", "disk", "bounded"},
+    | {"vocabulary", "metrics", "hardware", "disk", "bounded", "log_file"},
     {"data", "model", "search"},
     {
         "run_dir",
@@ -27,7 +27,7 @@ FLOORS = [
     },
     {"evaluation", "report", "figures", "projector", "tensorboard", "progress_bar", "record"}
     | {"targets", "training_step", "training_state", "divergence", "states"},
-    {"training", "lines", "reproduction"},
+    {"training", "training_loop", "lines", "reproduction"},
     {"command", "evaluate", "reproduce"},
 ]
 # The programs' frame is above everything, but may look at the settings only.
