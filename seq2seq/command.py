@@ -25,8 +25,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from seq2seq import config as schemas
-from seq2seq import settings
+from seq2seq import command_config, config, settings
 from seq2seq.errors import UserError
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
@@ -130,16 +129,16 @@ def _explain_unknown_key(key: str, owner: str, text: str) -> str:
     """Names a misspelled setting by its full key, and the nearest that exists."""
     full_key = match[1] if (match := re.search(r"full_key: (\S+)", text)) else key
     where = f" (in configs/{match[1]}.yaml)" if (match := re.search(r"In '([\w/]+)'", text)) else ""
-    schema = getattr(schemas, owner, None)
-    names = list(getattr(schema, "__dataclass_fields__", {}))
+    schemas = vars(config) | vars(command_config)
+    names = list(getattr(schemas.get(owner), "__dataclass_fields__", {}))
     parent = full_key.rpartition(".")[0]
     close = difflib.get_close_matches(key, names, n=1)
     full_names = [f"{parent}.{name}" if parent else name for name in names]
-    hint = (
-        f"; did you mean {parent + '.' if parent else ''}{close[0]}?"
-        if close
-        else f"; there are {', '.join(full_names)}"
-    )
+    hint = ""  # Hydra's own settings are not ours to name.
+    if close:
+        hint = f"; did you mean {parent + '.' if parent else ''}{close[0]}?"
+    elif names:
+        hint = f"; there are {', '.join(full_names)}"
     return f"{full_key}: no such setting{where}{hint}"
 
 

@@ -137,6 +137,7 @@ def test_a_new_training_is_refused(arguments, words, files, monkeypatch):
         (["run=nowhere"], ["run=nowhere", "no run folder"]),
         (["run=."], ["run=.", "no run folder"]),
         (["run=latest"], ["run=latest", "outputs"]),
+        (["decoding.beamsize=2"], ["no such setting", "did you mean decoding.beam_size?"]),
     ],
 )
 def test_refused_by_inference(arguments, words, tmp_path):
