@@ -37,16 +37,20 @@ def writing(path: Path, name: Callable[[], str] | None = None) -> Iterator[Path]
         DiskError: It did not; what was there before is still there.
     """
     temporary = path.with_name(f".tmp.{path.name}")
+    is_written = False
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         sync(temporary)
         temporary.replace(path.with_name(name()) if name else path)
+        is_written = True
         sync(path.parent)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)  # A full disk needs the room.
         raise DiskError(f"{path}: cannot be written: {error.strerror or error}") from error
+    finally:
+        if not is_written:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)  # A full disk needs the room.
 
 
 def write_text(path: Path, text: str) -> None:

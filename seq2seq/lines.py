@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import itertools
 import json
@@ -17,6 +18,7 @@ from typing import Any, BinaryIO, NamedTuple, TextIO
 from seq2seq.bounded import read_lines
 from seq2seq.choices import OutputFormat
 from seq2seq.command_config import InferConfig
+from seq2seq.disk import DiskError, writing
 from seq2seq.errors import UserError
 from seq2seq.inference import Prediction, Predictor
 from seq2seq.run_dir import RunDir
@@ -54,7 +56,7 @@ def infer(config: InferConfig) -> None:
     size = CHUNKS * predictor.decoding.batch_size
     with ExitStack() as stack:
         source = stack.enter_context(_open_input(config.input))
-        target = stack.enter_context(_Output(config.output))
+        target = stack.enter_context(_open_output(config.output))
         raw_lines = _raw_lines(source, config)
         lines = (_parse(raw, config, has_features) for raw in raw_lines)
         numbers = itertools.count(1)
@@ -158,38 +160,27 @@ def _parse(raw: bytes | None, config: InferConfig, has_features: bool) -> Line:
     return Line(columns[config.source.column - 1], features)
 
 
-class _Output:
-    """Standard output, or a file that gets its name only when it is complete."""
+@contextlib.contextmanager
+def _open_output(path: str) -> Iterator[TextIO]:
+    """Opens standard output, or a file that gets its name only when it is complete.
 
-    def __init__(self, path: str) -> None:
-        self.path = path
-        self.temporary = Path(f"{path}.tmp")
-        self.stream: TextIO
-
-    def __enter__(self) -> _Output:
-        if self.path == "-":
-            # Predictions end with \n and are UTF-8 whatever the locale.
-            sys.stdout.reconfigure(encoding="utf-8", newline="\n")  # type: ignore[union-attr]
-            self.stream = sys.stdout
-            return self
-        try:
-            self.stream = self.temporary.open("w", encoding="utf-8", newline="\n")
-        except OSError as error:
-            raise UserError(f"output={self.path}: {error.strerror}") from error
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self.stream.flush()
-        if self.path != "-":
-            self.stream.close()
-            if kind is None:
-                self.temporary.replace(self.path)
-            else:
-                self.temporary.unlink()
-
-    def write(self, text: str) -> None:
-        """Writes one answer."""
-        self.stream.write(text)
+    Raises:
+        UserError: The file cannot be written.
+    """
+    if path == "-":
+        # Predictions end with \n and are UTF-8 whatever the locale.
+        sys.stdout.reconfigure(encoding="utf-8", newline="\n")  # type: ignore[union-attr]
+        yield sys.stdout
+        sys.stdout.flush()
+        return
+    if not Path(path).parent.is_dir():
+        raise UserError(f"output={path}: there is no folder {Path(path).parent}")
+    try:
+        with writing(Path(path)) as temporary, temporary.open("w", encoding="utf-8",
+                                                              newline="\n") as file:  # fmt: skip
+            yield file
+    except DiskError as error:
+        raise UserError(f"output={error}") from error
 
 
 def _as_text(line: Line, prediction: Prediction) -> str:

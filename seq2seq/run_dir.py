@@ -27,6 +27,7 @@ from seq2seq.vocabulary import Tokenizer, Vocabulary
 from seq2seq.weights_file import count_numbers, misfit, read_weights, write_weights
 
 _MOST_CONFIG_BYTES = 2**16
+_MOST_RECORD_BYTES = 2**20
 
 
 class RunDir:
@@ -202,8 +203,8 @@ class RunDir:
             UserError: There is no such file, or it is damaged.
         """
         try:
-            found = json.loads(self.record.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+            found = json.loads(read_text(self.record, _MOST_RECORD_BYTES))
+        except (ValueError, RecursionError) as error:
             raise UserError(f"{self.record}: {error}") from error
         if not isinstance(found, dict):
             raise UserError(f"{self.record}: is no record of a run")

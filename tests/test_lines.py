@@ -1,5 +1,6 @@
 """The line protocol: any bytes in, as many lines out."""
 
+import errno
 import gzip
 import io
 import json
@@ -120,6 +121,19 @@ def test_a_failed_run_leaves_the_old_output(answer, tmp_path, monkeypatch):
     assert answer(b"a\n") == "A\n"
     monkeypatch.setattr(Echo, "predict", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
+        answer(b"b\n")
+    assert (tmp_path / "out").read_text() == "A\n"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["in", "out"]
+
+
+def test_a_full_disk_is_one_clear_mistake_and_leaves_the_old_output(answer, tmp_path, monkeypatch):
+    assert answer(b"a\n") == "A\n"
+
+    def full_disk(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("seq2seq.disk.sync", full_disk)
+    with pytest.raises(UserError, match=r"^output=.*out: cannot be written: No space left on dev"):
         answer(b"b\n")
     assert (tmp_path / "out").read_text() == "A\n"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["in", "out"]

@@ -182,14 +182,9 @@ def _scored(name: str, answers: Sequence[Tokens], references: Sequence[Sequence[
 
 
 def accuracy_by_components(
-    predictor: Predictor, examples: Sequence[Example], ks: Sequence[int]
+    predictor: Predictor, examples: Sequence[Example], components: Components, ks: Sequence[int]
 ) -> list[Scored]:
-    """Scores decoding from states of which k principal components are left: the bottleneck.
-
-    The components are those of the same examples' states.
-    """
-    sources = [(source, features) for source, features, _ in group_references(examples)]
-    components = Components.of(to_vectors(initial_states(predictor, sources)))
+    """Scores decoding from states of which k principal components are left: the bottleneck."""
     return accuracy(predictor, examples, {str(k): cut_to(components, k) for k in ks})
 
 

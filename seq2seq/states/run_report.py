@@ -135,10 +135,10 @@ def _show_experiments(predictor: Predictor, examples: Sequence[Example], output:
     sources = [(source, features) for source, features, _ in group_references(examples)]
     vectors = experiments.to_vectors(experiments.initial_states(predictor, sources))
     ks = [0, *(2**n for n in range(12) if 2**n < min(vectors.shape)), min(vectors.shape)]
-    by_k = experiments.accuracy_by_components(predictor, examples, ks)
-    shares = experiments.Components.of(vectors).shares
+    components = experiments.Components.of(vectors)
+    by_k = experiments.accuracy_by_components(predictor, examples, components, ks)
     columns = ["principal components left", "of the variance", "exact", "errors per token"]
-    rows = [[one.name, f"{shares[:k].sum():.1%}", *_row(one)[1::2]]
+    rows = [[one.name, f"{components.shares[:k].sum():.1%}", *_row(one)[1::2]]
             for k, one in zip(ks, by_k, strict=True)]  # fmt: skip
     output.table("components_left", columns, rows)
     output.figure(

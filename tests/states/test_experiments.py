@@ -87,6 +87,7 @@ def test_accuracy_of_altered_states(predictor):
     whole, nothing = accuracy(predictor, examples, changes)
     assert (whole.name, whole.sequence_accuracy, whole.symbol_error_rate) == ("unchanged", 1.0, 0.0)
     assert nothing.sequence_accuracy < 1
-    by_k = accuracy_by_components(predictor, examples, [0, 24])
+    components = Components.of(to_vectors(initial_states(predictor, SOURCES)))
+    by_k = accuracy_by_components(predictor, examples, components, [0, 24])
     assert [one.name for one in by_k] == ["0", "24"]
     assert by_k[0].sequence_accuracy < by_k[1].sequence_accuracy == 1.0
