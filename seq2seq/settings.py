@@ -1,6 +1,7 @@
-"""Settings in and out: from Hydra and YAML to the checked dataclasses of `config.py`, and back.
+"""Settings in and out: from Hydra and YAML to checked dataclasses, and back.
 
-Code below the commands never sees OmegaConf.
+The dataclasses are those of `config.py` and `command_config.py`; code below the commands never
+sees OmegaConf.
 """
 
 from __future__ import annotations
