@@ -26,6 +26,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from seq2seq import command_config, config, settings
+from seq2seq.allocator import keep_freed_memory
 from seq2seq.errors import UserError
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
@@ -164,7 +165,8 @@ def _refuse(message: str) -> int:
 
 
 def _prepare() -> None:
-    """Sets up logging and imports Keras and TensorFlow without their start-up chatter."""
+    """Sets up memory and logging, and imports TensorFlow without its start-up chatter."""
+    keep_freed_memory()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     logging.getLogger("absl").setLevel(logging.ERROR)
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")

@@ -20,8 +20,8 @@ from seq2seq.model.seq2seq import Seq2Seq
 # (iterator over a tf.data.Dataset of batches, number of steps) -> what became of them
 TrainSteps = Callable[[Any, tf.Tensor], "Steps"]
 
-# About a twentieth of a second of two cores.
-_MULTIPLICATIONS_PER_CALL = 10**9
+# About a quarter of a second of two cores.
+_MULTIPLICATIONS_PER_CALL = 10**10
 
 # A smaller product does not keep a core busy.
 _FEWEST_ROWS = 16
@@ -173,7 +173,7 @@ def compile_training(
 
 
 def steps_per_call(plan: BatchPlan, parameters: int) -> int:
-    """Returns how many steps take about a twentieth of a second, 1 to 32, on a present-day laptop.
+    """Returns how many steps take about a quarter of a second, 1 to 32, on a present-day laptop.
 
     Small models notice the way back to Python after each step; large ones would only be late to
     see a signal.

@@ -12,7 +12,7 @@ from project import ROOT
 PACKAGE = ROOT / "seq2seq"
 FLOORS = [
     {"", "errors", "choices", "ranges", "config", "command_config", "settings"}
-    | {"vocabulary", "metrics", "hardware", "disk", "bounded", "log_file"},
+    | {"vocabulary", "metrics", "hardware", "disk", "bounded", "log_file", "allocator"},
     {"data", "model", "search"},
     {
         "run_dir",
@@ -31,8 +31,9 @@ FLOORS = [
     {"command", "evaluate", "reproduce"},
 ]
 # The programs' frame is above everything, but may look at the settings only.
-COMMAND_MAY_IMPORT = {"", "errors", "config", "command_config", "settings"}
+COMMAND_MAY_IMPORT = {"", "allocator", "errors", "config", "command_config", "settings"}
 NO_TENSORFLOW = [
+    "allocator",
     "errors",
     "bounded",
     "config",

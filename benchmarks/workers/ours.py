@@ -13,6 +13,7 @@ import tensorflow as tf
 from benchmarks.workers.ids import END, random_batch
 from benchmarks.workers.protocol import Task, cores, serve, timed
 from benchmarks.workers.settings import compose_config, read_examples
+from seq2seq.allocator import keep_freed_memory
 from seq2seq.choices import SearchKind
 from seq2seq.command_config import DecodingChanges
 from seq2seq.config import TrainConfig
@@ -214,5 +215,6 @@ TASKS = {
 }
 
 if __name__ == "__main__":
+    keep_freed_memory()  # as the commands do
     tf.config.threading.set_intra_op_parallelism_threads(cores())
     serve(lambda spec: TASKS[spec["task"]](spec))

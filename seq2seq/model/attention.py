@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import keras
+import tensorflow as tf
 from keras import ops
 
 from seq2seq.choices import AttentionKind
@@ -44,7 +45,7 @@ class Attention(CompositeLayer):
             units = config.units or query_size
             self.query_projection = keras.layers.Dense(units, name="query")
             self.key_projection = keras.layers.Dense(units, use_bias=False, name="key")
-            self.score = keras.layers.AdditiveAttention(name="score")
+            self.score = AdditiveScore(name="score")
             return
         if config.kind is AttentionKind.general:
             self.key_projection = keras.layers.Dense(query_size, use_bias=False, name="key")
@@ -79,3 +80,15 @@ class Attention(CompositeLayer):
             [projected, memory, keys], mask=[None, memory_mask], return_attention_scores=True
         )
         return self.combine(ops.concatenate([context, query], axis=-1)), weights
+
+
+class AdditiveScore(keras.layers.AdditiveAttention):
+    """`keras.layers.AdditiveAttention` with the sum over the units as a product.
+
+    XLA adds up a row of numbers one after the other, which takes twice as long.
+    """
+
+    def _calculate_scores(self, query: Tensor, key: Tensor) -> Tensor:
+        """Returns the scores `[B, T, S]` of queries `[B, T, A]` and keys `[B, S, A]`."""
+        hidden = ops.tanh(ops.expand_dims(query, axis=2) + ops.expand_dims(key, axis=1))
+        return tf.linalg.matvec(hidden, ops.cast(self.scale, hidden.dtype))
