@@ -111,8 +111,9 @@ class Predictor:
         predictions = [Prediction([], self._problem(*pair)) for pair in pairs]
         accepted = [i for i, prediction in enumerate(predictions) if prediction.problem is None]
         ids = {i: self.vocabularies.encode_source(*pairs[i]) for i in accepted}
-        # Rows of similar length share a batch, so that little of it is padding.
-        by_length = sorted(accepted, key=lambda i: len(ids[i]))
+        # Rows of similar length share a batch, so that little of it is padding. The longest come
+        # first: the last batch leaves the other cores idle.
+        by_length = sorted(accepted, key=lambda i: len(ids[i]), reverse=True)
         size = self.decoding.batch_size
         batches = [by_length[start : start + size] for start in range(0, len(by_length), size)]
         decoded = self._decode_all([[ids[i] for i in rows] for rows in batches])
