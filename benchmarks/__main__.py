@@ -13,7 +13,17 @@ from pathlib import Path
 
 from benchmarks import data, machine, report
 from benchmarks.context import Context
-from benchmarks.parts import checkpoints, decoding, epoch, growth, limit, step, streams, words
+from benchmarks.parts import (
+    checkpoints,
+    decoding,
+    epoch,
+    growth,
+    limit,
+    profile,
+    step,
+    streams,
+    words,
+)
 from benchmarks.results import PartResult
 
 PARTS: dict[str, Callable[[Context], PartResult]] = {
@@ -21,6 +31,7 @@ PARTS: dict[str, Callable[[Context], PartResult]] = {
     "epoch": epoch.run,
     "decoding": decoding.run,
     "words": words.run,
+    "profile": profile.run,
     "limit": limit.run,
     "growth": growth.run,
     "streams": streams.run,

@@ -44,6 +44,11 @@ class Context:
     console: Console = field(default_factory=Console)
     trained: Trained | None = None
 
+    @property
+    def words(self) -> Path:
+        """The file of the words to decode."""
+        return self.work / "words.txt"
+
     def peer(self, name: str, worker: str, spec: dict, work: float = 1.0) -> list[Contestant]:
         """Returns a contestant of the peers' environment, or none."""
         return [Contestant(name, worker, spec, self.peers, work)] if self.peers else []

@@ -25,20 +25,7 @@ NOTES = [
 
 def run(context: Context) -> PartResult:
     """Measures epochs in turns, and leaves the trained models for the part `words`."""
-    units = 16 if context.is_quick else 256
-    spec = {
-        "task": "epoch",
-        "train": str(context.train),
-        "dev": str(context.dev),
-        "units": units,
-        "embedding": 128,  # yoyodyne's
-        "dropout": 0.3,
-        "precision": "float32",
-        "batch": 64,
-        "in_memory": False,
-        "save_to": str(context.work / "ours"),
-        "batches_to": str(context.work / "batches.npz"),
-    }
+    spec = make_spec(context)
     from_memory = {**spec, "in_memory": True, "save_to": None, "batches_to": None}
     in_keras = {**spec, "steps": 10}
     contestants = [
@@ -58,12 +45,29 @@ def run(context: Context) -> PartResult:
     config = write_config(context, yoyodyne, _fit(yoyodyne, spec), "fit")
     contestants += context.peer("yoyodyne fit", "yoyodyne_fit", {"config": str(config)})
     case = context.measure(
-        f"Epoch, attentive LSTM {units}", contestants, MOST_ROUNDS, turn_seconds=None
+        f"Epoch, attentive LSTM {spec['units']}", contestants, MOST_ROUNDS, turn_seconds=None
     )
     context.trained = Trained(context.work / "ours", yoyodyne if context.peers else None)
     table = report.comparison("An epoch", [case], unit="s", scale=1.0)
     table.notes += NOTES
     return PartResult("Epoch", [case], [table, _details(case)])
+
+
+def make_spec(context: Context) -> dict[str, Any]:
+    """Returns what our worker is asked for."""
+    return {
+        "task": "epoch",
+        "train": str(context.train),
+        "dev": str(context.dev),
+        "units": 16 if context.is_quick else 256,
+        "embedding": 128,  # yoyodyne's
+        "dropout": 0.3,
+        "precision": "float32",
+        "batch": 64,
+        "in_memory": False,
+        "save_to": str(context.work / "ours"),
+        "batches_to": str(context.work / "batches.npz"),
+    }
 
 
 def _details(case: CaseResult) -> Table:

@@ -29,13 +29,12 @@ def run(context: Context) -> PartResult:
     if context.trained is None:
         context.console.print("words: trains the models first")
         epoch.run(context)
-    words = context.work / "words.txt"
-    count = first_column(context.dev, words)
+    count = first_column(context.dev, context.words)
     result = PartResult("Words")
     rows, inside = [], []
     for search in ("greedy", "beam"):
         case = context.measure(
-            search, _contestants(context, search, words, count), MOST_ROUNDS, turn_seconds=None
+            search, _contestants(context, search, count), MOST_ROUNDS, turn_seconds=None
         )
         result.cases.append(case)
         inside.append(_inside(case))
@@ -52,23 +51,29 @@ def run(context: Context) -> PartResult:
     return result
 
 
-def _contestants(context: Context, search: str, words: Path, count: int) -> list[Contestant]:
+def _contestants(context: Context, search: str, count: int) -> list[Contestant]:
     assert context.trained is not None
-    run, work = context.trained.run, context.work
+    run, work, words = context.trained.run, context.work, context.words
     command = [sys.executable, "infer.py", f"run={run}", f"input={words}",
                f"output={work / f'ours_{search}.txt'}", f"decoding={search}"]  # fmt: skip
     process = {"command": command, "report": str(work / "ours_report.json")}
     contestants = [Contestant("infer.py", "process", process, work=count)]
     for batch in BATCHES if context.peers and context.trained.yoyodyne else ():
         name = f"yoyodyne predict, batch {batch}"
-        command = _yoyodyne(context, search, words, batch)
+        command = _yoyodyne(context, search, batch)
         process = {"command": command, "report": str(work / "yoyodyne_report.json")}
         contestants.append(Contestant(name, "process", process, work=count))
-    predictor = {"task": "words", "run": str(run), "words": str(words), "search": search}
-    return [*contestants, Contestant("ours", "ours", predictor, work=count)]
+    return [*contestants, Contestant("ours", "ours", make_spec(context, search), work=count)]
 
 
-def _yoyodyne(context: Context, search: str, words: Path, batch: int) -> list[str]:
+def make_spec(context: Context, search: str) -> dict[str, Any]:
+    """Returns what our worker is asked for."""
+    assert context.trained is not None
+    run, words = str(context.trained.run), str(context.words)
+    return {"task": "words", "run": run, "words": words, "search": search}
+
+
+def _yoyodyne(context: Context, search: str, batch: int) -> list[str]:
     """Writes the configuration and returns the command."""
     assert context.peers is not None
     assert context.trained is not None
@@ -79,7 +84,7 @@ def _yoyodyne(context: Context, search: str, words: Path, batch: int) -> list[st
         **fitted["data"],
         "train": None,  # else it would make its index anew
         "val": None,
-        "predict": str(words),
+        "predict": str(context.words),
         "target_col": 0,
         "batch_size": batch,
     }
