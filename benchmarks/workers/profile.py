@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import tempfile
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
@@ -69,7 +69,7 @@ def read_events(folder: Path) -> list[Event]:
 
 def by_kind(events: Iterable[Event]) -> dict[str, float]:
     """Returns the seconds of all threads by kind; an operation's do not count those within it."""
-    seconds: Counter[str] = Counter()
+    seconds: defaultdict[str, float] = defaultdict(float)
     within: dict[int, list[Event]] = {}
     for event in events:
         stack = within.setdefault(event.thread, [])
@@ -88,7 +88,7 @@ def by_busy_threads(events: Iterable[Event]) -> dict[int, float]:
     for event in events:
         if not event.name.startswith(_AROUND):
             changes += [(event.start, 1, event.thread), (event.end, -1, event.thread)]
-    seconds: Counter[int] = Counter()
+    seconds: defaultdict[int, float] = defaultdict(float)
     depths: Counter[int] = Counter()
     last = None
     for moment, change, thread in sorted(changes):
