@@ -74,6 +74,29 @@ def decoded_metrics(
     return metrics
 
 
+class Evaluation:
+    """Scores a model, whose weights may go on changing; compiled once for all examples."""
+
+    def __init__(self, predictor: Predictor, batch_size: int, bleu: bool) -> None:
+        """Compiles nothing before it is called.
+
+        Args:
+            predictor: Decodes, and has the model.
+            batch_size: Of teacher forcing.
+            bleu: Whether BLEU and chrF are wanted.
+        """
+        self._predictor, self._batch_size, self._bleu = predictor, batch_size, bleu
+        self._force = compile_evaluation(predictor.model)
+
+    def __call__(self, examples: Sequence[Example]) -> tuple[dict[str, float], list[Scored]]:
+        """Returns teacher-forced and decoded metrics, and the decoded examples."""
+        predictor = self._predictor
+        scored = decode(predictor, examples)
+        plan = BatchPlan(examples, predictor.vocabularies, self._batch_size, predictor.data.buckets)
+        forced = self._force(plan.in_order())
+        return forced | decoded_metrics(scored, predictor.target, self._bleu), scored
+
+
 def compile_evaluation(model: Seq2Seq) -> Callable[[Iterable[Batch]], dict[str, float]]:
     """Returns batches → teacher-forced `loss`, `token_accuracy`, `perplexity`."""
     ids = tf.TensorSpec([None, None], tf.int32)
@@ -101,7 +124,5 @@ def evaluate_run(config: EvaluateConfig) -> dict[str, float]:
     examples = read_examples(config.data.test, data) if config.data.test else load_splits(data).test
     if not examples:
         raise UserError(f"{run.path} was trained without test data: add data.test=FILE")
-    plan = BatchPlan(examples, predictor.vocabularies, predictor.decoding.batch_size, data.buckets)
-    scored = decode(predictor, examples)
-    forced = compile_evaluation(predictor.model)(plan.in_order())
-    return forced | decoded_metrics(scored, predictor.target, config.bleu)
+    metrics, _ = Evaluation(predictor, predictor.decoding.batch_size, config.bleu)(examples)
+    return metrics

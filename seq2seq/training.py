@@ -18,7 +18,8 @@ from seq2seq.errors import UserError
 from seq2seq.record import make_record, refuse_other_data
 from seq2seq.run_dir import RunDir
 from seq2seq.targets import refuse_foreign_code
-from seq2seq.training_loop import Training
+from seq2seq.training_loop import run_to_end
+from seq2seq.training_setup import Training
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +54,7 @@ def train(
         training.save_checkpoint()
         # The last: a folder with config.yaml has all that is needed to go on.
         run.save_config(training.config, hydra_record or {})
-        return training.run_to_end()
+        return run_to_end(training)
 
 
 def resume(path: str | Path, changes: Sequence[str] = (), trust: bool = False) -> dict[str, Any]:
@@ -85,7 +86,7 @@ def resume(path: str | Path, changes: Sequence[str] = (), trust: bool = False) -
             record["changes"] = [*record.get("changes", []), {"epoch": epoch, "changes": changed}]
             run.save_record(record)
         run.save_config(training.config, {})
-        return training.run_to_end()
+        return run_to_end(training)
 
 
 def check_settings(config: TrainConfig) -> None:

@@ -27,7 +27,7 @@ FLOORS = [
     },
     {"evaluation", "report", "figures", "projector", "tensorboard", "progress_bar", "record"}
     | {"targets", "training_step", "training_state", "divergence", "states"},
-    {"training", "training_loop", "lines", "reproduction"},
+    {"training", "training_loop", "training_setup", "lines", "reproduction"},
     {"command", "evaluate", "reproduce"},
 ]
 # The programs' frame is above everything, but may look at the settings only.

@@ -25,7 +25,7 @@ from seq2seq.model.seq2seq import Seq2Seq, build_model, count_parameters
 from seq2seq.run_dir import RunDir
 from seq2seq.targets import make_optimizer
 from seq2seq.training import with_max_length
-from seq2seq.training_loop import Training
+from seq2seq.training_setup import Training
 from seq2seq.training_step import TrainSteps, compile_training, complete, steps_per_call
 
 Spec = dict[str, Any]
