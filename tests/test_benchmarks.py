@@ -9,6 +9,14 @@ from benchmarks.data import generate, pronounce, write_pairs, write_words
 from benchmarks.interleave import Case, Contestant, measure
 from benchmarks.parts.limit import step_flops
 from benchmarks.results import CaseResult, Measured
+from benchmarks.workers.profile import (
+    BOOKKEEPING,
+    OTHER,
+    PRODUCTS,
+    Event,
+    by_busy_threads,
+    by_kind,
+)
 
 
 def process(name, code, tmp_path):
@@ -82,3 +90,15 @@ def test_long_files_have_the_lines_asked_for(tmp_path):
 )
 def test_numbers_have_about_three_digits(value, text):
     assert report.number(value) == text
+
+
+def test_a_profile_counts_every_moment_once():
+    second = 10**12  # in picoseconds
+    events = [
+        Event(0, 4 * second, "ThunkExecutor::Execute", 1),
+        Event(1 * second, 3 * second, "MatMul.7", 1),
+        Event(2 * second, 6 * second, "dot", 2),
+        Event(8 * second, 9 * second, "add_tanh_fusion", 2),
+    ]
+    assert by_kind(events) == {BOOKKEEPING: 2.0, PRODUCTS: 6.0, OTHER: 1.0}
+    assert by_busy_threads(events) == {1: 5.0, 2: 1.0, 0: 2.0}

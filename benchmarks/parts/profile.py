@@ -26,7 +26,7 @@ NOTES = [
 
 
 def run(context: Context) -> PartResult:
-    """Profiles a training step, an epoch, and greedy search over the words."""
+    """Profiles a training step, an epoch, and with models of the part `epoch` search over words."""
     size = (5, 12, 16, 32) if context.is_quick else (10, 50, 256, 64)
     step = make_step("lstm", *size)
     contestants = [

@@ -32,7 +32,7 @@ class Event(NamedTuple):
 
 
 def main() -> None:
-    """Does the work once as it is, to compile it, and once under the profiler, for every turn."""
+    """Does the work once as it is, which compiles it, then under the profiler in every turn."""
     keep_freed_memory()  # as the commands do
     tf.config.threading.set_intra_op_parallelism_threads(cores())
     line, spec = channel(), specification()
