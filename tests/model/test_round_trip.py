@@ -84,7 +84,7 @@ def combinations(cell):
 
 @pytest.mark.parametrize("cell", ["lstm", "gru", "simple_rnn"])
 def test_predictions_survive_saving_and_a_fresh_process(compose, cell, tmp_path):
-    check_all(compose, random.Random(cell).sample(combinations(cell), 7), tmp_path)
+    check_all(compose, random.Random(cell).sample(combinations(cell), 10), tmp_path)
 
 
 @pytest.mark.slow

@@ -110,8 +110,9 @@ def test_stacked(mask):
 
 
 @pytest.mark.parametrize("kind", LayerKind)
-def test_what_is_masked_is_not_read(kind):
-    weights, mask = draw(kind), MASKS["holes"]
+@every_mask
+def test_what_is_masked_is_not_read(kind, mask):
+    weights = draw(kind)
     other = np.where(mask[..., None], X, 1e3).astype("float32")
     for a, b in zip(
         call(kind, weights, mask, False, True),
