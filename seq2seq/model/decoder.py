@@ -47,6 +47,8 @@ class Decoder(CompositeLayer):
             )
             for i in range(shape.layers)
         ]
+        if self.reader is not None:
+            self.reader.feed(self.recurrent_layers[0])
         self.attention: Attention | None = None
         if config.attention.kind is not AttentionKind.none:
             self.attention = Attention(config.attention, shape.units, memory_size, name="attention")

@@ -42,6 +42,7 @@ class Encoder(CompositeLayer):
             if config.encoder.bidirectional:
                 layer = keras.layers.Bidirectional(layer, name=f"bidirectional_{self.cell}_{i}")
             self.recurrent_layers.append(layer)
+        self.reader.feed(self.recurrent_layers[0])
         self.dropout = Dropout(config.dropout, name="dropout")
 
     def call(
@@ -85,7 +86,8 @@ class InputReader(CompositeLayer):
     """Turns ids `[B, T]` into what a recurrent layer reads: one-hot vectors, or embeddings.
 
     A one-hot vector is never made: an integer `[B, T, 1]` goes to a layer that was told the
-    depth, which picks rows of its kernel.
+    depth, which picks rows of its kernel. Embeddings are made for training only, where dropout
+    falls on them; else the layer is given integers, too, and the table.
     """
 
     def __init__(
@@ -101,8 +103,27 @@ class InputReader(CompositeLayer):
             self.embedding = table(size, config.embedding_size, name="embedding")
         self.dropout = Dropout(config.dropout, name="dropout")
 
+    def build(self, ids_shape: Any) -> None:
+        """Creates the table."""
+        if self.embedding is not None:
+            self.embedding.build()
+        super().build(ids_shape)
+
+    def feed(self, layer: keras.layers.Layer) -> None:
+        """Makes a recurrent layer one that reads what `call` returns."""
+        if self.embedding is not None:
+            is_bidirectional = isinstance(layer, keras.layers.Bidirectional)
+            directions = [layer.forward_layer, layer.backward_layer] if is_bidirectional else [layer]
+            for direction in directions:
+                direction.table = self.table
+
+    def table(self) -> Tensor:
+        """Returns the embeddings of all ids `[V, E]`."""
+        assert self.embedding is not None
+        return ops.cast(self.embedding.embeddings, self.compute_dtype)
+
     def call(self, ids: Tensor, training: bool | None = None) -> Tensor:
-        """Returns `[B, T, 1]` integers (one-hot) or `[B, T, E]` embeddings with dropout."""
-        if self.embedding is None:
+        """Returns integers `[B, T, 1]`, or in training embeddings `[B, T, E]` with dropout."""
+        if self.embedding is None or not training:
             return ops.expand_dims(ids, axis=-1)
         return self.dropout(self.embedding(ids), training=training)

@@ -7,7 +7,7 @@ it. It knows no cell in particular; the layers are in `recurrent.py`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -32,6 +32,9 @@ class FastLayer(keras.layers.RNN):
 
     steps: Any
     has_cudnn = True  # A GPU has a loop for this cell that is faster than ours.
+    # Returns the vectors [V, I] that an integer input stands for, unless that is one-hot. A function,
+    # because Keras would take weights in an attribute for the layer's own.
+    table: Callable[[], Tensor] | None = None
 
     def __init__(self, *args: Any, one_hot_depth: int | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -44,6 +47,8 @@ class FastLayer(keras.layers.RNN):
     def build(self, sequences_shape: Any, initial_state_shape: Any = None) -> None:
         if self.one_hot_depth is not None:
             sequences_shape = (*sequences_shape[:2], self.one_hot_depth)
+        elif self.table is not None:
+            sequences_shape = (*sequences_shape[:2], self.table().shape[1])
         super().build(sequences_shape)
 
     def inner_loop(
@@ -54,6 +59,8 @@ class FastLayer(keras.layers.RNN):
             if self.one_hot_depth is not None:
                 depth, dtype = self.one_hot_depth, self.compute_dtype
                 sequences = ops.one_hot(sequences[..., 0], depth, dtype=dtype)
+            elif self._reads_ids(sequences):
+                sequences = tf.gather(self.table(), sequences[..., 0])
             return super().inner_loop(sequences, initial_state, mask, training=training)
         x, time_mask = self._in_time(sequences, mask, training)
         initial, weights = self._start(initial_state), self._weights()
@@ -135,12 +142,18 @@ class FastLayer(keras.layers.RNN):
                 dtype = sequences.dtype.name
                 raise ValueError(f"one_hot_depth reads integer class indices, not {dtype}")
             x = gather_rows(kernel, tf.transpose(sequences[..., 0]))
+        elif self._reads_ids(sequences):
+            x = _multiply_rows(self.table(), kernel, tf.transpose(sequences[..., 0]))
         else:
             if training and self.dropout:
                 # Keras's mask: the same units at every step (Gal & Ghahramani 2016).
                 sequences = sequences * self.cell.get_dropout_mask(sequences[:, 0])[:, None]
             x = tf.matmul(tf.transpose(sequences, [1, 0, 2]), kernel)
         return x + self._input_bias() if self.use_bias else x
+
+    def _reads_ids(self, sequences: Tensor) -> bool:
+        """Whether the input is ids of rows of `table`."""
+        return self.table is not None and sequences.dtype.is_integer
 
     def _tensor(self, weight: keras.Variable) -> Tensor:
         # A plain tensor: tf.custom_gradient treats variables apart.
@@ -166,3 +179,16 @@ class FastLayer(keras.layers.RNN):
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "one_hot_depth": self.one_hot_depth}
+
+
+def _multiply_rows(table: Tensor, kernel: Tensor, ids: Tensor) -> Tensor:
+    """Returns the rows of `table` `[V, I]` with the ids `[T, B]`, times `kernel`: `[T, B, G]`.
+
+    Where more rows are read than there are, each is multiplied once and read from the product. In a
+    search XLA then makes this product before the loop.
+    """
+    return tf.cond(
+        tf.size(ids) >= table.shape[0],
+        lambda: gather_rows(tf.matmul(table, kernel), ids),
+        lambda: tf.matmul(tf.gather(table, ids), kernel),
+    )

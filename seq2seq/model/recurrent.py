@@ -129,7 +129,7 @@ class RWA(_CellLayer):
         """As that of `keras.layers.RNN`, which would round all states to the type of h."""
         if initial_state is None:
             initial_state = self.get_initial_state(ops.shape(sequences)[0])
-        if self.one_hot_depth is None:
+        if not sequences.dtype.is_integer:
             sequences = ops.cast(sequences, self.compute_dtype)
         last, outputs, states = self.inner_loop(
             sequences, self._start(initial_state), mask, training=training
