@@ -95,7 +95,7 @@ class FastLayer(keras.layers.RNN):
             )
         x, time_mask = self._in_time(sequences, mask, training=False)
         initial = self._start(initial_state)
-        states, saved = run_forward(self.steps, x, initial, self._weights(), time_mask)
+        states, saved, _ = run_forward(self.steps, x, initial, self._weights(), time_mask)
         gates = self.steps.gates(saved, states_before(initial, states))
         names = self.steps.state_names + self.steps.gate_names
         found = dict(zip(names, (*states, *gates), strict=True))

@@ -24,6 +24,13 @@ Saved = tuple[Tensor, ...]
 Slopes = tuple[Tensor, ...]
 
 
+class Span(NamedTuple):
+    """The steps from `first` to before `end`, scalars; at all others every row is masked."""
+
+    first: Tensor
+    end: Tensor
+
+
 class Weights(NamedTuple):
     """What a cell weighs the past with.
 
@@ -60,29 +67,50 @@ def run_steps(
     ) -> tuple[tuple[Tensor, ...], Any]:
         others, initial = more[:count], more[count:]
         weights = Weights(kernel, bias, others)
-        states, saved = run_forward(cell, x, initial, weights, mask)  # [T, B, …]
+        states, saved, final = run_forward(cell, x, initial, weights, mask, span)  # [T, B, …]
 
         def gradient(*d_outputs: Tensor) -> tuple[Tensor, ...]:
-            before = states_before(initial, states)
+            before = states_before(initial, states, span)
             slopes = cell.slopes(saved, before, states, *others)
-            gradients, d_initial = _run_backward(cell, slopes, kernel, mask, d_outputs)
+            gradients, d_initial = _run_backward(cell, slopes, kernel, mask, d_outputs, span)
             # One product over all T · B rows instead of one per step.
             d_kernel = tf.matmul(_rows(before[0]), _rows(gradients[0]), transpose_a=True)
             d_bias = tf.reduce_sum(gradients[0], axis=[0, 1])
             d_others = cell.weight_gradients(gradients, before, states) if others else ()
             return cell.input_gradient(gradients), d_kernel, d_bias, *d_others, *d_initial
 
-        return (states[0], *(state[-1] for state in states)), gradient
+        return (states[0], *final), gradient
 
-    count = len(weights.others)
+    count, span = len(weights.others), _span(mask)
     sequence, *final = differentiable(x, weights.kernel, weights.bias, *weights.others, *initial)
+    if span is not None:
+        # What no step wrote: where a row is masked, its state stays as it was.
+        t = tf.range(tf.shape(x)[0])[:, None, None]
+        sequence = tf.where(t < span.first, initial[0], tf.where(t < span.end, sequence, final[0]))
     return sequence, tuple(final)
 
 
+def _span(mask: Tensor | None) -> Span | None:
+    """Returns the steps at which some row of the mask `[T, B, 1]` is real; of none: all steps."""
+    if mask is None:
+        return None
+    is_real = tf.cast(tf.reduce_any(mask, axis=[1, 2]), tf.int32)  # [T]
+    last = tf.argmax(tf.reverse(is_real, [0]), output_type=tf.int32)
+    return Span(tf.argmax(is_real, output_type=tf.int32), tf.size(is_real) - last)
+
+
 def run_forward(
-    cell: Any, x: Tensor, initial: States, weights: Weights, mask: Tensor | None
-) -> tuple[States, Saved]:
-    """Returns the states after every step and what the cell saved, each `[T, B, …]`."""
+    cell: Any,
+    x: Tensor,
+    initial: States,
+    weights: Weights,
+    mask: Tensor | None,
+    span: Span | None = None,
+) -> tuple[States, Saved, States]:
+    """Returns the states after every step and what the cell saved, `[T, B, …]`; the last states.
+
+    Only the steps of `span` are made, if it is given; at others there are zeros.
+    """
 
     def step(t: Tensor, states: States) -> tuple[States, Saved]:
         after, saved = run_step(cell, x[t], states, weights)
@@ -91,8 +119,8 @@ def run_forward(
         return after, (*after, *saved)
 
     dtypes = [*(state.dtype for state in initial), *[x.dtype] * cell.saved]
-    _, written = _loop(step, initial, dtypes, tf.shape(x)[0])
-    return written[: len(initial)], written[len(initial) :]
+    final, written = _loop(step, initial, dtypes, tf.shape(x)[0], span)
+    return written[: len(initial)], written[len(initial) :], final
 
 
 def run_step(cell: Any, x: Tensor, states: States, weights: Weights) -> tuple[States, Saved]:
@@ -101,11 +129,17 @@ def run_step(cell: Any, x: Tensor, states: States, weights: Weights) -> tuple[St
     return cell.forward(x, recurrent, states, *weights.others)
 
 
-def states_before(initial: States, states: States) -> States:
-    """Returns what every step starts from, `[T, B, U]` each."""
-    return tuple(
+def states_before(initial: States, states: States, span: Span | None = None) -> States:
+    """Returns what every step, or every step of `span`, starts from, `[T, B, U]` each."""
+    before = (
         tf.concat([start[None], state[:-1]], axis=0)
         for start, state in zip(initial, states, strict=True)
+    )
+    if span is None:
+        return tuple(before)
+    is_first = (tf.range(tf.shape(states[0])[0]) == span.first)[:, None, None]
+    return tuple(
+        tf.where(is_first, start, state) for start, state in zip(initial, before, strict=True)
     )
 
 
@@ -115,6 +149,7 @@ def _run_backward(
     kernel: Tensor,
     mask: Tensor | None,
     d_outputs: Sequence[Tensor],
+    span: Span | None,
 ) -> tuple[Saved, States]:
     """Returns what the cell's backward pass gives for each step, and d_initial."""
     d_sequence, *d_final = d_outputs
@@ -135,7 +170,7 @@ def _run_backward(
 
     dtypes = [kernel.dtype] * cell.gradients
     steps = tf.shape(d_sequence)[0]
-    d_initial, gradients = _loop(step, tuple(d_final), dtypes, steps, backwards=True)
+    d_initial, gradients = _loop(step, tuple(d_final), dtypes, steps, span, backwards=True)
     return gradients, d_initial
 
 
@@ -144,18 +179,22 @@ def _loop(
     states: States,
     dtypes: Sequence[tf.DType],
     steps: Tensor,
+    span: Span | None,
     backwards: bool = False,
 ) -> tuple[States, Saved]:
     """Calls `step(t, states)` for every t; returns the last states, and what it wrote `[T, …]`."""
+    first, end = span or (0, steps)
+    start, stop, by = (end - 1, first - 1, -1) if backwards else (first, end, 1)
 
-    def body(i: Tensor, states: States, arrays: Any) -> Any:
-        t = steps - 1 - i if backwards else i
+    # XLA compiles anew for every value that a place to read at is computed from outside the loop: t
+    # itself has to be what the loop counts.
+    def body(t: Tensor, states: States, arrays: Any) -> Any:
         states, values = step(t, states)
-        return i + 1, states, [a.write(t, v) for a, v in zip(arrays, values, strict=True)]
+        return t + by, states, [a.write(t, v) for a, v in zip(arrays, values, strict=True)]
 
     arrays = [tf.TensorArray(dtype, steps) for dtype in dtypes]
     _, states, arrays = tf.while_loop(
-        lambda i, *_: i < steps, body, (0, states, arrays), parallel_iterations=1
+        lambda t, *_: t != stop, body, (start, states, arrays), parallel_iterations=1
     )
     return states, tuple(array.stack() for array in arrays)
 
