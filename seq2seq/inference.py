@@ -152,9 +152,10 @@ class Predictor:
         return None
 
     def _decode_all(self, batches: list[list[list[int]]]) -> Iterable[list[Prediction]]:
-        """Decodes batches of ids, as many side by side as there are cores.
+        """Decodes batches of ids, twice as many side by side as there are cores.
 
-        XLA keeps all but large products on one core.
+        XLA keeps all but large products on one core; while some batches are turned into text, or
+        are on their way into XLA or out of it, others keep the cores busy.
         """
         # Every batch draws numbers of its own, from the seed and how many went before it.
         numbers = range(self._batches, self._batches + len(batches))
@@ -165,7 +166,7 @@ class Predictor:
             return map(self._decode, batches, seeds)
         # The last batch is filled up, because compiling for fewer rows would take longer.
         rows = [len(batches[0])] * len(batches)
-        with ThreadPoolExecutor(cores()) as pool:
+        with ThreadPoolExecutor(2 * cores()) as pool:
             return list(pool.map(self._decode, batches, seeds, rows))
 
     def _decode(self, ids: list[list[int]], seed: int, least_rows: int = 1) -> list[Prediction]:
