@@ -57,7 +57,11 @@ def test_equals_keras_with_masks_and_initial_state(cell, bidirectional, how):
     width = units * (1 + bidirectional)
     loss = [random_like(rng, (batch, time, width)), *(random_like(rng, s.shape) for s in states)]
     right_padded = np.arange(time) < np.array([[6], [3], [1]])
-    for mask in (None, right_padded, rng.random((batch, time)) > 0.4):
+    # Steps at which no row is real are never made.
+    with_margins = right_padded & (np.arange(time) > 0) & (np.arange(time) < 4)
+    all_masked = np.zeros((batch, time), bool)
+    random = rng.random((batch, time)) > 0.4
+    for mask in (None, right_padded, with_margins, all_masked, random):
         theirs, ours = pair(cell, rng, features, bidirectional, units=units)
         mask = None if mask is None else tf.constant(mask)
         expected = gradients(theirs, x, states, mask, loss)
@@ -187,6 +191,44 @@ def test_class_indices_equal_dense_one_hot(depth, bidirectional, how):
 
     traced = tf.function(run, jit_compile=how == "xla") if how != "eager" else run
     assert_same(traced(ours, ids), run(theirs, dense))
+
+
+@pytest.mark.parametrize("how", ["eager", "graph", "xla"])
+@pytest.mark.parametrize("rows", [4, 40])
+@pytest.mark.parametrize("cell", ["lstm", "gru", "rwa"])
+def test_ids_of_a_table_equal_its_vectors(cell, rows, how):
+    # Of 4 rows each is multiplied once, of 40 those that are read.
+    rng = np.random.default_rng(5)
+    table = tf.Variable(random_like(rng, (rows, 6)))
+    layer = RECURRENT_LAYERS[cell](5, return_sequences=True, return_state=True)
+    layer.table = table.read_value
+    ids = tf.constant(rng.integers(0, rows, (3, 5, 1)), tf.int32)
+    mask = tf.constant(np.arange(5) < np.array([[4], [3], [1]]))
+    layer(ids)
+
+    def run(read):
+        with tf.GradientTape() as tape:
+            outputs = layer(read(), mask=mask)
+            loss = sum(tf.reduce_sum(o**2) for o in outputs)
+        variables = [table, *layer.trainable_variables]
+        return [*outputs, *map(tf.convert_to_tensor, tape.gradient(loss, variables))]
+
+    def by_ids():
+        return run(lambda: ids)
+
+    expected = run(lambda: tf.gather(table, ids[..., 0]))
+    assert_same(
+        tf.function(by_ids, jit_compile=how == "xla")() if how != "eager" else by_ids(), expected
+    )
+
+
+def test_ids_of_a_table_are_read_by_keras_too():
+    rng = np.random.default_rng(5)
+    table = random_like(rng, (7, 6))
+    layer = LSTM(5, unroll=True)
+    layer.table = lambda: table
+    ids = rng.integers(0, 7, (3, 5, 1)).astype("int32")
+    assert_same(layer(ids), layer(tf.gather(table, ids[..., 0])))
 
 
 def test_one_hot_works_in_a_functional_model():
