@@ -7,7 +7,7 @@ import pytest
 from benchmarks import report
 from benchmarks.data import generate, pronounce, write_pairs, write_words
 from benchmarks.interleave import Case, Contestant, measure
-from benchmarks.parts.limit import step_flops
+from benchmarks.parts.step import flops
 from benchmarks.results import CaseResult, Measured
 from benchmarks.workers.profile import (
     BOOKKEEPING,
@@ -67,7 +67,7 @@ def test_flops_of_a_step_by_hand():
     """One layer each side, B = 2, T = 3, U = 5, V = 7: products of [2, 5] by [5, 20] and so on."""
     product = 2 * 2 * 5 * 20
     logits = 2 * 6 * 5 * 7
-    assert step_flops(3, 7, 5, 2) == 3 * (2 * 3 * product + logits)
+    assert flops("lstm", 3, 7, 5, 2) == 3 * (2 * 3 * product + logits)
 
 
 def test_generated_words_are_read_by_rule(tmp_path):

@@ -4,24 +4,9 @@ from __future__ import annotations
 
 from benchmarks.context import Context
 from benchmarks.interleave import Contestant
-from benchmarks.parts.step import make_spec, ours
+from benchmarks.parts.step import FORMULA, flops, make_spec, ours
 from benchmarks.report import failures, number
 from benchmarks.results import PartResult, Table
-
-FORMULA = (
-    "FLOPs of an LSTM step: 3 · (2 · [2 · B · T · U · 4U] + [2 · B · T · U · V]). Forward, the "
-    "encoder's and the decoder's recurrent products and the logits; each product costs as much "
-    "again for the gradient of either factor, hence 3. One-hot inputs are gathered rows and count "
-    "zero, as do gates, softmax and Adam."
-)
-
-
-def step_flops(length: int, vocabulary: int, units: int, batch: int) -> float:
-    """Returns the floating-point operations of one training step; see `FORMULA`."""
-    tokens = batch * length
-    recurrent = 2 * tokens * units * 4 * units
-    logits = 2 * tokens * units * vocabulary
-    return 3.0 * (2 * recurrent + logits)
 
 
 def run(context: Context) -> PartResult:
@@ -38,15 +23,15 @@ def run(context: Context) -> PartResult:
         Contestant("TF matmul, bfloat16", "machine_limit", {**product, "precision": "bfloat16"}),
     ]
     case = context.measure("Machine's limit", contestants)
-    flops = [step_flops(*size)] * 2 + [2.0 * side**3] * 3
+    counts = [flops("lstm", *size)] * 2 + [2.0 * side**3] * 3
     # The rate that a step is compared with: the best round of any product of its precision.
     best = [
         count / measured.seconds.minimum if measured.seconds else 0.0
-        for count, measured in zip(flops, case.contestants, strict=True)
+        for count, measured in zip(counts, case.contestants, strict=True)
     ]
     limits = [max(best[2:4]), best[4]]
     rows = []
-    for i, (count, measured) in enumerate(zip(flops, case.contestants, strict=True)):
+    for i, (count, measured) in enumerate(zip(counts, case.contestants, strict=True)):
         if measured.seconds is None:
             rows.append([measured.name, "failed", "", "", ""])
             continue

@@ -8,6 +8,7 @@ from benchmarks.context import Context
 from benchmarks.data import first_column
 from benchmarks.interleave import Contestant
 from benchmarks.parts.epoch import make_spec as make_epoch
+from benchmarks.parts.step import SIZES
 from benchmarks.parts.step import make_spec as make_step
 from benchmarks.parts.words import make_spec as make_words
 from benchmarks.report import failures, number
@@ -26,13 +27,14 @@ NOTES = [
 
 
 def run(context: Context) -> PartResult:
-    """Profiles a training step, an epoch, and with models of the part `epoch` search over words."""
-    size = (5, 12, 16, 32) if context.is_quick else (10, 50, 256, 64)
-    step = make_step("lstm", *size)
-    contestants = [
-        _contestant(f"LSTM step, T, V, U, B = {', '.join(map(str, size))}", step, step["steps"]),
-        _contestant("epoch", {**make_epoch(context), "in_memory": True}),
-    ]
+    """Profiles training steps, an epoch, and with models of the part `epoch` search over words."""
+    contestants = []
+    for cell in ("lstm", "gru"):
+        for size in [(5, 12, 16, 32)] if context.is_quick else SIZES:
+            name = f"{cell.upper()} step, T, V, U, B = {', '.join(map(str, size))}"
+            step = make_step(cell, *size)
+            contestants.append(_contestant(name, step, step["steps"]))
+    contestants.append(_contestant("epoch", {**make_epoch(context), "in_memory": True}))
     if context.trained is not None:
         first_column(context.dev, context.words)
         contestants += [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from pathlib import Path
 from typing import Any
@@ -215,6 +216,8 @@ TASKS = {
 }
 
 if __name__ == "__main__":
-    keep_freed_memory()  # as the commands do
+    # As the commands do.
+    keep_freed_memory()
+    gc.freeze()
     tf.config.threading.set_intra_op_parallelism_threads(cores())
     serve(lambda spec: TASKS[spec["task"]](spec))

@@ -112,10 +112,9 @@ class InputReader(CompositeLayer):
     def feed(self, layer: keras.layers.Layer) -> None:
         """Makes a recurrent layer one that reads what `call` returns."""
         if self.embedding is not None:
-            is_bidirectional = isinstance(layer, keras.layers.Bidirectional)
-            directions = [layer.forward_layer, layer.backward_layer] if is_bidirectional else [layer]
-            for direction in directions:
-                direction.table = self.table
+            has_two = isinstance(layer, keras.layers.Bidirectional)
+            for one in (layer.forward_layer, layer.backward_layer) if has_two else (layer,):
+                one.table = self.table
 
     def table(self) -> Tensor:
         """Returns the embeddings of all ids `[V, E]`."""

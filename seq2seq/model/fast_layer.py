@@ -32,8 +32,8 @@ class FastLayer(keras.layers.RNN):
 
     steps: Any
     has_cudnn = True  # A GPU has a loop for this cell that is faster than ours.
-    # Returns the vectors [V, I] that an integer input stands for, unless that is one-hot. A function,
-    # because Keras would take weights in an attribute for the layer's own.
+    # Returns the vectors [V, I] that an integer input stands for, unless that is one-hot. It is a
+    # function, because Keras would take weights in an attribute for the layer's own.
     table: Callable[[], Tensor] | None = None
 
     def __init__(self, *args: Any, one_hot_depth: int | None = None, **kwargs: Any) -> None:
@@ -59,7 +59,7 @@ class FastLayer(keras.layers.RNN):
             if self.one_hot_depth is not None:
                 depth, dtype = self.one_hot_depth, self.compute_dtype
                 sequences = ops.one_hot(sequences[..., 0], depth, dtype=dtype)
-            elif self._reads_ids(sequences):
+            elif self.table is not None and sequences.dtype.is_integer:
                 sequences = tf.gather(self.table(), sequences[..., 0])
             return super().inner_loop(sequences, initial_state, mask, training=training)
         x, time_mask = self._in_time(sequences, mask, training)
@@ -142,7 +142,7 @@ class FastLayer(keras.layers.RNN):
                 dtype = sequences.dtype.name
                 raise ValueError(f"one_hot_depth reads integer class indices, not {dtype}")
             x = gather_rows(kernel, tf.transpose(sequences[..., 0]))
-        elif self._reads_ids(sequences):
+        elif self.table is not None and sequences.dtype.is_integer:
             x = _multiply_rows(self.table(), kernel, tf.transpose(sequences[..., 0]))
         else:
             if training and self.dropout:
@@ -150,10 +150,6 @@ class FastLayer(keras.layers.RNN):
                 sequences = sequences * self.cell.get_dropout_mask(sequences[:, 0])[:, None]
             x = tf.matmul(tf.transpose(sequences, [1, 0, 2]), kernel)
         return x + self._input_bias() if self.use_bias else x
-
-    def _reads_ids(self, sequences: Tensor) -> bool:
-        """Whether the input is ids of rows of `table`."""
-        return self.table is not None and sequences.dtype.is_integer
 
     def _tensor(self, weight: keras.Variable) -> Tensor:
         # A plain tensor: tf.custom_gradient treats variables apart.

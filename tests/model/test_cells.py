@@ -18,6 +18,7 @@ B, T, F, U = 3, 6, 4, 5
 MASKS = {
     "none": None,
     "right": np.arange(T) < np.array([[6], [3], [1]]),
+    "margins": (np.arange(T) >= 1) & (np.arange(T) < np.array([[5], [3], [2]])),
     "holes": np.array([[1, 0, 1, 1, 0, 1], [0, 1, 1, 0, 1, 0], [1, 1, 1, 1, 1, 1]], bool),
 }
 
@@ -152,7 +153,7 @@ def test_compiled_equals_eager(cell, how):
     wanted = [normal(rng, B, T, 2 * U), *states_of(cell, rng), *states_of(cell, rng)]
     # Traced without knowing rows or time.
     signature = [tf.TensorSpec([None, None, F]), [tf.TensorSpec([None, U])] * len(states)]
-    for mask in (None, tf.constant(MASKS["right"])):
+    for mask in (None, tf.constant(MASKS["right"]), tf.constant(MASKS["margins"])):
         compiled = tf.function(
             lambda x, states, mask=mask: run(layer, x, states, mask, wanted),
             jit_compile=how == "xla",
