@@ -14,7 +14,6 @@ from benchmarks.workers.profile import (
     OTHER,
     PRODUCTS,
     Event,
-    by_busy_threads,
     by_kind,
 )
 
@@ -92,13 +91,29 @@ def test_numbers_have_about_three_digits(value, text):
     assert report.number(value) == text
 
 
+SECOND = 10**12  # in picoseconds
+
+
 def test_a_profile_counts_every_moment_once():
-    second = 10**12  # in picoseconds
     events = [
-        Event(0, 4 * second, "ThunkExecutor::Execute", 1),
-        Event(1 * second, 3 * second, "MatMul.7", 1),
-        Event(2 * second, 6 * second, "dot", 2),
-        Event(8 * second, 9 * second, "add_tanh_fusion", 2),
+        Event(0, 4 * SECOND, "ThunkExecutor::Execute", 1),
+        Event(1 * SECOND, 3 * SECOND, "MatMul.7", 1),
+        Event(2 * SECOND, 6 * SECOND, "dot", 2),
+        Event(8 * SECOND, 9 * SECOND, "add_tanh_fusion", 2),
     ]
     assert by_kind(events) == {BOOKKEEPING: 2.0, PRODUCTS: 6.0, OTHER: 1.0}
-    assert by_busy_threads(events) == {1: 5.0, 2: 1.0, 0: 2.0}
+
+
+def test_a_profile_counts_the_unnamed_parts_of_a_product():
+    pool = "ThreadpoolListener::"
+    events = [
+        Event(0, 0, pool + "StartRegion", 1),
+        Event(0, 2 * SECOND, "MatMul_1.6", 1),  # begins here, and ends at 5 s
+        Event(1 * SECOND, 1 * SECOND, pool + "StartRegion", 2),
+        Event(3 * SECOND, 3 * SECOND, pool + "StopRegion", 1),
+        Event(4 * SECOND, 6 * SECOND, "add_tanh_fusion", 2),
+        Event(5 * SECOND, 5 * SECOND, "end: MatMul_1.6", 1),
+        Event(8 * SECOND, 8 * SECOND, pool + "StopRegion", 2),
+    ]
+    # Parts: a second of thread 1 after the name, three of thread 2 before it does something else.
+    assert by_kind(events) == {PRODUCTS: 2.0 + 1.0 + 3.0, OTHER: 2.0, BOOKKEEPING: 2.0}

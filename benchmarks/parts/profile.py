@@ -18,9 +18,8 @@ from benchmarks.workers.protocol import cores
 MOST_ROUNDS = 3
 KINDS = ("matrix products", "everything else", "XLA's bookkeeping")
 NOTES = [
-    "Of the time of all cores together: what XLA's threads did in it. `waiting`: for the other "
-    "core, for Python, on the way into an XLA program and out of it. `none at work`: the share of "
-    "the time in which no core was in an operation of a program.",
+    "Of the time of all cores together: what they did of XLA's programs in it. `waiting`: for the "
+    "other core, for Python, on the way into a program and out of it.",
     "Matrix products cost any program of these sizes as much. The profiler takes time, too: up to "
     "a fifth, most of it outside of the products.",
 ]
@@ -45,7 +44,7 @@ def run(context: Context) -> PartResult:
         context.measure(one.name, [one], MOST_ROUNDS, turn_seconds=None) for one in contestants
     ]
     rows = [_row(case.contestants[0]) for case in cases if case.contestants[0].answers]
-    columns = ["what", "ms", *KINDS, "waiting", "none at work"]
+    columns = ["what", "ms", *KINDS, "waiting"]
     table = Table("Shares of the cores' time", columns, rows, [*NOTES, *failures(cases)])
     return PartResult("Where time goes", cases, [table])
 
@@ -59,8 +58,6 @@ def _row(measured: Measured) -> list[str]:
     assert measured.seconds is not None
     answers, wall = measured.answers, sum(measured.rounds.values()) * measured.work
     kinds = [sum(answer["kinds"].get(kind, 0.0) for answer in answers) for kind in KINDS]
-    # JSON has no numbers as keys.
-    busy = sum(sum(s for n, s in answer["busy"].items() if n != "0") for answer in answers)
     shares = [seconds / (cores() * wall) for seconds in kinds]
-    shares += [1.0 - sum(shares), 1.0 - busy / wall]
+    shares.append(1.0 - sum(shares))
     return [measured.name, number(measured.seconds.median * 1e3), *(f"{one:.0%}" for one in shares)]
