@@ -5,7 +5,8 @@
 which is cuDNN there. `PeepholeLSTM` and `RWA` are used in the same way.
 
 Nothing above this file knows that these are not the Keras layers, except that an integer input
-`[B, T, 1]` may be read as one-hot vectors that are never made (`one_hot_depth`).
+`[B, T, 1]` may be read as vectors that are never made: one-hot vectors (`one_hot_depth`), or the
+rows of a table (`table`).
 """
 
 from __future__ import annotations
