@@ -46,23 +46,23 @@ class Training:
         Raises:
             UserError: The settings contradict each other.
         """
-        settings = complete(config.training)
-        config = dataclasses.replace(config, training=settings)
+        settings = config.training
         keras.utils.set_random_seed(settings.seed)
         if settings.deterministic:
             tf.config.experimental.enable_op_determinism()
-        self.config, self.run, self.splits, self.vocabularies = config, run, splits, vocabularies
+        self.run, self.splits, self.vocabularies = run, splits, vocabularies
         self.plan = BatchPlan(splits.train, vocabularies, settings.batch_size, config.data.buckets)
         self.model = build_model(
             config.model, vocabularies.source_size, len(vocabularies.target), settings.precision
         )
+        parameters = count_parameters(self.model)
+        settings = complete(settings, parameters)
+        self.config = config = dataclasses.replace(config, training=settings)
         self.optimizer = make_optimizer(config.optimizer, settings.epochs * self.plan.steps)
         self.optimizer.build(self.model.trainable_variables)
         self.model.compile(optimizer=self.optimizer)
         self.train_steps = compile_training(self.model, self.optimizer, settings)
-        self.steps_per_call = settings.steps_per_execution or steps_per_call(
-            self.plan, count_parameters(self.model)
-        )
+        self.steps_per_call = settings.steps_per_execution or steps_per_call(self.plan, parameters)
         predictor = Predictor(self.model, vocabularies, config.data, config.decoding)
         self.evaluate = Evaluation(predictor, settings.batch_size, settings.bleu)
         self.console = Console()

@@ -26,6 +26,10 @@ _MULTIPLICATIONS_PER_CALL = 10**10
 # A smaller product does not keep a core busy.
 _FEWEST_ROWS = 16
 
+# Up to so many weights, more micro-batches than cores are worth their gradients: one is computed
+# while another is on its way into a program of XLA's or out of it. At twice as many they are not.
+_FEW_PARAMETERS = 2**18
+
 
 class Steps(NamedTuple):
     """What became of some training steps.
@@ -41,19 +45,17 @@ class Steps(NamedTuple):
     diverged: tf.Tensor
 
 
-def complete(settings: TrainingConfig) -> TrainingConfig:
-    """Fills in what is null because it depends on the machine.
+def complete(settings: TrainingConfig, parameters: int) -> TrainingConfig:
+    """Fills in what is null because it depends on the machine and the model's size.
 
-    `micro_batches`: one per core, but none of less than 16 rows; `jit_compile`: what is faster.
+    `micro_batches`: one per core, but none of less than 16 rows; two of at least 32 rows for a
+    small model; `jit_compile`: what is faster.
 
     Raises:
         UserError: The batch cannot be cut into as many equal parts as asked.
     """
     size, parts = settings.batch_size, settings.micro_batches
-    if parts is None:
-        most = 1 if has_gpu() else max(1, min(cores(), size // _FEWEST_ROWS))
-        parts = next(n for n in range(most, 0, -1) if size % n == 0)
-    elif size % parts:
+    if parts is not None and size % parts:
         raise UserError(
             f"training.micro_batches={parts} does not divide training.batch_size={size}"
         )
@@ -62,6 +64,13 @@ def complete(settings: TrainingConfig) -> TrainingConfig:
         # XLA cannot call cuDNN, and on a CPU it multiplies bfloat16 matrices more slowly than
         # float32 ones; oneDNN, outside XLA, multiplies them up to twice as fast.
         jit_compile = settings.precision is Precision.float32 and not has_gpu()
+    if parts is None:
+        is_small = jit_compile and parameters <= _FEW_PARAMETERS
+        if is_small and size >= 2 * cores() * 2 * _FEWEST_ROWS:
+            most = 2 * cores()
+        else:
+            most = 1 if has_gpu() else max(1, min(cores(), size // _FEWEST_ROWS))
+        parts = next(n for n in range(most, 0, -1) if size % n == 0)
     return dataclasses.replace(settings, micro_batches=parts, jit_compile=jit_compile)
 
 

@@ -174,17 +174,23 @@ def test_dropout_goes_on_from_step_to_step(compose):
         assert len(set(np.diff([0.0, *losses]).round(4))) == 3
 
 
-@pytest.mark.parametrize(("size", "parts"), [(16, 1), (31, 1), (36, 2), (33, 1), (64, 2)])
-def test_a_batch_is_cut_by_cores_and_evenly(sgd, monkeypatch, size, parts):
+@pytest.mark.parametrize(
+    ("size", "parts", "of_small"),
+    [(16, 1, 1), (31, 1, 1), (36, 2, 2), (33, 1, 1), (64, 2, 2), (128, 2, 4), (129, 1, 3)],
+)
+def test_a_batch_is_cut_by_cores_and_evenly(sgd, monkeypatch, size, parts, of_small):
     monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1})
-    settings = replace_training(sgd, batch_size=size, micro_batches=None).training
-    assert complete(settings).micro_batches == parts
+    settings = replace_training(sgd, batch_size=size, micro_batches=None, jit_compile=None).training
+    assert complete(settings, 10**6).micro_batches == parts
+    assert complete(settings, 10**5).micro_batches == of_small
+    in_bfloat16 = dataclasses.replace(settings, precision=Precision.mixed_bfloat16)
+    assert complete(in_bfloat16, 10**5).micro_batches == parts
 
 
 def test_uneven_micro_batches_are_refused(sgd):
     settings = replace_training(sgd, micro_batches=5).training
     with pytest.raises(UserError, match=r"micro_batches=5 does not divide .*batch_size=32"):
-        complete(settings)
+        complete(settings, 10**5)
 
 
 @pytest.mark.parametrize(
@@ -198,5 +204,5 @@ def test_uneven_micro_batches_are_refused(sgd):
 def test_xla_compiles_where_it_is_faster(sgd, monkeypatch, precision, has_gpu, expected):
     monkeypatch.setattr("seq2seq.training_step.has_gpu", lambda: has_gpu)
     config = replace_training(sgd, precision=precision, jit_compile=None)
-    assert complete(config.training).jit_compile is expected
-    assert complete(replace_training(config, jit_compile=True).training).jit_compile is True
+    assert complete(config.training, 1).jit_compile is expected
+    assert complete(replace_training(config, jit_compile=True).training, 1).jit_compile is True

@@ -44,9 +44,10 @@ def step(spec: Spec) -> Task:
     batch = Batch(*random_batch(spec))
     batches = iter(tf.data.Dataset.from_tensors(batch).repeat())
     count = tf.constant(spec["steps"])
+    parameters = count_parameters(model)
     info = {
-        "parameters": count_parameters(model),
-        "micro_batches": complete(config.training).micro_batches,
+        "parameters": parameters,
+        "micro_batches": complete(config.training, parameters).micro_batches,
     }
     return Task(timed(lambda: train_steps(batches, count).sums.loss.numpy()), info)
 
@@ -180,7 +181,8 @@ def _one_hot_model(spec: Spec, *overrides: str) -> tuple[TrainConfig, Seq2Seq]:
 def _compile_training(model: Seq2Seq, config: TrainConfig) -> TrainSteps:
     optimizer = make_optimizer(config.optimizer, total_steps=1)  # its learning rate is constant
     optimizer.build(model.trainable_variables)
-    return compile_training(model, optimizer, complete(config.training))
+    settings = complete(config.training, count_parameters(model))
+    return compile_training(model, optimizer, settings)
 
 
 def _in_memory(plan: BatchPlan) -> tf.data.Dataset:

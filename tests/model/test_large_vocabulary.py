@@ -57,7 +57,7 @@ with initialize_config_dir(sys.argv[1], version_base="1.3"):
 model = build_model(cfg.model, 50_000, 50_000)
 optimizer = make_optimizer(cfg.optimizer, 10)
 optimizer.build(model.trainable_variables)
-step = compile_training(model, optimizer, complete(cfg.training))
+step = compile_training(model, optimizer, complete(cfg.training, 10**7))
 rng = np.random.default_rng(0)
 
 def train(time):
