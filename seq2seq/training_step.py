@@ -65,13 +65,17 @@ def complete(settings: TrainingConfig, parameters: int) -> TrainingConfig:
         # float32 ones; oneDNN, outside XLA, multiplies them up to twice as fast.
         jit_compile = settings.precision is Precision.float32 and not has_gpu()
     if parts is None:
-        is_small = jit_compile and parameters <= _FEW_PARAMETERS
-        if is_small and size >= 2 * cores() * 2 * _FEWEST_ROWS:
-            most = 2 * cores()
-        else:
-            most = 1 if has_gpu() else max(1, min(cores(), size // _FEWEST_ROWS))
-        parts = next(n for n in range(most, 0, -1) if size % n == 0)
+        parts = _micro_batches(size, is_small=jit_compile and parameters <= _FEW_PARAMETERS)
     return dataclasses.replace(settings, micro_batches=parts, jit_compile=jit_compile)
+
+
+def _micro_batches(size: int, is_small: bool) -> int:
+    if has_gpu():
+        return 1
+    most = min(cores(), size // _FEWEST_ROWS)
+    if is_small and size >= 2 * cores() * 2 * _FEWEST_ROWS:
+        most = 2 * cores()
+    return next(n for n in range(max(1, most), 0, -1) if size % n == 0)
 
 
 def compile_training(

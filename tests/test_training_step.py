@@ -185,6 +185,8 @@ def test_a_batch_is_cut_by_cores_and_evenly(sgd, monkeypatch, size, parts, of_sm
     assert complete(settings, 10**5).micro_batches == of_small
     in_bfloat16 = dataclasses.replace(settings, precision=Precision.mixed_bfloat16)
     assert complete(in_bfloat16, 10**5).micro_batches == parts
+    monkeypatch.setattr("seq2seq.training_step.has_gpu", lambda: True)
+    assert complete(dataclasses.replace(settings, jit_compile=True), 10**5).micro_batches == 1
 
 
 def test_uneven_micro_batches_are_refused(sgd):
