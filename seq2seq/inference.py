@@ -95,15 +95,21 @@ class Predictor:
     def predict(
         self, sources: Sequence[str], features: Sequence[str] | None = None
     ) -> list[Prediction]:
-        """Answers lines of source text, with one line of features each if the model wants them.
+        """Answers lines of source text, with one line of features each, if the model wants them.
 
         An empty or overlong line gets a `problem` and never disturbs its neighbours.
         """
-        tokens = [source_tokens(source, self.data) for source in sources]
-        if features is None:
-            return self.predict_tokens([(source, ()) for source in tokens])
-        tags = [feature_tokens(line, self.data) for line in features]
-        return self.predict_tokens(list(zip(tokens, tags, strict=True)))
+        features = features if features is not None else [""] * len(sources)
+        has_features = self.vocabularies.features is not None
+        return self.predict_tokens(
+            [
+                (
+                    source_tokens(source, self.data),
+                    feature_tokens(tags, self.data) if has_features else (),
+                )
+                for source, tags in zip(sources, features, strict=True)
+            ]
+        )
 
     def predict_tokens(self, pairs: Sequence[tuple[Tokens, Tokens]]) -> list[Prediction]:
         """Answers (source tokens, feature tokens); the results are in the order of the input."""

@@ -7,15 +7,9 @@ import pytest
 from benchmarks import report
 from benchmarks.data import generate, pronounce, write_pairs, write_words
 from benchmarks.interleave import Case, Contestant, measure
-from benchmarks.parts.step import flops
+from benchmarks.parts.step import flops, possible
 from benchmarks.results import CaseResult, Measured
-from benchmarks.workers.profile import (
-    BOOKKEEPING,
-    OTHER,
-    PRODUCTS,
-    Event,
-    by_kind,
-)
+from benchmarks.workers.profile import BOOKKEEPING, OTHER, PRODUCTS, Event, by_kind
 
 
 def process(name, code, tmp_path):
@@ -67,6 +61,14 @@ def test_flops_of_a_step_by_hand():
     product = 2 * 2 * 5 * 20
     logits = 2 * 6 * 5 * 7
     assert flops("lstm", 3, 7, 5, 2) == 3 * (2 * 3 * product + logits)
+    assert flops("gru", 3, 7, 5, 2) == 3 * (2 * 3 * product * 3 / 4 + logits)
+
+
+def test_what_is_possible_is_of_the_faster_keras():
+    times = {"ours": 2.0, "keras fit": 6.0, "keras fit, jit_compile": 5.0, "products alone": 1.0}
+    case = CaseResult("x", [Measured(name, rounds={0: time}) for name, time in times.items()])
+    assert possible([case]).endswith(": x ×5.00.")
+    assert possible([CaseResult("x", case.contestants[:3])]).endswith("not measured.")
 
 
 def test_generated_words_are_read_by_rule(tmp_path):

@@ -87,7 +87,7 @@ class InputReader(CompositeLayer):
 
     A one-hot vector is never made: an integer `[B, T, 1]` goes to a layer that was told the
     depth, which picks rows of its kernel. Embeddings are made for training only, where dropout
-    falls on them; else the layer is given integers, too, and the table.
+    may fall on them; else the layer is given integers, too, and the table.
     """
 
     def __init__(

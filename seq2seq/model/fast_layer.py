@@ -56,12 +56,8 @@ class FastLayer(keras.layers.RNN):
     ) -> tuple[Tensor, Tensor, list[Tensor]]:
         """Returns the last output `[B, U]`, all outputs `[B, T, U]` and the final states."""
         if not self.is_fast:
-            if self.one_hot_depth is not None:
-                depth, dtype = self.one_hot_depth, self.compute_dtype
-                sequences = ops.one_hot(sequences[..., 0], depth, dtype=dtype)
-            elif self.table is not None and sequences.dtype.is_integer:
-                sequences = tf.gather(self.table(), sequences[..., 0])
-            return super().inner_loop(sequences, initial_state, mask, training=training)
+            vectors = self._vectors(sequences)
+            return super().inner_loop(vectors, initial_state, mask, training=training)
         x, time_mask = self._in_time(sequences, mask, training)
         initial, weights = self._start(initial_state), self._weights()
         if x.shape[0] == 1 and time_mask is None:
@@ -150,6 +146,14 @@ class FastLayer(keras.layers.RNN):
                 sequences = sequences * self.cell.get_dropout_mask(sequences[:, 0])[:, None]
             x = tf.matmul(tf.transpose(sequences, [1, 0, 2]), kernel)
         return x + self._input_bias() if self.use_bias else x
+
+    def _vectors(self, sequences: Tensor) -> Tensor:
+        """Returns what the input stands for `[B, T, I]`."""
+        if self.one_hot_depth is not None:
+            return ops.one_hot(sequences[..., 0], self.one_hot_depth, dtype=self.compute_dtype)
+        if self.table is not None and sequences.dtype.is_integer:
+            return tf.gather(self.table(), sequences[..., 0])
+        return sequences
 
     def _tensor(self, weight: keras.Variable) -> Tensor:
         # A plain tensor: tf.custom_gradient treats variables apart.

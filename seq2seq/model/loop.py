@@ -58,7 +58,8 @@ def run_steps(
         mask: `[T, B, 1]` bool, or None; a masked step leaves the states as they are.
 
     Returns:
-        Every step's h `[T, B, U]`, and the final states.
+        Every step's h `[T, B, U]`, zeros before the first step at which some row is not masked;
+        and the final states.
     """
 
     @tf.custom_gradient
@@ -84,9 +85,9 @@ def run_steps(
     count, span = len(weights.others), _span(mask)
     sequence, *final = differentiable(x, weights.kernel, weights.bias, *weights.others, *initial)
     if span is not None:
-        # What no step wrote: where a row is masked, its state stays as it was.
-        t = tf.range(tf.shape(x)[0])[:, None, None]
-        sequence = tf.where(t < span.first, initial[0], tf.where(t < span.end, sequence, final[0]))
+        # What no step wrote at the end: where a row is masked, its state stays as it was.
+        is_written = tf.range(tf.shape(x)[0]) < span.end
+        sequence = tf.where(is_written[:, None, None], sequence, final[0])
     return sequence, tuple(final)
 
 
