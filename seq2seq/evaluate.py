@@ -2,14 +2,14 @@
 
 import json
 
-from seq2seq.command import command
-from seq2seq.command_config import EvaluateConfig
+from seq2seq.config.commands import EvaluateConfig
+from seq2seq.config.program import program
 
 
-@command("evaluate", EvaluateConfig)
+@program("evaluate", EvaluateConfig)
 def main(config: EvaluateConfig) -> None:
     """Prints the scores."""
-    from seq2seq.evaluation import evaluate_run
+    from seq2seq.evaluation.evaluate_model import evaluate_run
 
     print(json.dumps(evaluate_run(config), indent=2))
 

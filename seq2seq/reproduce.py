@@ -2,14 +2,14 @@
 
 import sys
 
-from seq2seq.command import command
-from seq2seq.command_config import ReproduceConfig
+from seq2seq.config.commands import ReproduceConfig
+from seq2seq.config.program import program
 
 
-@command("reproduce", ReproduceConfig)
+@program("reproduce", ReproduceConfig)
 def main(config: ReproduceConfig) -> None:
     """Prints what differs; exits with 1 if anything does."""
-    from seq2seq.reproduction import reproduce
+    from seq2seq.training.reproduction import reproduce
 
     found = reproduce(config)
     print("\n".join(found) if found else "equal: weights, metrics, results and predictions")

@@ -6,7 +6,7 @@ Written from the definitions, layer by layer; of the model's code only its weigh
 import numpy as np
 import numpy_reference as reference
 
-from seq2seq.vocabulary import PAD
+from seq2seq.special_ids import PAD
 
 
 def read(reader, ids):

@@ -10,12 +10,13 @@ from pathlib import Path
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 
-from seq2seq import command_config, settings
-from seq2seq.config import TrainConfig
+from seq2seq.config import commands as command_config
+from seq2seq.config import load as settings
+from seq2seq.config.schema import RunConfig
 
 ROOT = Path(__file__).parent.parent
 SCHEMAS = {
-    "train": TrainConfig,
+    "train": RunConfig,
     "infer": command_config.InferConfig,
     "evaluate": command_config.EvaluateConfig,
     "reproduce": command_config.ReproduceConfig,

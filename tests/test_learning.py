@@ -4,12 +4,12 @@ import itertools
 import random
 
 import pytest
-from test_training import SMALL
+from small_trainings import SMALL
 
-from seq2seq.data.examples import load_splits
-from seq2seq.inference import Predictor
-from seq2seq.run_dir import RunDir
-from seq2seq.training import train
+from seq2seq.data.splits import load_splits
+from seq2seq.inference.predictor import Predictor
+from seq2seq.runs.run_dir import RunDir
+from seq2seq.training.run import train
 
 THREE_DIGITS = [
     "data.min_length=3",

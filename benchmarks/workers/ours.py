@@ -14,20 +14,23 @@ import tensorflow as tf
 from benchmarks.workers.ids import END, random_batch
 from benchmarks.workers.protocol import Task, cores, serve, timed
 from benchmarks.workers.settings import compose_config, read_examples
-from seq2seq.allocator import keep_freed_memory
-from seq2seq.choices import SearchKind
-from seq2seq.command_config import DecodingChanges
-from seq2seq.config import TrainConfig
-from seq2seq.data.examples import load_splits
-from seq2seq.data.pipeline import Batch, BatchPlan, Vocabularies, as_dataset
-from seq2seq.decoding import compile_search
-from seq2seq.inference import Predictor
+from seq2seq.config.choices import SearchKind
+from seq2seq.config.commands import DecodingChanges
+from seq2seq.config.resolve import complete
+from seq2seq.config.schema import RunConfig
+from seq2seq.data.batches import Batch, BatchPlan, as_dataset
+from seq2seq.data.splits import load_splits
+from seq2seq.data.vocabulary import Vocabularies
+from seq2seq.hardware import keep_freed_memory
+from seq2seq.inference.compiled_search import compile_search
+from seq2seq.inference.predictor import Predictor
 from seq2seq.model.seq2seq import Seq2Seq, build_model, count_parameters
-from seq2seq.run_dir import RunDir
-from seq2seq.targets import make_optimizer
-from seq2seq.training import with_max_length
-from seq2seq.training_setup import Training
-from seq2seq.training_step import TrainSteps, compile_training, complete, steps_per_call
+from seq2seq.runs.run_dir import RunDir
+from seq2seq.runs.weights import write_weights
+from seq2seq.training.keras_objects import make_optimizer
+from seq2seq.training.run import with_max_length
+from seq2seq.training.session import Training
+from seq2seq.training.step import TrainSteps, compile_training, steps_per_call
 
 Spec = dict[str, Any]
 
@@ -79,9 +82,9 @@ def epoch(spec: Spec) -> Task:
     def save() -> None:
         if spec["save_to"]:
             run = RunDir.create(spec["save_to"])
-            run.save_vocabularies(vocabularies)
+            vocabularies.save(*run.vocabularies)
             run.save_config(config, {})
-            run.save_weights(model)
+            write_weights(run.best_weights, model)
 
     info = {"parameters": parameters, "steps": plan.steps, "steps_per_call": per_call}
     return Task(timed(one_epoch), info, save)
@@ -167,7 +170,7 @@ def words(spec: Spec) -> Task:
     return Task(timed(lambda: predictor.predict(lines)), info)
 
 
-def _one_hot_model(spec: Spec, *overrides: str) -> tuple[TrainConfig, Seq2Seq]:
+def _one_hot_model(spec: Spec, *overrides: str) -> tuple[RunConfig, Seq2Seq]:
     config = compose_config(
         f"model.cell={spec['cell']}",
         f"model.units={spec['units']}",
@@ -178,7 +181,7 @@ def _one_hot_model(spec: Spec, *overrides: str) -> tuple[TrainConfig, Seq2Seq]:
     return config, build_model(config.model, *sizes, config.training.precision)
 
 
-def _compile_training(model: Seq2Seq, config: TrainConfig) -> TrainSteps:
+def _compile_training(model: Seq2Seq, config: RunConfig) -> TrainSteps:
     optimizer = make_optimizer(config.optimizer, total_steps=1)  # its learning rate is constant
     optimizer.build(model.trainable_variables)
     settings = complete(config.training, count_parameters(model))

@@ -15,7 +15,7 @@ from tensorflow.tsl.profiler.protobuf import xplane_pb2
 
 from benchmarks.workers.ours import TASKS
 from benchmarks.workers.protocol import channel, cores, specification
-from seq2seq.allocator import keep_freed_memory
+from seq2seq.hardware import keep_freed_memory
 
 PRODUCTS, BOOKKEEPING, OTHER = "matrix products", "XLA's bookkeeping", "everything else"
 # Of XLA's own machinery, around the operations of a program.

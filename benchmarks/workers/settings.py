@@ -7,11 +7,12 @@ from typing import Any, NamedTuple
 
 from hydra import compose, initialize_config_dir
 
-from seq2seq.config import TrainConfig
-from seq2seq.data.examples import load_splits
-from seq2seq.data.pipeline import BatchPlan, Vocabularies
-from seq2seq.settings import from_hydra, register
-from seq2seq.training import with_max_length
+from seq2seq.config.load import from_hydra, register
+from seq2seq.config.schema import RunConfig
+from seq2seq.data.batches import BatchPlan
+from seq2seq.data.splits import load_splits
+from seq2seq.data.vocabulary import Vocabularies
+from seq2seq.training.run import with_max_length
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 
@@ -19,16 +20,16 @@ CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 class Examples(NamedTuple):
     """A training file, ready for training."""
 
-    config: TrainConfig
+    config: RunConfig
     vocabularies: Vocabularies
     plan: BatchPlan
 
 
-def compose_config(*overrides: str) -> TrainConfig:
+def compose_config(*overrides: str) -> RunConfig:
     """Returns the settings of `train.py` with these overrides."""
     register()
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-        return from_hydra(compose("train", ["run_dir=unused", *overrides]), TrainConfig)
+        return from_hydra(compose("train", ["run_dir=unused", *overrides]), RunConfig)
 
 
 def read_examples(spec: dict[str, Any]) -> Examples:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -9,9 +10,10 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from seq2seq.data import Example
-from seq2seq.data.encoding import Ids, Vocabularies, pad
-from seq2seq.data.index import IndexedFile, Lengths
+from seq2seq.data.examples import Example
+from seq2seq.data.large_file import IndexedFile, Lengths
+from seq2seq.data.vocabulary import Vocabularies
+from seq2seq.special_ids import PAD
 
 Numbers = npt.NDArray[np.int64]
 
@@ -129,3 +131,15 @@ def _split_by_length(s: Lengths, t: Lengths, most: int, batch_size: int) -> list
     while cuts[-1] > 0 and last_cuts:
         cuts.append(last_cuts.pop()[cuts[-1]])
     return np.split(order, [ends[i - 1] for i in sorted(cuts[1:]) if i > 0])
+
+
+Ids = npt.NDArray[np.int32]
+
+
+def pad(sequences: Sequence[Sequence[int]], length: int | None = None) -> Ids:
+    """Returns the sequences as rows `[N, length]`, padded on the right; default: the longest."""
+    lengths = np.fromiter(map(len, sequences), np.int64, len(sequences))
+    matrix = np.full((len(sequences), length or int(lengths.max())), PAD, np.int32)
+    is_token = np.arange(matrix.shape[1]) < lengths[:, None]
+    matrix[is_token] = np.fromiter(itertools.chain.from_iterable(sequences), np.int32)
+    return matrix

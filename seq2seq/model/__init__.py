@@ -1,1 +1,1 @@
-"""The model: encoder, bridge, decoder, and the layers they are made of."""
+"""From ids to log-probabilities."""

@@ -8,12 +8,11 @@ import keras
 import tensorflow as tf
 from keras import ops
 
-from seq2seq.choices import AttentionKind
-from seq2seq.config import AttentionConfig
+from seq2seq.config.choices import AttentionKind
+from seq2seq.config.schema import AttentionConfig
 from seq2seq.errors import UserError
 from seq2seq.model.composite import CompositeLayer
-
-Tensor = Any
+from seq2seq.model.types import Tensor
 
 
 class Attention(CompositeLayer):

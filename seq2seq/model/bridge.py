@@ -2,56 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import keras
 from keras import ops
 
-from seq2seq.choices import BridgeKind, Cell
-from seq2seq.config import BridgeConfig, ModelConfig
+from seq2seq.config.choices import BridgeKind
+from seq2seq.config.schema import BridgeConfig
 from seq2seq.errors import UserError
 from seq2seq.model.composite import CompositeLayer
-from seq2seq.model.encoder import EncoderState
-from seq2seq.model.loop import at_least_float32
-from seq2seq.model.recurrent import FLOAT32_STATES, STATE_NAMES
-
-Tensor = Any
-# One list per layer, within it the states by `STATE_NAMES`: [[state_h, state_c], ...] of an LSTM,
-# [[state_h], ...] of a GRU. Every tensor is [B, U].
-DecoderState = list[list[Tensor]]
+from seq2seq.model.rnn.layers import FLOAT32_STATES, STATE_NAMES
+from seq2seq.model.rnn.loop import at_least_float32
+from seq2seq.model.types import DecoderState, EncoderState, StateShape, Tensor
 
 _HANDED_ON = (BridgeKind.copy, BridgeKind.sum, BridgeKind.concat)
-
-
-@dataclass(frozen=True)
-class StateShape:
-    """The form of a recurrent stack's state."""
-
-    cell: Cell
-    units: int
-    layers: int
-    directions: int
-
-    @classmethod
-    def of_encoder(cls, config: ModelConfig) -> StateShape:
-        """Reads the encoder's state shape from the settings."""
-        side = config.encoder
-        directions = 2 if side.bidirectional else 1
-        return cls(
-            side.cell or config.cell,
-            side.units or config.units,
-            side.layers or config.layers,
-            directions,
-        )
-
-    @classmethod
-    def of_decoder(cls, config: ModelConfig) -> StateShape:
-        """Reads the decoder's state shape from the settings."""
-        side = config.decoder
-        return cls(
-            side.cell or config.cell, side.units or config.units, side.layers or config.layers, 1
-        )
 
 
 def legal_bridges(encoder: StateShape, decoder: StateShape) -> list[BridgeKind]:

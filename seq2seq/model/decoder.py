@@ -11,20 +11,15 @@ from typing import Any
 import keras
 from keras import ops
 
-from seq2seq.choices import AttentionKind, DecoderKind
-from seq2seq.config import ModelConfig
+from seq2seq.config.choices import AttentionKind, DecoderKind
+from seq2seq.config.schema import ModelConfig
 from seq2seq.model.attention import Attention
-from seq2seq.model.bridge import DecoderState, StateShape
 from seq2seq.model.composite import CompositeLayer
 from seq2seq.model.dropout import Dropout
-from seq2seq.model.encoder import Encoder, EncoderState, InputReader
-from seq2seq.model.recurrent import recurrent_layer
-
-Tensor = Any
-# What stays the same at every step. Without attention it is empty: all that the decoder knows of
-# the source is its state. With attention: `values` [B, S, M], `keys` [B, S, A], `mask` [B, S].
-# With the RepeatVector decoder also `vector` [B, M].
-Memory = dict[str, Tensor]
+from seq2seq.model.encoder import Encoder
+from seq2seq.model.rnn.layers import recurrent_layer
+from seq2seq.model.tokens import InputReader
+from seq2seq.model.types import DecoderState, EncoderState, Memory, StateShape, Tensor
 
 
 class Decoder(CompositeLayer):

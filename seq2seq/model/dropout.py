@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import keras
 import tensorflow as tf
 
-Tensor = Any
+from seq2seq.model.types import Tensor
+
 _CHOICES = 2**16
 
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from seq2seq.vocabulary import PAD
+from seq2seq.special_ids import PAD
 
 # 64 MiB of float32.
 _LOGITS_AT_ONCE = 2**24

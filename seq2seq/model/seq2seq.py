@@ -8,16 +8,15 @@ from typing import Any
 import keras
 from keras import ops
 
-from seq2seq.choices import DecoderKind, InputKind, Precision
-from seq2seq.config import ModelConfig
+from seq2seq.config.choices import DecoderKind, InputKind, Precision
+from seq2seq.config.schema import ModelConfig
 from seq2seq.errors import UserError
-from seq2seq.model.bridge import Bridge, DecoderState, StateShape
+from seq2seq.model.bridge import Bridge
 from seq2seq.model.composite import CompositeLayer
-from seq2seq.model.decoder import DECODERS, Memory
+from seq2seq.model.decoder import DECODERS
 from seq2seq.model.encoder import Encoder
 from seq2seq.model.losses import TokenSums, projected_token_sums, token_sums
-
-Tensor = Any
+from seq2seq.model.types import DecoderState, Memory, StateShape, Tensor
 
 # With fewer target ids a second product of the decoder's output costs more time than it saves.
 _LARGE_VOCABULARY = 8192

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from seq2seq.choices import AttentionKind, BridgeKind, DecoderKind, InputKind
-from seq2seq.config import ModelConfig
-from seq2seq.model.bridge import StateShape
+from seq2seq.config.choices import AttentionKind, BridgeKind, DecoderKind, InputKind
+from seq2seq.config.schema import ModelConfig
+from seq2seq.model.types import StateShape
 
 
 def least_weights(config: ModelConfig, source_size: int, target_size: int) -> int:

@@ -9,27 +9,27 @@ import importlib
 from typing import Any
 
 _HOMES = {
-    "Call": "calls",
-    "HandOver": "handover",
-    "Identity": "identity",
-    "Returned": "calls",
-    "StatefulEncoder": "stream",
-    "Statistics": "statistics",
-    "Trace": "tracing",
-    "gradient_norms": "statistics",
-    "hand_over": "handover",
-    "identities": "identity",
-    "make_layer": "calls",
-    "returns": "calls",
-    "state_statistics": "statistics",
-    "trace": "tracing",
+    "Call": "seq2seq.states.calls",
+    "HandOver": "seq2seq.states.handover",
+    "Identity": "seq2seq.states.identity",
+    "Returned": "seq2seq.states.calls",
+    "StatefulEncoder": "seq2seq.inference.stream",
+    "Statistics": "seq2seq.evaluation.state_statistics",
+    "Trace": "seq2seq.model.rnn.tracing",
+    "gradient_norms": "seq2seq.evaluation.state_statistics",
+    "hand_over": "seq2seq.states.handover",
+    "identities": "seq2seq.states.identity",
+    "make_layer": "seq2seq.states.calls",
+    "returns": "seq2seq.states.calls",
+    "state_statistics": "seq2seq.evaluation.state_statistics",
+    "trace": "seq2seq.model.rnn.tracing",
 }
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    return getattr(importlib.import_module(_HOMES[name]), name)
 
 
 def __dir__() -> list[str]:

@@ -10,9 +10,9 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
-from seq2seq.choices import LayerKind
-from seq2seq.model.recurrent import RECURRENT_LAYERS, STATE_NAMES
-from seq2seq.states.tracing import Array
+from seq2seq.config.choices import LayerKind
+from seq2seq.model.rnn.layers import RECURRENT_LAYERS, STATE_NAMES
+from seq2seq.model.rnn.tracing import Array
 
 _STACKED_LAYERS = 2
 # How the weights are drawn, by their names in Keras's layers and in ours.

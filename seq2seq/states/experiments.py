@@ -8,14 +8,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from seq2seq.data.buckets import pad
 from seq2seq.data.examples import Example, group_references
-from seq2seq.data.pipeline import pad
-from seq2seq.decoding import decoder_step
-from seq2seq.inference import Predictor, Tokens
-from seq2seq.metrics import score
-from seq2seq.model.bridge import DecoderState
-from seq2seq.search import greedy
-from seq2seq.states.tracing import Array
+from seq2seq.evaluation.metrics import score
+from seq2seq.inference.compiled_search import decoder_step
+from seq2seq.inference.predictor import Predictor, Tokens
+from seq2seq.inference.search import greedy
+from seq2seq.model.rnn.tracing import Array
+from seq2seq.model.types import DecoderState
 
 # Takes and returns a decoder state: by layer, `[B, U]` each.
 Change = Callable[[DecoderState], DecoderState]

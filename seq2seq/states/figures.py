@@ -8,10 +8,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from seq2seq.figures import surroundings, visible
+from seq2seq.evaluation.figures import surroundings, visible
+from seq2seq.model.rnn.tracing import Array, Trace
 from seq2seq.states.experiments import Scored
 from seq2seq.states.handover import State
-from seq2seq.states.tracing import Array, Trace
 
 # Of values with a sign, and of shares from 0 to 1; what was not read stays empty.
 _SIGNED, _SHARE = "RdBu_r", "viridis"

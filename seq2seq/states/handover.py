@@ -7,16 +7,15 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import keras
 import numpy as np
 import tensorflow as tf
 
-from seq2seq.data.examples import feature_tokens, source_tokens
-from seq2seq.disk import write_arrays
+from seq2seq.data.tsv import feature_tokens, source_tokens
 from seq2seq.errors import UserError
-from seq2seq.inference import Predictor
-from seq2seq.states.tracing import Array, Trace, trace
-from seq2seq.vocabulary import BOS, PAD
+from seq2seq.files import write_arrays
+from seq2seq.inference.predictor import Predictor
+from seq2seq.model.rnn.tracing import Array, Trace, encoder_traces, trace
+from seq2seq.special_ids import BOS
 
 State = list[dict[str, Array]]  # by layer, by name; [U] each
 
@@ -95,15 +94,6 @@ def hand_over(predictor: Predictor, source: str, features: str = "") -> HandOver
         decoder=list(_decoder_traces(model.decoder, target_in, state, memory)),
         attention=predictor.attention((tokens, tags), prediction.tokens),
     )
-
-
-def encoder_traces(encoder: Any, ids: Any) -> Iterator[list[Trace]]:
-    """Yields the traces of each layer of an encoder while it reads ids `[B, S]`."""
-    mask = keras.ops.not_equal(ids, PAD)
-    sequence = encoder.reader(ids)
-    for layer in encoder.recurrent_layers:
-        yield trace(layer, sequence, mask=mask)
-        sequence, *_ = layer(sequence, mask=mask)
 
 
 def _decoder_traces(decoder: Any, target_in: Any, state: Any, memory: Any) -> Iterator[Trace]:

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from seq2seq.choices import LayerKind
+from seq2seq.config.choices import LayerKind
+from seq2seq.model.rnn.tracing import Array, Trace, trace
 from seq2seq.states.calls import Call, Returned, cell_of, is_bidirectional, make_layer, returns
-from seq2seq.states.tracing import Array, Trace, trace
 
 
 class Identity(NamedTuple):

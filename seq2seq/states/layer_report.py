@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from seq2seq.command_config import StatesConfig
+from seq2seq.config.commands import StatesConfig
 from seq2seq.errors import UserError
+from seq2seq.model.rnn.tracing import Array, Trace, trace
 from seq2seq.states import figures
 from seq2seq.states.calls import Call, make_layer, returns
 from seq2seq.states.identity import identities
 from seq2seq.states.output import Output
-from seq2seq.states.tracing import Array, Trace, trace
 
 _MOST_ROWS = 24  # of a table of all gates; more are seen in the pictures only
 _WIDTH = 24  # characters of a line of values: as much as a terminal of 80 has left

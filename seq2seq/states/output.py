@@ -14,10 +14,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from seq2seq.disk import write_arrays, write_text
 from seq2seq.errors import UserError
-from seq2seq.figures import pixels, png
-from seq2seq.states.page import PIXELS, Page
+from seq2seq.evaluation.figures import pixels, png
+from seq2seq.evaluation.page import PIXELS, Page
+from seq2seq.files import write_arrays, write_text
 
 # Draws a picture; True: for dark surroundings.
 Draw = Callable[[bool], Figure]

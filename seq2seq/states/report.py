@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from seq2seq.command_config import StatesConfig
+from seq2seq.config.commands import StatesConfig
 from seq2seq.errors import UserError
-from seq2seq.run_dir import RunDir
+from seq2seq.runs.run_dir import RunDir
 from seq2seq.states.layer_report import show_layer
 from seq2seq.states.output import Output
 from seq2seq.states.run_report import show_run

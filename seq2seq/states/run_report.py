@@ -5,24 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
-from seq2seq.command_config import StatesConfig
-from seq2seq.data.examples import (
-    Example,
-    feature_tokens,
-    group_references,
-    load_splits,
-    source_tokens,
-)
+from seq2seq.config.commands import StatesConfig
+from seq2seq.data.examples import Example, group_references
+from seq2seq.data.splits import load_splits
+from seq2seq.data.tsv import feature_tokens, source_tokens
+from seq2seq.data.vocabulary import Tokenizer
 from seq2seq.errors import UserError
-from seq2seq.figures import attention_figure
-from seq2seq.inference import Predictor
-from seq2seq.projector import write_projector
-from seq2seq.run_dir import RunDir
+from seq2seq.evaluation.figures import attention_figure
+from seq2seq.inference.predictor import Predictor
+from seq2seq.runs.run_dir import RunDir
+from seq2seq.runs.tensorboard_files import write_projector
 from seq2seq.states import experiments, figures
 from seq2seq.states.handover import HandOver, hand_over
 from seq2seq.states.output import Output
 from seq2seq.states.state_file import read_state
-from seq2seq.vocabulary import Tokenizer
 
 _SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 

@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from seq2seq.bounded import read_array, read_text
 from seq2seq.errors import UserError
+from seq2seq.files import read_array, read_text
 from seq2seq.model.bridge import Bridge
-from seq2seq.states.tracing import Array
+from seq2seq.model.rnn.tracing import Array
 
 _PREFIX = "bridge_output/"
 _MOST_BYTES = 2**24

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from seq2seq.choices import Normalization, ScanSplit, Task
-from seq2seq.config import DataConfig, FeaturesConfig, SideConfig
-from seq2seq.settings import check_ranges
+from seq2seq.config.choices import Normalization, ScanSplit, Task
+from seq2seq.config.load import check_ranges
+from seq2seq.config.schema import DataConfig, FeaturesConfig, SideConfig
 
 ConfigMaker = Callable[..., DataConfig]
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from seq2seq.config import DataConfig
-from seq2seq.data.examples import load_splits
+from seq2seq.config.schema import DataConfig
+from seq2seq.data.splits import load_splits
 
 DATA = Path(__file__).parents[2] / "data"
 

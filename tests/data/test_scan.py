@@ -5,11 +5,11 @@ from collections.abc import Callable
 
 import pytest
 
-from seq2seq.choices import ScanSplit, Task
-from seq2seq.config import DataConfig
-from seq2seq.data import Example
-from seq2seq.data.examples import load_splits
-from seq2seq.data.scan import commands, published_split
+from seq2seq.config.choices import ScanSplit, Task
+from seq2seq.config.schema import DataConfig
+from seq2seq.data.examples import Example
+from seq2seq.data.splits import load_splits
+from seq2seq.data.tasks.scan import commands, published_split
 from seq2seq.errors import UserError
 
 MakeConfig = Callable[..., DataConfig]

@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from seq2seq.choices import BridgeKind, Cell
+from seq2seq.config.choices import BridgeKind, Cell
 from seq2seq.errors import UserError
-from seq2seq.model.bridge import Bridge, StateShape, legal_bridges
-from seq2seq.model.recurrent import RWA, STATE_NAMES
+from seq2seq.model.bridge import Bridge, legal_bridges
+from seq2seq.model.rnn.layers import RWA, STATE_NAMES
 from seq2seq.model.seq2seq import build_model
+from seq2seq.model.types import StateShape
 
 
 def settings(compose, kind, **states):

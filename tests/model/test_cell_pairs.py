@@ -6,10 +6,10 @@ import pytest
 import tensorflow as tf
 from project import compose_config
 
-from seq2seq.choices import BridgeKind, Cell
-from seq2seq.data.pipeline import Batch
+from seq2seq.config.choices import BridgeKind, Cell
+from seq2seq.data.batches import Batch
 from seq2seq.model.seq2seq import build_model
-from seq2seq.training_step import compile_training
+from seq2seq.training.step import compile_training
 
 BATCH = Batch([[4, 5, 6], [5, 4, 0]], [[2, 6, 4], [2, 4, 0]], [[6, 4, 3], [4, 3, 0]])
 # The other LSTM is the same layer with another bias to begin with.

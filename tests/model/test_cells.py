@@ -8,9 +8,9 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seq2seq.model.peephole import PeepholeLSTMCell
-from seq2seq.model.recurrent import LSTM, RECURRENT_LAYERS, RWA, STATE_NAMES, PeepholeLSTM
-from seq2seq.model.rwa import RWACell
+from seq2seq.model.rnn.layers import LSTM, RECURRENT_LAYERS, RWA, STATE_NAMES, PeepholeLSTM
+from seq2seq.model.rnn.peephole import PeepholeLSTMCell
+from seq2seq.model.rnn.rwa import RWACell
 
 LAYERS = {"peephole_lstm": PeepholeLSTM, "rwa": RWA}
 KERAS_CELLS = {"peephole_lstm": PeepholeLSTMCell, "rwa": RWACell}
@@ -189,7 +189,7 @@ def test_class_indices_equal_dense_one_hot(cell, unroll):
 @pytest.mark.parametrize("cell", LAYERS)
 def test_they_run_our_loop_beside_a_gpu_too(cell, monkeypatch):
     """cuDNN has no such cells."""
-    monkeypatch.setattr("seq2seq.model.fast_layer.has_gpu", lambda: True)
+    monkeypatch.setattr("seq2seq.model.rnn.layer.has_gpu", lambda: True)
     assert LAYERS[cell](2).is_fast
     assert not LSTM(2).is_fast
 

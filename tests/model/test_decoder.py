@@ -5,7 +5,7 @@ import numpy_models
 import pytest
 import tensorflow as tf
 
-from seq2seq.vocabulary import PAD
+from seq2seq.special_ids import PAD
 
 STATES = {"lstm": 2, "gru": 1, "simple_rnn": 1, "peephole_lstm": 2, "rwa": 3}
 KINDS = ["none", "dot", "general", "additive"]

@@ -4,7 +4,7 @@ import numpy as np
 import numpy_models
 import pytest
 
-from seq2seq.vocabulary import PAD
+from seq2seq.special_ids import PAD
 
 CELLS = ["lstm", "gru", "simple_rnn", "peephole_lstm", "rwa"]
 STATES = {"lstm": 2, "gru": 1, "simple_rnn": 1, "peephole_lstm": 2, "rwa": 3}

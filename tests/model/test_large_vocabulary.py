@@ -42,18 +42,19 @@ TRAIN = """
 import resource, sys
 import numpy as np
 import tensorflow as tf
-from seq2seq.config import TrainConfig
-from seq2seq.data.pipeline import Batch
+from seq2seq.config.schema import RunConfig
+from seq2seq.data.batches import Batch
 from seq2seq.model.seq2seq import build_model
-from seq2seq.settings import from_hydra, register
-from seq2seq.targets import make_optimizer
-from seq2seq.training_step import compile_training, complete
+from seq2seq.config.load import from_hydra, register
+from seq2seq.training.keras_objects import make_optimizer
+from seq2seq.training.step import compile_training
+from seq2seq.config.resolve import complete
 from hydra import compose, initialize_config_dir
 
 register()
 with initialize_config_dir(sys.argv[1], version_base="1.3"):
     settings = ["run_dir=x", "model.units=8", "optimizer=sgd", "training.batch_size=64"]
-    cfg = from_hydra(compose("train", settings), TrainConfig)
+    cfg = from_hydra(compose("train", settings), RunConfig)
 model = build_model(cfg.model, 50_000, 50_000)
 optimizer = make_optimizer(cfg.optimizer, 10)
 optimizer.build(model.trainable_variables)

@@ -7,12 +7,7 @@ import pytest
 import tensorflow as tf
 
 from seq2seq.model import losses
-from seq2seq.model.losses import (
-    TokenSums,
-    projected_token_sums,
-    teacher_forced_metrics,
-    token_sums,
-)
+from seq2seq.model.losses import TokenSums, projected_token_sums, teacher_forced_metrics, token_sums
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.5])

@@ -8,7 +8,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seq2seq.model.recurrent import GRU, LSTM, RECURRENT_LAYERS, STATE_NAMES, SimpleRNN
+from seq2seq.model.rnn.layers import GRU, LSTM, RECURRENT_LAYERS, STATE_NAMES, SimpleRNN
 
 KERAS = {"lstm": keras.layers.LSTM, "gru": keras.layers.GRU, "simple_rnn": keras.layers.SimpleRNN}
 CELLS = list(KERAS)

@@ -11,13 +11,15 @@ import pytest
 import tensorflow as tf
 from project import ROOT
 
-from seq2seq.choices import Cell
+from seq2seq.config.choices import Cell
 from seq2seq.data.examples import Example
-from seq2seq.data.pipeline import Vocabularies
-from seq2seq.inference import Predictor
-from seq2seq.model.bridge import StateShape, legal_bridges
+from seq2seq.data.vocabulary import Vocabularies
+from seq2seq.inference.predictor import Predictor
+from seq2seq.model.bridge import legal_bridges
 from seq2seq.model.seq2seq import build_model
-from seq2seq.run_dir import RunDir
+from seq2seq.model.types import StateShape
+from seq2seq.runs.run_dir import RunDir
+from seq2seq.runs.weights import write_weights
 
 SOURCES = ["a b c", "c", "b b a c a", "a d"]
 EXAMPLES = [Example(("a", "b", "c"), ("x", "y")), Example(("d",), ("z", "x", "y"))]
@@ -28,7 +30,7 @@ READER = """
 import json, sys
 import tensorflow as tf
 from seq2seq.inference import Predictor
-from seq2seq.run_dir import RunDir
+from seq2seq.runs.run_dir import RunDir
 tf.config.run_functions_eagerly(True)
 for path in sys.argv[2:]:
     predictions = Predictor.load(RunDir.open(path)).predict(json.loads(sys.argv[1]))
@@ -122,8 +124,8 @@ def check_all(compose, several, folder):
             model = build_model(config.model, vocabularies.source_size, len(vocabularies.target))
             run = RunDir.create(folder / str(number))
             run.save_config(config, {})
-            run.save_vocabularies(vocabularies)
-            run.save_weights(model)
+            vocabularies.save(*run.vocabularies)
+            write_weights(run.best_weights, model)
             predictor = Predictor(model, vocabularies, config.data, config.decoding)
             answers = predictor.predict(SOURCES)
             expected[run.path] = [[h.text, h.score] for p in answers for h in p.hypotheses]

@@ -6,12 +6,12 @@ import numpy_models
 import pytest
 import tensorflow as tf
 
-from seq2seq.choices import BridgeKind, Precision
-from seq2seq.decoding import decoder_step
+from seq2seq.config.choices import BridgeKind, Precision
 from seq2seq.errors import UserError
+from seq2seq.inference.compiled_search import decoder_step
+from seq2seq.inference.search import greedy
 from seq2seq.model.seq2seq import Seq2Seq, build_model, count_parameters
-from seq2seq.search import greedy
-from seq2seq.vocabulary import BOS, PAD
+from seq2seq.special_ids import BOS, PAD
 
 V_SOURCE, V_TARGET = 9, 8
 SOURCE = np.array([[4, 5, 6, 7, 8], [5, 4, 4, 0, 0], [8, 0, 0, 0, 0]], np.int32)

@@ -3,7 +3,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seq2seq.choices import AttentionKind, Cell
+from seq2seq.config.choices import AttentionKind, Cell
 from seq2seq.errors import UserError
 from seq2seq.model.seq2seq import build_model, count_parameters
 from seq2seq.model.size import least_weights

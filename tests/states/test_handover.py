@@ -6,14 +6,14 @@ import pytest
 import tensorflow as tf
 from project import compose_config
 
-from seq2seq.config import DecodingConfig
+from seq2seq.config.schema import DecodingConfig
 from seq2seq.data.examples import Example
-from seq2seq.data.pipeline import Vocabularies
+from seq2seq.data.vocabulary import Vocabularies
 from seq2seq.errors import UserError
-from seq2seq.inference import Predictor
+from seq2seq.inference.predictor import Predictor
 from seq2seq.model.seq2seq import build_model
+from seq2seq.special_ids import BOS
 from seq2seq.states import hand_over
-from seq2seq.vocabulary import BOS
 
 MODELS = {
     "state": ["model.layers=2", "model.units=4"],

@@ -6,7 +6,7 @@ import numpy_reference
 import pytest
 from numpy_reference import CELLS
 
-from seq2seq.choices import LayerKind
+from seq2seq.config.choices import LayerKind
 from seq2seq.states import make_layer
 
 B, T, F, U = 3, 5, 4, 2

@@ -8,7 +8,7 @@ import numpy as np
 import numpy_reference
 import pytest
 
-from seq2seq.choices import LayerKind
+from seq2seq.config.choices import LayerKind
 from seq2seq.states import identities, make_layer, returns
 
 THREE = np.array([[[0.1], [0.2], [0.3]]], np.float32)

@@ -1,0 +1,1 @@
+"""What can be set: names, types, ranges, values; no TensorFlow."""

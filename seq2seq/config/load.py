@@ -1,0 +1,166 @@
+"""Settings in and out: from Hydra and YAML to checked dataclasses, and back.
+
+The dataclasses are those of `config.py` and `command_config.py`; code below the commands never
+sees OmegaConf.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeVar, get_type_hints
+
+import yaml
+from hydra.core.config_store import ConfigStore
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from seq2seq.config.commands import EvaluateConfig, InferConfig, ReproduceConfig, StatesConfig
+from seq2seq.config.schema import RunConfig
+from seq2seq.errors import UserError
+
+
+def register() -> None:
+    """Makes the dataclasses known to Hydra as the schemas of the primary configs."""
+    store = ConfigStore.instance()
+    store.store(name="train_schema", node=RunConfig)
+    store.store(name="infer_schema", node=InferConfig)
+    store.store(name="evaluate_schema", node=EvaluateConfig)
+    store.store(name="reproduce_schema", node=ReproduceConfig)
+    store.store(name="states_schema", node=StatesConfig)
+
+
+AnyConfig = TypeVar("AnyConfig")
+
+
+def from_hydra(config: DictConfig, schema: type[AnyConfig]) -> AnyConfig:
+    """Turns a composed Hydra config into a checked dataclass.
+
+    Raises:
+        UserError: A value is missing or outside its range; the message names its key.
+    """
+    if missing := sorted(OmegaConf.missing_keys(config)):
+        raise UserError(f"{missing[0]} is not set; add {missing[0]}=... to the command line")
+    result: Any = OmegaConf.to_object(config)
+    assert isinstance(result, schema)
+    check_ranges(result)
+    return result
+
+
+def check_ranges(config: Any, prefix: str = "") -> None:
+    """Raises `UserError` if a number lies outside the range its dataclass declares."""
+    hints = get_type_hints(type(config), include_extras=True)
+    for setting in dataclasses.fields(config):
+        key, value = prefix + setting.name, getattr(config, setting.name)
+        if dataclasses.is_dataclass(value):
+            check_ranges(value, prefix=f"{key}.")
+        for allowed in getattr(hints[setting.name], "__metadata__", ()):
+            # "not in" also refuses nan, which is in no range.
+            if value is not None and value not in allowed:
+                raise UserError(f"{key}={value} is out of range: it must be {allowed}")
+
+
+def to_yaml(config: Any) -> str:
+    """Returns a config dataclass as YAML text that `from_yaml` reads back."""
+    return OmegaConf.to_yaml(OmegaConf.structured(config))
+
+
+def from_yaml(text: str, schema: type[AnyConfig]) -> AnyConfig:
+    """Reads back what `to_yaml` wrote; the text is data and cannot run or look up anything.
+
+    Raises:
+        UserError: The text is no YAML, or does not fit the schema.
+    """
+    try:
+        values = yaml.load(text, _PlainLoader)
+        if not isinstance(values, dict):
+            raise UserError("not a mapping of settings")
+        _refuse_odd_strings(values)
+        node = OmegaConf.merge(OmegaConf.structured(schema), OmegaConf.create(values))
+        return from_hydra(node, schema)  # type: ignore[arg-type]
+    # ValueError: a number of thousands of digits, the 99th of January.
+    except (yaml.YAMLError, OmegaConfBaseException, ValueError) as error:
+        raise UserError(" ".join(str(error).split())) from error
+    except RecursionError:
+        raise UserError("nested too deeply") from None
+
+
+class _PlainLoader(yaml.SafeLoader):
+    """Safe YAML without aliases: a few lines of them can stand for billions of values."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            event = self.peek_event()
+            raise yaml.YAMLError(f"aliases (*{event.anchor}) are not allowed in a saved config")
+        return super().compose_node(parent, index)
+
+
+def override(config: AnyConfig, changes: Sequence[str]) -> AnyConfig:
+    """Returns the config with changes such as `training.epochs=200`.
+
+    Raises:
+        UserError: A change does not fit the schema.
+    """
+    try:
+        merged = OmegaConf.merge(OmegaConf.structured(config), OmegaConf.from_dotlist([*changes]))
+        return from_hydra(merged, type(config))  # type: ignore[arg-type]
+    except OmegaConfBaseException as error:
+        raise UserError(" ".join(str(error).split())) from error
+
+
+def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Returns nested settings by their dotted names."""
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, dict) and value:
+            found |= flatten(value, f"{prefix}{key}.")
+        else:
+            found[prefix + key] = value
+    return found
+
+
+def _refuse_odd_strings(values: Any) -> None:
+    for value in _strings(values):
+        # Resolvers such as ${oc.env:...} would read the reader's environment.
+        if "${" in value:
+            raise UserError("interpolations (${...}) are not allowed in a saved config")
+        # Half of a surrogate pair could not be written to any file or terminal.
+        if any("\ud800" <= c <= "\udfff" for c in value):
+            raise UserError(f"{value!r} holds what is no character")
+
+
+def _strings(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        value = [*value.keys(), *value.values()]
+    if isinstance(value, list):
+        for item in value:
+            yield from _strings(item)
+    elif isinstance(value, str):
+        yield value
+
+
+# The weights, the optimizer's state and the place in the data would not fit any more.
+_FIXED = ("name", "run_dir", "resume", "trust", "data.", "model.", "optimizer._target_")
+_FIXED_TRAINING = ("seed", "batch_size", "precision", "micro_batches", "deterministic")
+
+
+def apply_changes(config: RunConfig, changes: Sequence[str]) -> tuple[RunConfig, list[str]]:
+    """Returns the settings with `training.epochs=200` and the like, and what is different now.
+
+    Raises:
+        UserError: A change does not fit the schema, or is none that a begun run can take.
+    """
+    changed = override(config, changes)
+    before, after = flatten(dataclasses.asdict(config)), flatten(dataclasses.asdict(changed))
+    found = []
+    for key in sorted(before.keys() | after.keys()):
+        old, new = before.get(key), after.get(key)
+        if old == new:
+            continue
+        if key.startswith((*_FIXED, *(f"training.{name}" for name in _FIXED_TRAINING))):
+            raise UserError(
+                f"{key}={new} cannot be changed when a run goes on: it was trained with {old}; "
+                "train anew for that"
+            )
+        found.append(f"{key}: {old} → {new}")
+    return changed, found

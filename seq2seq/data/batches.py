@@ -1,0 +1,131 @@
+"""Examples to padded batches of ids. A batch is a pure function of (seed, epoch, step).
+
+Nothing is stored between batches, no shuffle buffer and no iterator state: a run that stopped at
+step n goes on at step n + 1 with the batch it would have had.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from seq2seq.data.buckets import Bucket, Numbers, make_buckets
+from seq2seq.data.examples import Example
+from seq2seq.data.vocabulary import Vocabularies
+from seq2seq.special_ids import BOS, EOS, PAD
+
+
+class Batch(NamedTuple):
+    """One padded batch, all int32: `source` [B, S], `target_in` [B, T], `target_out` [B, T].
+
+    `target_out` is `target_in` one step later. Rows that only fill up a batch have nothing but
+    padding in `target_out`, so no loss and no metric counts them.
+    """
+
+    source: tf.Tensor
+    target_in: tf.Tensor
+    target_out: tf.Tensor
+
+
+class BatchPlan:
+    """Length-bucketed batches of a data set.
+
+    Each bucket is one static shape, so that a compiled step is compiled once per bucket.
+    """
+
+    def __init__(
+        self,
+        examples: Sequence[Example],
+        vocabularies: Vocabularies,
+        batch_size: int,
+        buckets: int,
+    ) -> None:
+        """Sorts the examples into at most `buckets` buckets."""
+        if not examples:
+            raise ValueError("a batch plan needs at least one example")
+        self.batch_size = batch_size
+        self.error: Exception | None = None
+        self.buckets = make_buckets(examples, vocabularies, buckets, batch_size)
+
+    @property
+    def shapes(self) -> list[tuple[int, int, int]]:
+        """The static batch shapes (B, S, T), shortest first."""
+        shapes = (bucket.shape for bucket in self.buckets)
+        return [(self.batch_size, source, target - 1) for source, target in shapes]
+
+    @property
+    def steps(self) -> int:
+        """Batches per epoch."""
+        return sum(-(-bucket.size // self.batch_size) for bucket in self.buckets)
+
+    def in_order(self) -> Iterator[Batch]:
+        """Yields every example once, bucket by bucket."""
+        for bucket in self.buckets:
+            for rows in _chunks(np.arange(bucket.size), self.batch_size):
+                yield self._batch(bucket, rows)
+
+    def epoch(self, seed: int, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """Yields every example once, shuffled by (seed, epoch), from batch `start` on."""
+        rng = np.random.default_rng((seed, epoch))
+        plan = [
+            (bucket, rows)
+            for bucket in self.buckets
+            for rows in _chunks(rng.permutation(bucket.size), self.batch_size)
+        ]
+        for i in rng.permutation(len(plan))[start:]:
+            yield self._batch(*plan[i])
+
+    def epochs(self, seed: int, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """Yields this epoch from batch `start` on, and all that follow, without end."""
+        for number in itertools.count(epoch):
+            yield from self.epoch(seed, number, start if number == epoch else 0)
+
+    def _batch(self, bucket: Bucket, numbers: Numbers) -> Batch:
+        source, target = bucket.take(numbers)
+        if missing := self.batch_size - len(numbers):
+            # Filling rows repeat a real source (an empty one must not reach a recurrent kernel).
+            source = np.pad(source, [(0, missing), (0, 0)], mode="edge")
+            filler = np.full((missing, target.shape[1]), PAD, np.int32)
+            filler[:, 0] = BOS
+            target = np.concatenate([target, filler])
+        target_in = np.where(target[:, :-1] == EOS, PAD, target[:, :-1])
+        return Batch(source, target_in, target[:, 1:])
+
+
+def as_dataset(plan: BatchPlan, batches: Iterator[Batch]) -> tf.data.Dataset:
+    """Wraps batches in a `tf.data.Dataset` that prepares some of them ahead of the consumer.
+
+    TensorFlow turns what goes wrong in `batches` into an error of its own: see `own_error`.
+    """
+
+    def watched() -> Iterator[Batch]:
+        try:
+            yield from batches
+        except Exception as error:
+            plan.error = error
+            raise
+
+    ids = tf.TensorSpec([plan.batch_size, None], tf.int32)
+    dataset = tf.data.Dataset.from_generator(watched, output_signature=Batch(ids, ids, ids))
+    return dataset.prefetch(tf.data.AUTOTUNE)
+
+
+@contextmanager
+def own_error(plan: BatchPlan) -> Iterator[None]:
+    """Raises what went wrong in making a batch, in place of TensorFlow's error about it."""
+    try:
+        yield
+    except tf.errors.OpError:
+        if plan.error is not None:
+            raise plan.error from None
+        raise
+
+
+def _chunks(numbers: Numbers, size: int) -> Iterator[Numbers]:
+    for start in range(0, len(numbers), size):
+        yield numbers[start : start + size]

@@ -1,0 +1,161 @@
+"""The entrance to the data: `load_splits` reads or generates the examples that a config asks for.
+
+What a person should know of their data (overlap between its parts, examples too long to train
+on) is logged as a warning here. Ids, batches and padding are not this module's business.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import logging
+import random
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from seq2seq.config.choices import Task
+from seq2seq.config.schema import DataConfig
+from seq2seq.data.examples import Example, Splits
+from seq2seq.data.large_file import IndexedFile, Keys, Lengths, read_or_index, source_keys
+from seq2seq.data.tasks import make_splits
+from seq2seq.data.tsv import read_examples
+from seq2seq.data.vocabulary import Tokenizer
+from seq2seq.errors import UserError
+
+log = logging.getLogger(__name__)
+
+Chosen = npt.NDArray[np.bool_]
+
+
+def load_splits(config: DataConfig) -> Splits:
+    """Reads or generates the training, dev and test examples.
+
+    The limits on lengths leave out training examples only: what is scored stays what it is.
+
+    Raises:
+        UserError: Settings contradict each other, a file cannot be read, or no training example
+            is left.
+    """
+    splits, keys = _read_files(config) if config.task is Task.tsv else _generate(config)
+    fits = _within_limits(splits.train, config)
+    splits = dataclasses.replace(splits, train=_select(splits.train, fits))
+    keys = keys[fits]
+    keys.sort()
+    for name, part in (("dev", splits.dev), ("test", splits.test)):
+        _warn_of_overlap(keys, part, name)
+    return splits
+
+
+def lengths(examples: Sequence[Example]) -> tuple[Lengths, Lengths]:
+    """Returns the numbers of source and target tokens, [N] each; reads no file."""
+    if isinstance(examples, IndexedFile):
+        source, target, _ = examples.lengths
+        return source, target
+    source, target = (
+        np.fromiter((len(example[side]) for example in examples), np.int32, len(examples))
+        for side in (0, 1)
+    )
+    return source, target
+
+
+def _generate(config: DataConfig) -> tuple[Splits, Keys]:
+    for name in ("train", "dev", "test"):
+        if getattr(config, name) is not None:
+            raise UserError(
+                f"data.{name} is for data=tsv, but data.task={config.task} generates its examples; "
+                f"add data=tsv or leave out data.{name}"
+            )
+    splits = make_splits(config)
+    for part in (splits.train, splits.dev, splits.test):
+        _check_spelling(part, config)
+    return splits, source_keys(splits.train)
+
+
+def _check_spelling(examples: Iterable[Example], config: DataConfig) -> None:
+    """Refuses `tokens` settings under which these tokens, written as text, read differently."""
+    for side, settings in (("source", config.source), ("target", config.target)):
+        tokenizer = Tokenizer(settings.tokens)
+        for example in examples:
+            tokens: tuple[str, ...] = getattr(example, side)
+            if tokenizer.split(tokenizer.join(tokens)) != tokens:
+                raise UserError(
+                    f"data.{side}.tokens={settings.tokens!r} does not fit data.task={config.task}: "
+                    f"{' '.join(tokens)!r} cannot be written as text and read back; "
+                    f"leave data.{side}.tokens as the task sets it"
+                )
+
+
+def _read_files(config: DataConfig) -> tuple[Splits, Keys]:
+    if not config.train or not config.dev:
+        missing = "dev" if config.train else "train"
+        raise UserError(f"data=tsv needs a file of examples: add data.{missing}=FILE")
+    if [config.train, config.dev, config.test].count("-") > 1:
+        raise UserError("only one of data.train, data.dev and data.test can be - (standard input)")
+    train, keys = read_or_index(config.train, config)
+    drawn = _draw_sources(keys, config.train_examples, config.seed)
+
+    def read(path: str, count: int | None) -> list[Example]:
+        examples = read_examples(path, config)
+        return [*_select(examples, _draw_sources(source_keys(examples), count, config.seed))]
+
+    splits = Splits(
+        train=_select(train, drawn),
+        dev=read(config.dev, config.dev_examples),
+        test=read(config.test, config.test_examples) if config.test else [],
+    )
+    return splits, keys if drawn.all() else keys[drawn]
+
+
+def _draw_sources(keys: Keys, count: int | None, seed: int) -> Chosen:
+    """Draws at most `count` different sources, each with all its references."""
+    if count is None:
+        return np.full(len(keys), True)
+    first = np.sort(np.unique(keys, return_index=True)[1])
+    if count >= len(first):
+        return np.full(len(keys), True)
+    drawn = random.Random(seed).sample(range(len(first)), count)
+    return np.isin(keys, keys[first[drawn]])
+
+
+def _select(examples: Sequence[Example], chosen: Chosen) -> Sequence[Example]:
+    """Returns the examples where `chosen` is true, in their order."""
+    if chosen.all():
+        return examples
+    if isinstance(examples, IndexedFile):
+        return examples.select(chosen)
+    return [*itertools.compress(examples, chosen)]
+
+
+def _within_limits(train: Sequence[Example], config: DataConfig) -> Chosen:
+    """Tells which training examples keep to the limits, with a warning if some do not."""
+    source, target = lengths(train)
+    has_long_source = source > config.max_source_length
+    has_long_target = target > config.max_target_length
+    fits = ~(has_long_source | has_long_target)
+    reasons = (
+        f"{has_long_source.sum()} have more source tokens than "
+        f"data.max_source_length={config.max_source_length}, {has_long_target.sum()} "
+        f"more target tokens than data.max_target_length={config.max_target_length}"
+    )
+    if not fits.any():
+        raise UserError(f"no training example is left of {len(train)}: {reasons}; raise the limits")
+    if not fits.all():
+        log.warning("left out %d of %d training examples: %s", (~fits).sum(), len(train), reasons)
+    return fits
+
+
+def _warn_of_overlap(train: Keys, part: Sequence[Example], name: str) -> None:
+    """Counts the sources of a part that are training sources; `train` is sorted."""
+    asked = np.unique(source_keys(part))
+    found = np.searchsorted(train, asked, side="right") > np.searchsorted(train, asked)
+    if overlap := found.sum():
+        log.warning(
+            "%d of the %d different %s sources are also training sources: "
+            "the %s scores will flatter the model",
+            overlap,
+            len(asked),
+            name,
+            name,
+        )

@@ -1,0 +1,198 @@
+"""Text to tokens to ids and back. Knows nothing of files of examples, models or TensorFlow."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+
+from seq2seq.data.examples import Example
+from seq2seq.errors import UserError, visible
+from seq2seq.files import read_text, write_text
+from seq2seq.special_ids import BOS, EOS, PAD, SPECIAL_TOKENS, UNK
+
+_MOST_BYTES = 2**26  # of a vocabulary file: millions of tokens
+
+
+class Tokenizer:
+    """Splits a line into tokens and joins tokens into a line.
+
+    Args:
+        tokens: `char` (every code point), `word` (separated by white space), or any other
+            string, which is then the separator itself.
+    """
+
+    def __init__(self, tokens: str) -> None:
+        if not tokens:
+            raise UserError("tokens='': use char, word, or a separator such as ';'")
+        if "\t" in tokens or "\n" in tokens:
+            raise UserError(
+                f"tokens={visible(tokens, 20)}: tabs and line feeds separate columns and lines; "
+                "use another separator"
+            )
+        self.tokens = tokens
+
+    def split(self, text: str) -> tuple[str, ...]:
+        """Returns the tokens of `text`; empty tokens never occur."""
+        if self.tokens == "char":
+            return tuple(text)
+        pieces = text.split() if self.tokens == "word" else text.split(self.tokens)
+        return tuple(piece for piece in pieces if piece)
+
+    def join(self, tokens: Iterable[str]) -> str:
+        """Returns one line of text, the inverse of `split`."""
+        return {"char": "", "word": " "}.get(self.tokens, self.tokens).join(tokens)
+
+
+class Vocabulary:
+    """A two-way table of tokens and ids. Ids 0 to 3 are padding, unknown, begin and end.
+
+    A token of the data that happens to be spelled like one of the special tokens is unknown:
+    data can never smuggle an end-of-sequence into the middle of a sequence.
+    """
+
+    def __init__(self, tokens: Sequence[str]) -> None:
+        """Creates the table from the ordinary tokens, in the order of their ids from 4 on."""
+        if any("\n" in token for token in tokens):
+            raise ValueError("a token of a vocabulary is one line")
+        self.tokens = (*SPECIAL_TOKENS, *tokens)
+        self._ids = {token: i for i, token in enumerate(self.tokens) if i >= len(SPECIAL_TOKENS)}
+        if len(set(self.tokens)) != len(self.tokens):
+            raise ValueError("a vocabulary lists every token once")
+
+    @classmethod
+    def build(cls, sequences: Iterable[Sequence[str]], min_count: int) -> Vocabulary:
+        """Collects the tokens seen at least `min_count` times, most frequent first."""
+        return cls.of_counts(Counter(chain.from_iterable(sequences)), min_count)
+
+    @classmethod
+    def of_counts(cls, counts: Counter[str], min_count: int) -> Vocabulary:
+        """Takes the tokens that were counted at least `min_count` times, most frequent first."""
+        frequent = [
+            token
+            for token, count in counts.items()
+            if count >= min_count and token not in SPECIAL_TOKENS
+        ]
+        return cls(sorted(frequent, key=lambda token: (-counts[token], token)))
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Vocabulary) and self.tokens == other.tokens
+
+    def encode(self, tokens: Iterable[str]) -> list[int]:
+        """Returns one id per token, `UNK` for those not in the table."""
+        return [self._ids.get(token, UNK) for token in tokens]
+
+    def decode(self, ids: Iterable[int]) -> tuple[str, ...]:
+        """Returns the tokens up to the first `EOS` or padding; `BOS` is left out."""
+        tokens = []
+        for i in ids:
+            if i in (EOS, PAD):
+                break
+            if i != BOS:
+                tokens.append(self.tokens[i])
+        return tuple(tokens)
+
+    def to_text(self) -> str:
+        """Returns the file form: one token per line, the special ones first."""
+        return "".join(f"{token}\n" for token in self.tokens)
+
+    @classmethod
+    def load(cls, path: Path) -> Vocabulary:
+        """Reads a vocabulary file.
+
+        Raises:
+            UserError: The file is missing, too long or not UTF-8, does not begin with the special
+                tokens, or lists a token twice.
+        """
+        text = read_text(path, _MOST_BYTES)
+        # Only "\n" ends a line: characters such as U+2028 are tokens like any other.
+        tokens = text.removesuffix("\n").split("\n")
+        if tuple(tokens[: len(SPECIAL_TOKENS)]) != SPECIAL_TOKENS:
+            raise UserError(f"{path}:1: a vocabulary begins with {', '.join(SPECIAL_TOKENS)}")
+        ordinary = tokens[len(SPECIAL_TOKENS) :]
+        if repeated := [token for token, count in Counter(tokens).items() if count > 1]:
+            token = visible(repeated[0], 40)
+            raise UserError(f"{path}: the token '{token}' stands there twice")
+        return cls(ordinary)
+
+
+@dataclass(frozen=True)
+class Vocabularies:
+    """The tables of a run; feature ids follow the source ids in one common range."""
+
+    source: Vocabulary
+    target: Vocabulary
+    features: Vocabulary | None
+
+    @classmethod
+    def build(cls, examples: Sequence[Example], min_count: int) -> Vocabularies:
+        """Collects the tokens of training examples, in one pass over them."""
+        counts = source, target, features = Counter[str](), Counter[str](), Counter[str]()
+        rows = iter(examples)
+        while some := list(itertools.islice(rows, 1024)):  # counted faster than one by one
+            for counter, side in zip(counts, zip(*some, strict=True), strict=True):
+                counter.update(itertools.chain.from_iterable(side))
+        return cls(
+            Vocabulary.of_counts(source, min_count),
+            Vocabulary.of_counts(target, min_count),
+            Vocabulary.of_counts(features, min_count) if features else None,
+        )
+
+    @classmethod
+    def load(cls, source: Path, target: Path, features: Path) -> Vocabularies:
+        """Reads the three vocabulary files; a run without features has no third one.
+
+        Raises:
+            UserError: A file is missing or damaged.
+        """
+        # lexists: a link to nowhere is a damaged run, not one without features.
+        has_features = os.path.lexists(features)
+        return cls(
+            Vocabulary.load(source),
+            Vocabulary.load(target),
+            Vocabulary.load(features) if has_features else None,
+        )
+
+    def save(self, source: Path, target: Path, features: Path) -> None:
+        """Writes one text file per vocabulary, one token per line.
+
+        Raises:
+            DiskError: A file cannot be written.
+        """
+        write_text(source, self.source.to_text())
+        write_text(target, self.target.to_text())
+        if self.features is not None:
+            write_text(features, self.features.to_text())
+
+    @property
+    def source_size(self) -> int:
+        """Number of ids that the encoder can be given."""
+        return len(self.source) + (len(self.features) if self.features else 0)
+
+    def encode_source(self, source: Sequence[str], features: Sequence[str]) -> list[int]:
+        """Returns the encoder's ids: features first, like a prefix (Kann & Schütze 2016)."""
+        ids = self.source.encode(source)
+        if self.features is None:
+            return ids
+        return [len(self.source) + i for i in self.features.encode(features)] + ids
+
+    def decode_source(self, ids: Iterable[int]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Returns source and feature tokens of the encoder's ids, up to the first padding."""
+        first_feature = len(self.source)
+        read = list(itertools.takewhile(lambda i: i != PAD, map(int, ids)))
+        source = tuple(self.source.tokens[i] for i in read if i < first_feature)
+        if self.features is None:
+            return source, ()
+        tags = self.features.tokens
+        return source, tuple(tags[i - first_feature] for i in read if i >= first_feature)
+
+    def encode_target(self, target: Sequence[str]) -> list[int]:
+        """Returns the decoder's ids, from BOS to EOS."""
+        return [BOS, *self.target.encode(target), EOS]

@@ -1,0 +1,129 @@
+"""Scores a model on examples: teacher-forced over batches, and decoded by free-running search."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from seq2seq.config.commands import EvaluateConfig
+from seq2seq.config.schema import DataConfig
+from seq2seq.data.batches import Batch, BatchPlan
+from seq2seq.data.examples import Example, group_references
+from seq2seq.data.splits import load_splits
+from seq2seq.data.tsv import read_examples
+from seq2seq.data.vocabulary import Tokenizer
+from seq2seq.errors import UserError
+from seq2seq.evaluation.metrics import corpus_scores, edit_distance, is_exact, score
+from seq2seq.inference.predictor import Prediction, Predictor
+from seq2seq.model.losses import TokenSums, teacher_forced_metrics
+from seq2seq.model.seq2seq import Seq2Seq
+from seq2seq.runs.run_dir import RunDir
+
+
+class Scored(NamedTuple):
+    """A distinct source with its references and the model's prediction."""
+
+    source: tuple[str, ...]
+    features: tuple[str, ...]
+    references: list[tuple[str, ...]]
+    prediction: Prediction
+
+    def row(self, data: DataConfig) -> tuple[str, ...]:
+        """Returns source, features, prediction and references as lines of text."""
+        join = Tokenizer(data.target.tokens).join
+        return (
+            Tokenizer(data.source.tokens).join(self.source),
+            data.features.separator.join(self.features),
+            self.prediction.text,
+            *(join(reference) for reference in self.references),
+        )
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether the prediction equals one of the references."""
+        return is_exact(self.prediction.tokens, self.references)
+
+    @property
+    def errors(self) -> int:
+        """Edit distance to the nearest reference."""
+        return min(edit_distance(self.prediction.tokens, r) for r in self.references)
+
+
+def decode(predictor: Predictor, examples: Sequence[Example]) -> list[Scored]:
+    """Decodes every distinct source once; lines that share it are its references."""
+    groups = group_references(examples)
+    predictions = predictor.predict_tokens([(source, tags) for source, tags, _ in groups])
+    return [Scored(*group, p) for group, p in zip(groups, predictions, strict=True)]
+
+
+def decoded_metrics(
+    scored: Sequence[Scored], target: Tokenizer, bleu: bool
+) -> dict[str, float | int]:
+    """Returns the scores of decoded text, with `bleu` and `chrf` if asked."""
+    scores = score([s.prediction.tokens for s in scored], [s.references for s in scored])
+    metrics: dict[str, float | int] = {
+        "sequence_accuracy": scores.sequence_accuracy,
+        "symbol_error_rate": scores.symbol_error_rate,
+        "examples": scores.examples,
+    }
+    if bleu:
+        references = [[target.join(reference) for reference in s.references] for s in scored]
+        metrics.update(corpus_scores([s.prediction.text for s in scored], references))
+    return metrics
+
+
+class Evaluation:
+    """Scores a model, whose weights may go on changing; compiled once for all examples."""
+
+    def __init__(self, predictor: Predictor, batch_size: int, bleu: bool) -> None:
+        """Compiles nothing before it is called.
+
+        Args:
+            predictor: Decodes, and has the model.
+            batch_size: Of teacher forcing.
+            bleu: Whether BLEU and chrF are wanted.
+        """
+        self._predictor, self._batch_size, self._bleu = predictor, batch_size, bleu
+        self._force = compile_evaluation(predictor.model)
+
+    def __call__(self, examples: Sequence[Example]) -> tuple[dict[str, float], list[Scored]]:
+        """Returns teacher-forced and decoded metrics, and the decoded examples."""
+        predictor = self._predictor
+        scored = decode(predictor, examples)
+        plan = BatchPlan(examples, predictor.vocabularies, self._batch_size, predictor.data.buckets)
+        forced = self._force(plan.in_order())
+        return forced | decoded_metrics(scored, predictor.target, self._bleu), scored
+
+
+def compile_evaluation(model: Seq2Seq) -> Callable[[Iterable[Batch]], dict[str, float]]:
+    """Returns batches → teacher-forced `loss`, `token_accuracy`, `perplexity`."""
+    ids = tf.TensorSpec([None, None], tf.int32)
+
+    @tf.function(autograph=False, input_signature=[Batch(ids, ids, ids)])
+    def step(batch: Batch) -> TokenSums:
+        return model.token_sums(*batch, training=False)
+
+    def evaluate(batches: Iterable[Batch]) -> dict[str, float]:
+        totals = np.sum([np.asarray(step(batch)) for batch in batches], axis=0)
+        return teacher_forced_metrics(TokenSums(*totals))
+
+    return evaluate
+
+
+def evaluate_run(config: EvaluateConfig) -> dict[str, float]:
+    """Scores a finished run on a file, or on the test data it was trained with.
+
+    Raises:
+        UserError: There is no such run, or no test data.
+    """
+    run = RunDir.find(config.run)
+    predictor = Predictor.load(run, config.decoding)
+    data = run.load_config().data
+    examples = read_examples(config.data.test, data) if config.data.test else load_splits(data).test
+    if not examples:
+        raise UserError(f"{run.path} was trained without test data: add data.test=FILE")
+    metrics, _ = Evaluation(predictor, predictor.decoding.batch_size, config.bleu)(examples)
+    return metrics

@@ -1,0 +1,144 @@
+"""States during training: their size, spread and saturation, and how far gradients reach back."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from seq2seq.data.batches import Batch
+from seq2seq.model.losses import token_sums
+from seq2seq.model.rnn.layers import STATE_NAMES
+from seq2seq.model.rnn.tracing import Array, Trace, encoder_traces
+from seq2seq.model.seq2seq import Seq2Seq
+from seq2seq.model.types import Tensor
+from seq2seq.special_ids import PAD
+
+_THROUGH_TANH = ("state_c", "state_m")  # how they reach the output
+_CLOSE = 0.05  # to a bound, as a share of the range
+
+
+class Statistics(NamedTuple):
+    """Of a state or gate over all tokens that were read, and all units.
+
+    Attributes:
+        mean: The mean.
+        spread: The standard deviation.
+        saturation: The share of values within 5 % of their range of a bound, where gradients hardly
+            pass; NaN for what has no bounds.
+    """
+
+    mean: float
+    spread: float
+    saturation: float
+
+
+def state_statistics(model: Seq2Seq, source: Tensor) -> dict[str, Statistics]:
+    """Returns statistics of every state and gate of the encoder, e.g. of `lstm_0/forget`.
+
+    Args:
+        model: The model.
+        source: Ids `[B, S]`.
+    """
+    found = {}
+    for traces in encoder_traces(model.encoder, tf.convert_to_tensor(source)):
+        for one in traces:
+            for name, values in (one.states | one.gates).items():
+                found[f"{one.name}/{name}"] = _statistics(one, name, values[one.mask])
+    return found
+
+
+def _statistics(one: Trace, name: str, values: Array) -> Statistics:
+    saturation = math.nan
+    bounds, bounded = one.bounds(name), values
+    if name in _THROUGH_TANH:
+        bounds, bounded = (-1.0, 1.0), np.tanh(values)
+    if bounds is not None:
+        low, high = bounds
+        shares = (bounded - low) / (high - low)
+        saturation = float(np.mean((shares < _CLOSE) | (shares > 1 - _CLOSE)))
+    return Statistics(float(values.mean()), float(values.std()), saturation)
+
+
+def gradient_norms(model: Seq2Seq, batch: Batch) -> dict[str, Array]:
+    """Returns how much the loss depends on every state of the encoder, by distance from the end.
+
+    It is the norm of the gradient of an example's summed loss by a state, all later steps included,
+    as a mean over the examples that have such a step (as in Pascanu et al. 2013, "On the difficulty
+    of training recurrent neural networks"). The end is where a layer's reading ends: the last token
+    for a forward layer, the first for a backward one.
+
+    Returns:
+        For each direction of a layer and each state, e.g. `lstm_0/state_c`, `[S]`; the number at
+        place d belongs to the step d steps before the last one.
+    """
+    source, target_in, target_out = map(tf.convert_to_tensor, batch)
+    mask = tf.not_equal(source, PAD)
+    with tf.GradientTape() as tape:
+        seen: dict[str, list[Tensor]] = {}
+        sequence, encoder_state = model.encoder.reader(source, training=False), []
+        for layer in model.encoder.recurrent_layers:
+            sequence, state = _watched(layer, sequence, mask, tape, seen)
+            encoder_state.append(state)
+        memory = model.decoder.memory(model.encoder, sequence, mask, encoder_state)
+        logits, _, _ = model.decoder(target_in, model.bridge(encoder_state), memory, training=False)
+        loss = token_sums(logits, target_out).loss
+    cell = model.encoder.cell
+    gradients = tape.gradient(loss, seen, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+    lengths = tf.reduce_sum(tf.cast(mask, tf.int32), axis=1).numpy()
+    is_backward = {one.name: one.go_backwards for one in _directions(model.encoder)}
+    found = {}
+    for name, by_step in gradients.items():
+        for i, state_name in enumerate(STATE_NAMES[cell]):
+            norms = np.stack([np.linalg.norm(states[i], axis=-1) for states in by_step], axis=1)
+            found[f"{name}/{state_name}"] = _by_distance(norms, lengths, is_backward[name])
+    return found
+
+
+def _directions(encoder: Any) -> list[Any]:
+    found = []
+    for layer in encoder.recurrent_layers:
+        is_two = isinstance(layer, keras.layers.Bidirectional)
+        found += [layer.forward_layer, layer.backward_layer] if is_two else [layer]
+    return found
+
+
+def _watched(
+    layer: Any, sequence: Tensor, mask: Tensor, tape: tf.GradientTape, seen: dict[str, list[Tensor]]
+) -> tuple[Tensor, list[Tensor]]:
+    """Runs a layer step by step and has the tape watch every state.
+
+    Returns:
+        All outputs `[B, S, M]` and the final states, as the layer returns them.
+    """
+    if isinstance(layer, keras.layers.Bidirectional):
+        halves = [
+            _watched(one, sequence, mask, tape, seen)
+            for one in (layer.forward_layer, layer.backward_layer)
+        ]
+        outputs, states = zip(*halves, strict=True)
+        return tf.concat(outputs, axis=-1), [*states[0], *states[1]]
+    rows, steps = mask.shape
+    state = layer.get_initial_state(rows)
+    by_step: list[Any] = [None] * steps
+    for t in reversed(range(steps)) if layer.go_backwards else range(steps):
+        here = slice(t, t + 1)
+        _, *state = layer(sequence[:, here], initial_state=state, mask=mask[:, here])
+        for tensor in state:
+            tape.watch(tensor)
+        by_step[t] = state
+    seen[layer.name] = by_step
+    # state_h is what a layer returns at every step.
+    return tf.stack([states[0] for states in by_step], axis=1), state
+
+
+def _by_distance(norms: Array, lengths: Array, is_backward: bool) -> Array:
+    """Returns means `[S]` of norms `[B, S]` by the distance from where reading ended."""
+    steps = np.arange(norms.shape[1])
+    distances = steps if is_backward else lengths[:, None] - 1 - steps
+    distances = np.broadcast_to(distances, norms.shape)
+    is_read = steps < lengths[:, None]
+    return np.array([norms[is_read & (distances == d)].mean() for d in range(lengths.max())])

@@ -1,0 +1,16 @@
+"""From a request to answers: compiled search, predictor, streams, lines of `infer.py`."""
+
+import importlib
+from typing import Any
+
+_HOMES = {"Hypothesis": "predictor", "Prediction": "predictor", "Predictor": "predictor"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(_HOMES)

@@ -1,0 +1,220 @@
+"""Predictor: lines of text in, predictions out, in order. Needs no training code and runs none."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from seq2seq.config.commands import DecodingChanges
+from seq2seq.config.resolve import check_decoding, complete_decoding
+from seq2seq.config.schema import DataConfig, DecodingConfig, RunConfig
+from seq2seq.data.buckets import pad
+from seq2seq.data.tsv import feature_tokens, source_tokens
+from seq2seq.data.vocabulary import Tokenizer, Vocabularies
+from seq2seq.errors import UserError
+from seq2seq.hardware import cores
+from seq2seq.inference.compiled_search import bucket, compile_search
+from seq2seq.model.seq2seq import Seq2Seq, build_model
+from seq2seq.model.size import least_weights
+from seq2seq.runs.run_dir import RunDir
+from seq2seq.runs.weights import count_numbers, misfit, read_weights
+from seq2seq.special_ids import BOS
+
+Tokens = Sequence[str]
+
+
+class Hypothesis(NamedTuple):
+    """One answer: its tokens, the same as a line of text, and its score (higher is better)."""
+
+    tokens: tuple[str, ...]
+    text: str
+    score: float
+
+
+class Prediction(NamedTuple):
+    """The answers to one line, best first; `problem` says why there are none."""
+
+    hypotheses: list[Hypothesis]
+    problem: str | None = None
+
+    @property
+    def text(self) -> str:
+        """The best answer, empty if there is none."""
+        return self.hypotheses[0].text if self.hypotheses else ""
+
+    @property
+    def tokens(self) -> tuple[str, ...]:
+        """The best answer's tokens, empty if there is none."""
+        return self.hypotheses[0].tokens if self.hypotheses else ()
+
+
+class Predictor:
+    """A trained model with the text on both sides of it.
+
+    Attributes:
+        model: The model; its weights may go on changing, predictions follow.
+    """
+
+    def __init__(
+        self,
+        model: Seq2Seq,
+        vocabularies: Vocabularies,
+        data: DataConfig,
+        decoding: DecodingConfig,
+    ) -> None:
+        """Prepares the search; nothing is traced before the first prediction.
+
+        Raises:
+            UserError: The decoding settings contradict each other.
+        """
+        check_decoding(decoding)
+        self.model = model
+        self.vocabularies = vocabularies
+        self.data = data
+        self.decoding = decoding
+        self.target = Tokenizer(data.target.tokens)
+        self._search = compile_search(model, decoding)
+        self._batches = 0
+
+    @classmethod
+    def load(cls, run: RunDir, decoding: DecodingChanges | None = None) -> Predictor:
+        """Loads a run; values of `decoding` that are not None replace those of the run.
+
+        Raises:
+            UserError: The folder is no complete run.
+        """
+        config, vocabularies = run.load_config(), Vocabularies.load(*run.vocabularies)
+        return cls(
+            load_model(run, config, vocabularies),
+            vocabularies,
+            config.data,
+            complete_decoding(decoding, config.decoding),
+        )
+
+    def predict(
+        self, sources: Sequence[str], features: Sequence[str] | None = None
+    ) -> list[Prediction]:
+        """Answers lines of source text, with one line of features each, if the model wants them.
+
+        An empty or overlong line gets a `problem` and never disturbs its neighbours.
+        """
+        features = features if features is not None else [""] * len(sources)
+        has_features = self.vocabularies.features is not None
+        return self.predict_tokens(
+            [
+                (
+                    source_tokens(source, self.data),
+                    feature_tokens(tags, self.data) if has_features else (),
+                )
+                for source, tags in zip(sources, features, strict=True)
+            ]
+        )
+
+    def predict_tokens(self, pairs: Sequence[tuple[Tokens, Tokens]]) -> list[Prediction]:
+        """Answers (source tokens, feature tokens); the results are in the order of the input."""
+        predictions = [Prediction([], self._problem(*pair)) for pair in pairs]
+        accepted = [i for i, prediction in enumerate(predictions) if prediction.problem is None]
+        ids = {i: self.vocabularies.encode_source(*pairs[i]) for i in accepted}
+        # Rows of similar length share a batch, so that little of it is padding. The longest come
+        # first: the last batch leaves the other cores idle.
+        by_length = sorted(accepted, key=lambda i: len(ids[i]), reverse=True)
+        size = self.decoding.batch_size
+        batches = [by_length[start : start + size] for start in range(0, len(by_length), size)]
+        decoded = self._decode_all([[ids[i] for i in rows] for rows in batches])
+        for rows, answers in zip(batches, decoded, strict=True):
+            for i, prediction in zip(rows, answers, strict=True):
+                predictions[i] = prediction
+        return predictions
+
+    def attention(self, source: tuple[Tokens, Tokens], target: Tokens) -> np.ndarray | None:
+        """Returns the attention weights `[T, S]` of writing `target` and its end, if there are any.
+
+        S counts features and source tokens; T counts target tokens and the end of sequence.
+        """
+        if self.model.decoder.attention is None:
+            return None
+        ids = self.vocabularies.encode_source(*source)
+        target_in = [BOS, *self.vocabularies.target.encode(target)]
+        # One place more than tokens: Keras warns of a softmax over a single one.
+        memory, state = self.model.encode(tf.constant(pad([ids], length=len(ids) + 1)))
+        _, _, seen = self.model.decoder(tf.constant([target_in], tf.int32), state, memory)
+        return keras.ops.convert_to_numpy(seen["attention_weights"])[0, :, : len(ids)]
+
+    def _problem(self, source: Tokens, features: Tokens) -> str | None:
+        if not source:
+            return "the source is empty"
+        if len(source) > self.data.max_source_length:
+            return (
+                f"the source has {len(source)} tokens, more than "
+                f"data.max_source_length={self.data.max_source_length} of the run"
+            )
+        if self.vocabularies.features and len(features) > self.data.max_source_length:
+            return (
+                f"the source has {len(features)} features, more than "
+                f"data.max_source_length={self.data.max_source_length} of the run"
+            )
+        return None
+
+    def _decode_all(self, batches: list[list[list[int]]]) -> Iterable[list[Prediction]]:
+        """Decodes batches of ids, twice as many side by side as there are cores.
+
+        XLA keeps all but large products on one core; while some batches are turned into text, or
+        are on their way into XLA or out of it, others keep the cores busy.
+        """
+        # Every batch draws numbers of its own, from the seed and how many went before it.
+        numbers = range(self._batches, self._batches + len(batches))
+        draw = np.random.default_rng
+        seeds = [int(draw((self.decoding.seed, n)).integers(2**31)) for n in numbers]
+        self._batches += len(batches)
+        if len(batches) < 2:
+            return map(self._decode, batches, seeds)
+        # The last batch is filled up, because compiling for fewer rows would take longer.
+        rows = [len(batches[0])] * len(batches)
+        with ThreadPoolExecutor(2 * cores()) as pool:
+            return list(pool.map(self._decode, batches, seeds, rows))
+
+    def _decode(self, ids: list[list[int]], seed: int, least_rows: int = 1) -> list[Prediction]:
+        most_rows = self.decoding.batch_size
+        rows, length = bucket(max(len(ids), least_rows), most_rows, max(map(len, ids)))
+        # Rows that only fill up the bucket repeat the last one.
+        source = np.pad(pad(ids, length), [(0, rows - len(ids)), (0, 0)], mode="edge")
+        hypotheses = self._search(tf.constant(source), tf.constant(seed, tf.int32))
+        # Lists: to go through arrays number by number takes three times as long.
+        tokens = hypotheses.tokens.numpy()[: len(ids)].tolist()
+        scores = hypotheses.scores.numpy()[: len(ids)].tolist()
+        predictions = []
+        for row_tokens, row_scores in zip(tokens, scores, strict=True):
+            answers = []
+            for ids_written, score in zip(row_tokens, row_scores, strict=True):
+                # A search that found fewer than n_best hypotheses fills up with -inf.
+                if math.isfinite(score):
+                    decoded = self.vocabularies.target.decode(ids_written)
+                    answers.append(Hypothesis(decoded, self.target.join(decoded), score))
+            problem = None if answers else "the model has no answer: its scores are no numbers"
+            predictions.append(Prediction(answers, problem))
+        return predictions
+
+
+def load_model(run: RunDir, config: RunConfig, vocabularies: Vocabularies) -> Seq2Seq:
+    """Builds the model of a run with its best weights.
+
+    Raises:
+        UserError: The weights are missing, damaged, or of another shape.
+    """
+    sizes = vocabularies.source_size, len(vocabularies.target)
+    if not run.best_weights.is_file():
+        raise UserError(f"{run.path}: no best.weights.h5; has the run finished an epoch?")
+    # Before anything is built: the settings may ask for more than there is memory.
+    needed, there = least_weights(config.model, *sizes), count_numbers(run.best_weights)
+    if needed > there:
+        reason = f"at least {needed} numbers are needed, {there} are there"
+        raise misfit(run.best_weights, reason)
+    model = build_model(config.model, *sizes, config.training.precision)
+    read_weights(run.best_weights, model)
+    return model

@@ -1,0 +1,96 @@
+"""Greedy search, and the loop it shares with sampling: one choice per row and step."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from seq2seq.inference.search.hypotheses import (
+    Hypotheses,
+    State,
+    Step,
+    forbid_impossible,
+    keep_shapes,
+    make_hypotheses,
+    write,
+)
+from seq2seq.special_ids import BOS, EOS, PAD
+
+Choose = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+"""(log_probs [N, V], position []) -> tokens [N] int32."""
+
+
+class RolloutState(NamedTuple):
+    """What the loop carries."""
+
+    position: tf.Tensor  # [] int32: the position written next
+    last_tokens: tf.Tensor  # [N] int32
+    tokens: tf.Tensor  # [N, max_length] int32
+    lengths: tf.Tensor  # [N] int32
+    scores: tf.Tensor  # [N] float32: sums of log-probs
+    is_finished: tf.Tensor  # [N] bool: reached EOS, or a dead end
+    state: State  # leaves [N, ...]
+
+
+def greedy(step: Step, state: State, batch_size: int | tf.Tensor, max_length: int) -> Hypotheses:
+    """Takes the most probable token at every step.
+
+    Args:
+        step: The model, one token at a time.
+        state: The state before the first token, leaves [B, ...].
+        batch_size: B, a number or a scalar tensor.
+        max_length: Tokens per hypothesis at most, EOS included.
+
+    Returns:
+        One hypothesis per row; its score is the sum of its log-probs.
+    """
+    final = roll_out(step, state, batch_size, max_length, most_probable)
+    return make_hypotheses(final.tokens[:, None], final.lengths[:, None], final.scores[:, None])
+
+
+def most_probable(log_probs: tf.Tensor, position: tf.Tensor) -> tf.Tensor:
+    """Chooses the id with the highest log-prob, the lowest such id if several tie."""
+    del position
+    return tf.argmax(log_probs, axis=-1, output_type=tf.int32)
+
+
+def roll_out(
+    step: Step, state: State, rows: int | tf.Tensor, max_length: int, choose: Choose
+) -> RolloutState:
+    """Lets `choose` pick one token per row and step until every row has finished."""
+
+    def goes_on(rollout: RolloutState) -> tf.Tensor:
+        return (rollout.position < max_length) & ~tf.reduce_all(rollout.is_finished)
+
+    start = RolloutState(
+        position=tf.constant(0),
+        last_tokens=tf.fill([rows], BOS),
+        tokens=tf.fill([rows, max_length], PAD),
+        lengths=tf.zeros([rows], tf.int32),
+        scores=tf.zeros([rows]),
+        is_finished=tf.zeros([rows], tf.bool),
+        state=state,
+    )
+    # The extra parentheses keep the while loop from unpacking the named tuple.
+    final: tuple[RolloutState]
+    final = tf.while_loop(goes_on, lambda rollout: (_advance(step, choose, rollout),), (start,))
+    return final[0]
+
+
+def _advance(step: Step, choose: Choose, now: RolloutState) -> RolloutState:
+    # [N, V], leaves [N, ...]
+    log_probs, state = step(now.last_tokens, now.state)
+    log_probs = forbid_impossible(log_probs)
+    # [N]
+    tokens = tf.where(now.is_finished, PAD, choose(log_probs, now.position))
+    scores = now.scores + tf.gather(log_probs, tokens, batch_dims=1)
+    scores = tf.where(now.is_finished, now.scores, scores)
+    return RolloutState(
+        position=now.position + 1,
+        last_tokens=tokens,
+        tokens=write(now.tokens, now.position, tokens),
+        lengths=tf.where(now.is_finished, now.lengths, now.position + 1),
+        scores=scores,
+        is_finished=now.is_finished | (tokens == EOS) | (scores == -float("inf")),
+        state=keep_shapes(state, now.state),
+    )

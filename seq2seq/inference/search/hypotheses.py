@@ -1,0 +1,73 @@
+"""What every search takes and returns: a step, its nested state, and hypotheses made of ids.
+
+Shapes: N is the number of rows a step sees, B for greedy search and B * K for a beam of K; n is
+the number of hypotheses returned for each row of the batch; the rest as in `seq2seq/__init__.py`.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+
+from seq2seq.special_ids import BOS, PAD
+
+State = Any
+"""Any nest of tensors [N, ...]: tuples, named tuples, lists, dicts."""
+
+Step = Callable[[tf.Tensor, State], tuple[tf.Tensor, State]]
+"""(tokens [N] int32, state) -> (log_probs [N, V] float32, new state); V is static."""
+
+IMPOSSIBLE = -1e4
+"""A log-prob this low is a mask such as -1e9, no probability: e**-104 is already 0 in float32."""
+
+
+class Hypotheses(NamedTuple):
+    """Answers for a batch, the best first.
+
+    Where fewer than n answers exist, the rest have score -inf, length 0 and only padding.
+    """
+
+    tokens: tf.Tensor  # [B, n, max_length] int32: without BOS, with EOS if it was reached, then PAD
+    lengths: tf.Tensor  # [B, n] int32: tokens including EOS
+    scores: tf.Tensor  # [B, n] float32
+
+
+def make_hypotheses(tokens: tf.Tensor, lengths: tf.Tensor, scores: tf.Tensor) -> Hypotheses:
+    """Clears what is left in hypotheses that came to a dead end (score -inf)."""
+    is_possible = scores > -float("inf")  # [B, n]
+    return Hypotheses(
+        tokens=tf.where(is_possible[:, :, None], tokens, PAD),
+        lengths=tf.where(is_possible, lengths, 0),
+        scores=scores,
+    )
+
+
+def tile(state: State, beam_size: int) -> State:
+    """Repeats every row `beam_size` times: leaves [B, ...] become [B * K, ...].
+
+    Searches tile the state themselves. A caller needs this for tensors that its step closes over,
+    such as the memory, because they stay the same from step to step and need not be carried.
+    """
+    return tf.nest.map_structure(lambda leaf: tf.repeat(leaf, beam_size, axis=0), state)
+
+
+def forbid_impossible(log_probs: tf.Tensor) -> tf.Tensor:
+    """Returns [N, V] log-probs with -inf for PAD, BOS, masked ids and NaN.
+
+    A masked id that kept a finite log-prob could fill a free slot of a beam, finish there and so
+    take the place of a real hypothesis.
+    """
+    ids = tf.range(log_probs.shape[-1])  # [V]
+    is_possible = (log_probs > IMPOSSIBLE) & (ids != PAD) & (ids != BOS)
+    return tf.where(is_possible, log_probs, -float("inf"))
+
+
+def write(buffer: tf.Tensor, position: tf.Tensor, tokens: tf.Tensor) -> tf.Tensor:
+    """Returns the buffer [..., max_length] with `tokens` [...] at `position`."""
+    # A select over the whole buffer is one fused pass under XLA; a scatter is a loop of its own.
+    return tf.where(tf.range(buffer.shape[-1]) == position, tokens[..., None], buffer)
+
+
+def keep_shapes(new: State, old: State) -> State:
+    """Gives the new state the static shapes of the old one, as a while loop demands."""
+    return tf.nest.map_structure(lambda n, o: tf.ensure_shape(n, o.shape), new, old)

@@ -1,0 +1,142 @@
+"""Encoding sequences that arrive in pieces, each source of them with a state of its own."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from seq2seq.errors import UserError
+from seq2seq.files import read_array, write_arrays
+from seq2seq.model.encoder import Encoder
+from seq2seq.model.rnn.layers import STATE_NAMES
+from seq2seq.model.rnn.tracing import Array
+from seq2seq.model.types import Tensor
+
+
+class StatefulEncoder:
+    """An encoder that goes on where each source stopped.
+
+    Feeding a sequence in pieces gives the same bits as feeding it whole, in this process or after
+    `save` and `restore` in another: tokens are read one at a time, so that no sum is taken in
+    another order.
+    """
+
+    def __init__(self, encoder: Encoder) -> None:
+        """Starts without any source.
+
+        Raises:
+            UserError: The encoder is bidirectional: it reads the end of a sequence first.
+        """
+        if encoder.directions > 1:
+            raise UserError(
+                "a bidirectional encoder cannot read a stream, whose end it would have to read "
+                "first: train with model.encoder.bidirectional=false"
+            )
+        self.encoder = encoder
+        self._states: dict[str, list[Array]] = {}
+        state = tf.TensorSpec([1, encoder.units])
+        per_layer = len(STATE_NAMES[encoder.cell])
+        self._read = tf.function(
+            self._read_tokens,
+            autograph=False,
+            input_signature=[
+                tf.TensorSpec([None], tf.int32),
+                [[state] * per_layer for _ in encoder.recurrent_layers],
+            ],
+        )
+
+    @property
+    def sources(self) -> list[str]:
+        """The sources that were fed, in the order in which they came."""
+        return list(self._states)
+
+    def feed(self, source: str, ids: Sequence[int]) -> Array:
+        """Reads the next piece of a source; returns the encoder's outputs for it `[T, U]`."""
+        outputs, states = self._read(np.asarray(ids, np.int32), self.state(source))
+        self._states[source] = [array.numpy() for array in tf.nest.flatten(states)]
+        return outputs.numpy()
+
+    def state(self, source: str) -> list[list[Array]]:
+        """Returns a source's state, `[1, U]` each, by layer: what a bridge takes.
+
+        A new source is in the state that the encoder starts from.
+        """
+        per_layer = len(STATE_NAMES[self.encoder.cell])
+        flat = self._states.get(source)
+        if flat is None:
+            starts = [layer.get_initial_state(1) for layer in self.encoder.recurrent_layers]
+            flat = [np.asarray(tf.cast(one, tf.float32)) for one in tf.nest.flatten(starts)]
+        return [flat[i : i + per_layer] for i in range(0, len(flat), per_layer)]
+
+    def forget(self, source: str) -> None:
+        """Drops a source's state; it begins anew if it is fed again."""
+        self._states.pop(source, None)
+
+    def save(self, path: str | Path) -> None:
+        """Writes all states to one `.npz` file, which holds arrays and nothing to execute."""
+        arrays: dict[str, Any] = {
+            f"{i}.{j}": array
+            for i, states in enumerate(self._states.values())
+            for j, array in enumerate(states)
+        }
+        about = {"encoder": self._shape(), "sources": self.sources}
+        arrays["about"] = np.frombuffer(json.dumps(about).encode(), np.uint8)
+        write_arrays(Path(path), arrays)
+
+    def restore(self, path: str | Path) -> None:
+        """Replaces all states by those of a file.
+
+        Raises:
+            UserError: There is no such file, or it belongs to an encoder of other sizes.
+        """
+        try:
+            with zipfile.ZipFile(path) as archive:
+                about = json.loads(read_array(archive, "about").tobytes())
+                shape, sources, expected = about["encoder"], about["sources"], self._shape()
+                if shape != expected:
+                    raise UserError(f"{path}: its states are of an encoder {shape}, not {expected}")
+                if not isinstance(sources, list) or any(type(name) is not str for name in sources):
+                    raise TypeError("the sources are no list of names")
+                form = [array.shape for array in tf.nest.flatten(self.state(""))]
+                found = {
+                    name: [_read_state(archive, f"{i}.{j}", shape) for j, shape in enumerate(form)]
+                    for i, name in enumerate(sources)
+                }
+        except (OSError, LookupError, ValueError, TypeError, EOFError, RuntimeError,
+                zipfile.BadZipFile) as error:  # fmt: skip
+            raise UserError(f"{path}: no file of states: {error}") from error
+        self._states = found
+
+    def _shape(self) -> dict[str, str | int]:
+        encoder = self.encoder
+        layers = len(encoder.recurrent_layers)
+        return {"cell": str(encoder.cell), "units": encoder.units, "layers": layers}
+
+    def _read_tokens(self, ids: Tensor, states: list[list[Tensor]]) -> tuple[Tensor, Any]:
+        def read_one(t: Tensor, states: list[list[Tensor]], outputs: Any) -> Any:
+            vector = self.encoder.reader(tf.reshape(ids[t], [1, 1]))
+            after = []
+            for layer, state in zip(self.encoder.recurrent_layers, states, strict=True):
+                vector, *state_after = layer(vector, initial_state=state)
+                after.append([keras.ops.cast(tensor, "float32") for tensor in state_after])
+            return t + 1, after, outputs.write(t, tf.cast(vector[0, 0], tf.float32))
+
+        outputs = tf.TensorArray(tf.float32, tf.size(ids), element_shape=[self.encoder.units])
+        _, states, outputs = tf.while_loop(
+            lambda t, *_: t < tf.size(ids), read_one, (0, states, outputs), parallel_iterations=1
+        )
+        return outputs.stack(), states
+
+
+def _read_state(archive: zipfile.ZipFile, name: str, shape: tuple[int, ...]) -> Array:
+    found = read_array(archive, name)
+    if found.dtype != np.float32 or found.shape != shape:
+        raise ValueError(f"{name} is {found.dtype} {found.shape}")
+    return found

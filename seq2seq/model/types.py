@@ -1,0 +1,53 @@
+"""Types that the whole model shares: tensors, states, memory.
+
+A state is nested by layer; within a layer its tensors `[B, U]` stand in the order of the cell's
+state names: `[[state_h, state_c], ...]` for an LSTM, `[[state_h], ...]` for a GRU.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from seq2seq.config.choices import Cell
+from seq2seq.config.schema import ModelConfig
+
+Tensor = Any  # TensorFlow and Keras have no types.
+
+# By layer; within a bidirectional layer forward first: [[fwd_h, fwd_c, bwd_h, bwd_c], ...].
+EncoderState = list[list[Tensor]]
+DecoderState = list[list[Tensor]]
+# What stays the same at every step. Without attention it is empty: all that the decoder knows of
+# the source is its state. With attention: `values` [B, S, M], `keys` [B, S, A], `mask` [B, S].
+# With the RepeatVector decoder also `vector` [B, M].
+Memory = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class StateShape:
+    """The form of a recurrent stack's state."""
+
+    cell: Cell
+    units: int
+    layers: int
+    directions: int
+
+    @classmethod
+    def of_encoder(cls, config: ModelConfig) -> StateShape:
+        """Reads the encoder's state shape from the settings."""
+        side = config.encoder
+        directions = 2 if side.bidirectional else 1
+        return cls(
+            side.cell or config.cell,
+            side.units or config.units,
+            side.layers or config.layers,
+            directions,
+        )
+
+    @classmethod
+    def of_decoder(cls, config: ModelConfig) -> StateShape:
+        """Reads the decoder's state shape from the settings."""
+        side = config.decoder
+        return cls(
+            side.cell or config.cell, side.units or config.units, side.layers or config.layers, 1
+        )

@@ -1,0 +1,125 @@
+"""Where a run comes from: versions, data, host, threads, and the user's own commit."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from seq2seq import __version__
+from seq2seq.config.schema import DataConfig, RunConfig
+from seq2seq.errors import UserError
+from seq2seq.files import checksum
+from seq2seq.hardware import cores, threads
+
+_PACKAGES = ("tensorflow", "keras", "numpy", "hydra-core")
+# What changes the numbers, or how fast they come. Others may be secret.
+_VARIABLES = (
+    "CUDA_VISIBLE_DEVICES",
+    "KERAS_BACKEND",
+    "OMP_NUM_THREADS",
+    "TF_CUDNN_DETERMINISTIC",
+    "TF_DETERMINISTIC_OPS",
+    "TF_ENABLE_ONEDNN_OPTS",
+    "TF_NUM_INTEROP_THREADS",
+    "TF_NUM_INTRAOP_THREADS",
+    "TF_XLA_FLAGS",
+    "XLA_FLAGS",
+)
+
+
+def make_record(config: RunConfig) -> dict[str, Any]:
+    """Returns what must be known to train the same again, for `record.json`."""
+    return {
+        "seed": config.training.seed,
+        "deterministic": config.training.deterministic,
+        "versions": versions(),
+        "commit": commit(Path.cwd()),
+        "data": data_checksums(config.data),
+        "host": {
+            "name": platform.node(),
+            "system": platform.platform(),
+            "processor": _processor(),
+            "cores": cores(),
+        },
+        "threads": threads(),
+        "environment": {k: os.environ[k] for k in _VARIABLES if k in os.environ},
+        "changes": [],
+    }
+
+
+def versions() -> dict[str, str]:
+    """Returns the versions of Python, of this project and of what it computes with."""
+    ours = {"python": platform.python_version(), "seq2seq": __version__}
+    return ours | {name: version(name) for name in _PACKAGES}
+
+
+def commit(folder: Path) -> dict[str, Any] | None:
+    """Returns the git commit of a folder and whether files differ from it; None: no git."""
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(folder), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        changed = git("status", "--porcelain", "--untracked-files=no")
+        return {"id": git("rev-parse", "HEAD"), "is_changed": bool(changed)}
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def data_checksums(config: DataConfig) -> dict[str, str]:
+    """Returns the SHA-256 of each data file by its split; standard input has none.
+
+    Raises:
+        UserError: A file cannot be read.
+    """
+    files = {name: getattr(config, name) for name in ("train", "dev", "test")}
+    found = {}
+    for name, path in files.items():
+        if path and path != "-":
+            try:
+                with Path(path).expanduser().open("rb") as file:
+                    found[name] = checksum(file)
+            except OSError as error:
+                raise UserError(f"data.{name}={path}: {error.strerror}") from error
+    return found
+
+
+def refuse_other_data(record: Mapping[str, Any], config: DataConfig) -> None:
+    """Compares the data files with those that the run was trained on.
+
+    Raises:
+        UserError: One has other content.
+    """
+    for name, now in data_checksums(config).items():
+        before = record.get("data", {}).get(name)
+        if before is not None and now != before:
+            raise UserError(
+                f"data.{name}={getattr(config, name)}: its content has changed since the run began "
+                f"(SHA-256 {before[:16]}…, now {now[:16]}…); put the old file back, or train anew"
+            )
+
+
+def differences_of_records(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Returns what of versions, host, threads and environment is not as it was, one line each."""
+    found = []
+    for part in ("versions", "host", "threads", "environment"):
+        before, after = then.get(part, {}), now[part]
+        for name in sorted(before.keys() | after.keys()):
+            if before.get(name) != after.get(name):
+                found.append(f"{part}, {name}: {before.get(name)} → {after.get(name)}")
+    return found
+
+
+def _processor() -> str:
+    """Returns the processor's name, which `platform` does not know on Linux."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if "model name" in line)
+    except (OSError, StopIteration):
+        return platform.processor()

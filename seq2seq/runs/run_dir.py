@@ -1,0 +1,181 @@
+"""The run folder: every path of a run, and its text files.
+
+A run folder is self-contained and is read as data: nothing in it is executed. It knows no model:
+runs can be listed and compared without TensorFlow.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+from seq2seq.config.load import from_yaml, to_yaml
+from seq2seq.config.schema import RunConfig
+from seq2seq.errors import UserError
+from seq2seq.files import locked, read_text, refuse_links_outside, write_text
+
+_MOST_CONFIG_BYTES = 2**16
+_MOST_RECORD_BYTES = 2**20
+
+
+class RunDir:
+    """Names and files of one run.
+
+    Attributes:
+        path: The folder.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.config_file = self.path / "config.yaml"
+        self.source_vocabulary = self.path / "source_vocab.txt"
+        self.target_vocabulary = self.path / "target_vocab.txt"
+        self.feature_vocabulary = self.path / "feature_vocab.txt"
+        self.best_weights = self.path / "best.weights.h5"
+        self.checkpoints = self.path / "checkpoints"
+        self.tensorboard = self.path / "tensorboard"
+        self.metrics = self.path / "metrics.csv"
+        self.results = self.path / "results.json"
+        self.predictions = self.path / "predictions"
+        self.log = self.path / "train.log"
+        self.record = self.path / "record.json"
+        self.diverged = self.path / "diverged.tsv"
+        self.hydra = self.path / ".hydra"
+
+    @property
+    def vocabularies(self) -> tuple[Path, Path, Path]:
+        """The vocabulary files of source, target and features."""
+        return self.source_vocabulary, self.target_vocabulary, self.feature_vocabulary
+
+    @classmethod
+    def create(cls, path: str | Path) -> RunDir:
+        """Makes the folder of a new run.
+
+        Raises:
+            UserError: The folder already holds a run, or cannot be written.
+        """
+        run_dir = cls(path)
+        run_dir.check_new()
+        try:
+            run_dir.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"run_dir={path} cannot be created: {error.strerror}") from error
+        return run_dir
+
+    def check_new(self) -> None:
+        """Refuses a folder that already holds a run.
+
+        Raises:
+            UserError: It does.
+        """
+        if self.config_file.exists():
+            raise UserError(
+                f"run_dir={self.path} already holds a run; choose another folder, "
+                f"or go on with it by resume={self.path}"
+            )
+
+    @classmethod
+    def open(cls, path: str | Path, setting: str = "run") -> RunDir:
+        """Opens the folder of an existing run.
+
+        Raises:
+            UserError: There is no run in it, or a link in it leads outside; `setting` is named as
+                the one to change.
+        """
+        run_dir = cls(path)
+        if not run_dir.config_file.is_file():
+            problem = "has no config.yaml" if run_dir.path.exists() else "does not exist"
+            raise UserError(f"{setting}={path} is no run folder: it {problem}")
+        refuse_links_outside(run_dir.path)
+        return run_dir
+
+    @classmethod
+    def find(cls, name: str) -> RunDir:
+        """Opens a run by its folder, or the newest below `outputs` by the word `latest`."""
+        return cls.latest() if name == "latest" else cls.open(name)
+
+    @classmethod
+    def latest(cls, outputs: str | Path = "outputs") -> RunDir:
+        """Opens the run below `outputs` whose weights were written last.
+
+        Raises:
+            UserError: There is none.
+        """
+        found = Path(outputs).glob("**/best.weights.h5")
+        weights = sorted(filter(Path.is_file, found), key=lambda file: file.stat().st_mtime)
+        if not weights:
+            raise UserError(f"run=latest: no trained run below {outputs}/; train one, or name it")
+        return cls.open(weights[-1].parent)
+
+    def save_config(self, config: RunConfig, hydra_record: dict[str, str]) -> None:
+        """Writes the complete settings of the run, and what Hydra recorded under `.hydra/`."""
+        for name, text in hydra_record.items():
+            write_text(self.hydra / name, text)
+        write_text(self.config_file, to_yaml(config))
+
+    def load_config(self) -> RunConfig:
+        """Reads the settings.
+
+        Raises:
+            UserError: The file does not fit this version's settings.
+        """
+        text = read_text(self.config_file, _MOST_CONFIG_BYTES)
+        try:
+            return from_yaml(text, RunConfig)
+        except UserError as error:
+            raise UserError(f"{self.config_file}: {error}") from error
+
+    def lock(self) -> AbstractContextManager[None]:
+        """Keeps other processes from training in this folder while the context lasts.
+
+        Raises:
+            UserError: Another one does, or the folder cannot be written.
+        """
+        return locked(self.path)
+
+    def save_record(self, record: dict[str, Any]) -> None:
+        """Writes where the run comes from: see `record.py`."""
+        write_text(self.record, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+
+    def load_record(self) -> dict[str, Any]:
+        """Reads where the run comes from.
+
+        Raises:
+            UserError: There is no such file, or it is damaged.
+        """
+        try:
+            found = json.loads(read_text(self.record, _MOST_RECORD_BYTES))
+        except (ValueError, RecursionError) as error:
+            raise UserError(f"{self.record}: {error}") from error
+        if not isinstance(found, dict):
+            raise UserError(f"{self.record}: is no record of a run")
+        return found
+
+    def save_results(self, results: dict[str, Any]) -> None:
+        """Writes the final results."""
+        write_text(self.results, json.dumps(results, indent=2, ensure_ascii=False) + "\n")
+
+    def save_metrics(self, rows: list[dict[str, Any]]) -> None:
+        """Writes the table of metrics, one row per epoch; what was not measured is left empty."""
+        text = io.StringIO()
+        columns = list(dict.fromkeys(column for row in rows for column in row))
+        writer = csv.DictWriter(text, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        write_text(self.metrics, text.getvalue())
+
+    def save_diverged(self, rows: Iterable[Sequence[str]]) -> None:
+        """Writes the examples of the batch with which a training diverged."""
+        write_text(self.diverged, "".join("\t".join(row) + "\n" for row in rows))
+
+    def save_predictions(self, split: str, rows: Iterable[Sequence[str]]) -> None:
+        """Writes rows of text as tab-separated columns to `predictions/{split}.tsv`."""
+        if not split.isidentifier():
+            raise ValueError(f"{split!r} is no name of a part of the data")
+        text = "".join("\t".join(row) + "\n" for row in rows)
+        write_text(self.predictions / f"{split}.tsv", text)

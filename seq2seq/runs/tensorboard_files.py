@@ -1,0 +1,69 @@
+"""TensorBoard's event files of a run that goes on: what it will write again is taken out first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
+import tensorflow as tf
+from tensorboard.backend.event_processing.event_file_loader import RawEventFileLoader
+from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.plugins import projector
+
+from seq2seq.files import sync, write_text, writing
+
+_FILES = "events.out.tfevents.*"
+
+
+def drop_events_after(folder: Path, step: int) -> None:
+    """Removes all events of later steps, and the torn end that a killed process may leave.
+
+    Raises:
+        DiskError: A file cannot be written.
+    """
+    for path in sorted(folder.glob(_FILES)):
+        events = list(RawEventFileLoader(str(path)).Load())
+        kept = [event for event in events if Event.FromString(event).step <= step]
+        with writing(path) as temporary, tf.io.TFRecordWriter(str(temporary)) as writer:
+            for event in kept:
+                writer.write(event)
+
+
+def sync_events(folder: Path) -> None:
+    """Makes sure that all events are on the disk.
+
+    Raises:
+        OSError: They cannot be written.
+    """
+    for path in folder.glob(_FILES):
+        sync(path)
+
+
+def drop_events(folder: Path) -> None:
+    """Removes the event files of a folder, not those below it."""
+    for path in folder.glob(_FILES):
+        path.unlink()
+
+
+Array = npt.NDArray[Any]
+
+
+def write_projector(folder: Path, sets: Mapping[str, tuple[Array, Sequence[str]]]) -> None:
+    """Writes sets of vectors `[N, D]` and their labels `[N]`, each by its name, into a folder."""
+    config = projector.ProjectorConfig()
+    for name, (vectors, labels) in sets.items():
+        stem = name.replace(" ", "_")
+        lines = ("\t".join(f"{x:.6g}" for x in vector) for vector in vectors)
+        write_text(folder / f"{stem}_vectors.tsv", "\n".join(lines) + "\n")
+        # White space would be an empty label, a column or a line of its own.
+        seen = [label if label.strip() else repr(label) for label in labels]
+        seen = [label.translate({9: "\\t", 10: "\\n", 13: "\\r"}) for label in seen]
+        write_text(folder / f"{stem}_labels.tsv", "\n".join(seen) + "\n")
+        config.embeddings.add(
+            tensor_name=name,
+            tensor_path=f"{stem}_vectors.tsv",
+            metadata_path=f"{stem}_labels.tsv",
+        )
+    projector.visualize_embeddings(str(folder), config)

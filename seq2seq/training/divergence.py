@@ -1,0 +1,52 @@
+"""What a user is told when the loss or a gradient is no finite number any more."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from seq2seq.config.schema import DataConfig
+from seq2seq.data.batches import Batch
+from seq2seq.data.vocabulary import Tokenizer, Vocabularies
+from seq2seq.errors import UserError
+from seq2seq.runs.run_dir import RunDir
+
+_WAY_OUT = "lower optimizer.learning_rate or training.clip_norm"
+
+
+def diverged_batch(
+    where: str, batch: Batch, run: RunDir, data: DataConfig, vocabularies: Vocabularies
+) -> UserError:
+    """Keeps the examples of the step that went wrong, and returns what to say of it.
+
+    Raises:
+        DiskError: They cannot be written.
+    """
+    rows = list(_as_text(batch, data, vocabularies))
+    run.save_diverged(rows)
+    shown = ", ".join(repr(row[0]) for row in rows[:3])
+    return UserError(
+        f"the loss or a gradient is not finite in {where}; the batch's {len(rows)} examples "
+        f"({shown}, ...) are in {run.diverged}: {_WAY_OUT}, or skip such batches with "
+        "training.on_divergence=skip"
+    )
+
+
+def diverged_evaluation(loss: float, epoch: int) -> UserError:
+    """Returns what to say of a loss on dev that is not finite."""
+    return UserError(f"the loss on dev became {loss} in epoch {epoch}: {_WAY_OUT}")
+
+
+def _as_text(
+    batch: Batch, data: DataConfig, vocabularies: Vocabularies
+) -> Iterator[tuple[str, str, str]]:
+    """Yields a batch as (source, target, features), without the rows that only fill it."""
+    for source, target in zip(batch.source, batch.target_out, strict=True):
+        if np.any(target):
+            tokens, tags = vocabularies.decode_source(source)
+            yield (
+                Tokenizer(data.source.tokens).join(tokens),
+                Tokenizer(data.target.tokens).join(vocabularies.target.decode(target)),
+                data.features.separator.join(tags),
+            )

@@ -1,0 +1,149 @@
+"""The line protocol: any bytes in, as many lines out."""
+
+import errno
+import gzip
+import io
+import json
+import types
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from project import compose_config
+
+from seq2seq.errors import UserError
+from seq2seq.inference import lines
+from seq2seq.inference.predictor import Hypothesis, Prediction, Predictor
+
+
+class Echo:
+    """Answers each source with itself, in upper case; sources without letters are a problem."""
+
+    vocabularies = types.SimpleNamespace(features=None)
+    decoding = types.SimpleNamespace(batch_size=1)
+
+    def predict(self, sources, features):
+        return [
+            Prediction([Hypothesis((source,), source.upper(), -1.0)])
+            if source.strip()
+            else Prediction([], "the source is empty")
+            for source in sources
+        ]
+
+
+@pytest.fixture
+def answer(monkeypatch, tmp_path):
+    monkeypatch.setattr(Predictor, "load", lambda run, decoding: Echo())
+    monkeypatch.setattr(lines.RunDir, "find", lambda name: None)
+
+    def ask(data, *overrides):
+        (tmp_path / "in").write_bytes(data)
+        files = [f"input={tmp_path}/in", f"output={tmp_path}/out"]
+        lines.infer(compose_config("run=x", *files, *overrides, name="infer"))
+        return (tmp_path / "out").read_bytes().decode()
+
+    return ask
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.binary(max_size=12)))
+def test_as_many_lines_out_as_in(answer, pieces):
+    data = b"\n".join(pieces)
+    expected = data.count(b"\n") + bool(data and not data.endswith(b"\n"))
+    assert answer(data).count("\n") == expected
+
+
+def test_hostile_lines_keep_their_places(answer, caplog):
+    data = b"\xef\xbb\xbfone\r\n\xff\xfe\n\n\x00nul\ntwo\tcolumns\n" + "שלום\u2028x".encode()
+    assert answer(data).split("\n") == ["ONE", "", "", "\x00NUL", "TWO", "שלום\u2028X", ""]
+    assert [message.split(": ")[1] for message in caplog.messages] == [
+        "not UTF-8",
+        "the source is empty",
+    ]
+
+
+def test_other_columns_and_formats(answer):
+    assert answer(b"a\tb\nc\n", "source.column=2").split("\n") == ["B", "", ""]
+    assert answer(b"a\n\n", "format=tsv") == "a\t1\tA\t-1.000000\n\t0\t\tthe source is empty\n"
+    [first, second] = map(json.loads, answer(b"a\n\n", "format=jsonl").splitlines())
+    assert first == {"source": "a", "predictions": [{"text": "A", "score": -1.0}]}
+    assert second["error"] == "the source is empty"
+
+
+def test_an_overlong_line_disturbs_nobody(answer, caplog):
+    data = b"a\n" + b"x" * 21 + b"\nb\n" + b"y" * 5000
+    assert answer(data, "max_line_bytes=20").split("\n") == ["A", "", "B", "", ""]
+    assert [message.split(": ")[0].split(":")[-1] for message in caplog.messages] == ["2", "4"]
+    assert "more than max_line_bytes=20" in caplog.messages[0]
+
+
+def test_a_chunk_is_bounded_in_characters_too(answer, monkeypatch):
+    sizes = []
+
+    def predict(self, sources, features):
+        sizes.append(len(sources))
+        return [Prediction([Hypothesis(("x",), "x", -1.0)]) for _ in sources]
+
+    monkeypatch.setattr(Echo, "predict", predict)
+    monkeypatch.setattr(lines, "CHUNK_CHARACTERS", 100)
+    assert answer(b"a\n" * 50 + b"b" * 100 + b"\n" + b"c\n" * 3) == "x\n" * 54
+    assert sizes == [32, 19, 3]
+
+
+def test_tabs_of_a_prediction_make_no_columns(answer, monkeypatch):
+    tabbed = Prediction([Hypothesis(("\t",), "\tx", -1.0)])
+    monkeypatch.setattr(Echo, "predict", lambda *_: [tabbed])
+    assert answer(b"a\n", "format=tsv") == "a\t1\t x\t-1.000000\n"
+
+
+def test_a_damaged_gz_is_one_clear_mistake(answer, tmp_path):
+    whole = gzip.compress(b"a\n" * 1000)
+    for name, content in {"x.gz": whole[:20], "y.gz": b"a\n"}.items():
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(UserError, match=rf"{name}: cannot be read to its end"):
+            answer(b"", f"input={tmp_path}/{name}")
+
+
+def test_a_long_input_is_never_held_whole(answer, monkeypatch):
+    asked, predict = [], Echo.predict
+
+    def counting(self, sources, features):
+        asked.append(len(sources))
+        return predict(self, sources, features)
+
+    monkeypatch.setattr(Echo, "predict", counting)
+    count = 10 * lines.CHUNKS + 1
+    assert answer(b"a\n" * count) == "A\n" * count
+    assert asked == [lines.CHUNKS] * 10 + [1]
+
+
+def test_a_failed_run_leaves_the_old_output(answer, tmp_path, monkeypatch):
+    assert answer(b"a\n") == "A\n"
+    monkeypatch.setattr(Echo, "predict", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        answer(b"b\n")
+    assert (tmp_path / "out").read_text() == "A\n"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["in", "out"]
+
+
+def test_a_full_disk_is_one_clear_mistake_and_leaves_the_old_output(answer, tmp_path, monkeypatch):
+    assert answer(b"a\n") == "A\n"
+
+    def full_disk(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("seq2seq.files.sync", full_disk)
+    with pytest.raises(UserError, match=r"^output=.*out: cannot be written: No space left on dev"):
+        answer(b"b\n")
+    assert (tmp_path / "out").read_text() == "A\n"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["in", "out"]
+
+
+def test_a_prompt_answers_until_the_end_of_input(answer, monkeypatch, capsys):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    monkeypatch.setattr("sys.stdin", Terminal("one\n\ntwo\n"))
+    lines.infer(compose_config("run=x", name="infer"))
+    assert capsys.readouterr().out.replace("> ", "") == "ONE\nthe source is empty\nTWO\n"

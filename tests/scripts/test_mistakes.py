@@ -1,0 +1,179 @@
+"""What a user can get wrong: one clear line on standard error, exit code 2, nothing lost."""
+
+import hashlib
+
+import pytest
+from project import ROOT, compose_config, run_process
+
+from seq2seq.errors import UserError
+from seq2seq.training.run import train
+
+TRAIN, INFER = ROOT / "train.py", ROOT / "infer.py"
+
+
+def refused(result, *words):
+    """Checks that a process was refused in one line that has these words in it."""
+    text = result.stderr.decode()
+    assert result.returncode == 2, text
+    assert text.count("\n") == 1, text
+    assert text.startswith("error: "), text
+    assert result.stdout == b""
+    for word in words:
+        assert word in text
+
+
+# Those that are refused before TensorFlow is loaded.
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["model.unit=3"], ["model.unit: no such setting", "did you mean model.units?"]),
+        (["modle.units=3"], ["modle", "no such setting"]),
+        (["optimizer.lerning_rate=1"], ["optimizer.lerning_rate", "no such setting"]),
+        (["model.units=many"], ["model.units", "'many'", "Integer"]),
+        (["training.epochs=1.5"], ["training.epochs", "1.5"]),
+        (["model.cell=lstmm"], ["model.cell", "lstmm", "gru"]),
+        (["model.units=0"], ["model.units=0", "from 1 to 65536"]),
+        (["data=nosuch"], ["data=nosuch", "reverse", "scan"]),
+        (["data=revers"], ["did you mean reverse?"]),
+        (["data.task=nosuch"], ["data.task", "nosuch", "addition"]),
+        (["experiment=g2b"], ["experiment=g2b", "did you mean g2p?"]),
+        (["data.train_examples=[1"], ["[1"]),
+        (["decoding=as_trained"], ["decoding.kind"]),
+    ],
+)
+def test_refused_at_once(arguments, words, tmp_path):
+    refused(run_process(TRAIN, *arguments, cwd=tmp_path), *words)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_typo_in_an_experiment_file(tmp_path):
+    (tmp_path / "mine" / "experiment").mkdir(parents=True)
+    (tmp_path / "mine" / "experiment" / "broken.yaml").write_text(
+        "# @package _global_\nmodel:\n  unitz: 3\n"
+    )
+    result = run_process(TRAIN, "--config-dir", "mine", "experiment=broken", cwd=tmp_path)
+    refused(result, "experiment/broken", "unitz", "did you mean", "units")
+
+
+def test_wrong_type_in_an_experiment_file(tmp_path):
+    (tmp_path / "mine" / "experiment").mkdir(parents=True)
+    (tmp_path / "mine" / "experiment" / "broken.yaml").write_text(
+        "# @package _global_\nmodel:\n  units: many\n"
+    )
+    result = run_process(TRAIN, "--config-dir", "mine", "experiment=broken", cwd=tmp_path)
+    refused(result, "model.units", "many")
+
+
+@pytest.fixture
+def files(tmp_path):
+    """A folder with good and bad files of examples."""
+    (tmp_path / "good.tsv").write_text("a\tb\n" * 3)
+    (tmp_path / "latin.tsv").write_bytes(b"a\tb\ncaf\xe9\tb\n")
+    (tmp_path / "empty.tsv").write_text("")
+    (tmp_path / "hole.tsv").write_text("a\tb\na\t\n")
+    return tmp_path
+
+
+# Those that need a look at the data, the model or the run folder.
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["data=tsv", "data.train=latin.tsv", "data.dev=good.tsv"], ["latin.tsv:2", "0xe9"]),
+        (
+            ["model.encoder.bidirectional=true", "model.bridge.kind=copy"],
+            ["model.bridge.kind=copy", "sum", "dense", "zero", "learned"],
+        ),
+        (["+callbacks.extra.x._target_=builtins.dict"], ["callbacks.extra.x"]),
+        (["resume=nowhere"], ["resume=nowhere", "no run folder"]),
+    ],
+)
+def test_refused_by_training(arguments, words, files):
+    before = sorted(files.iterdir())
+    refused(run_process(TRAIN, *arguments, "run_dir=run", cwd=files), *words)
+    assert sorted(files.iterdir()) == before
+
+
+# More of them, which the same frame tells to the user.
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["data=tsv", "data.train=no.tsv", "data.dev=good.tsv"], ["no.tsv", "no such file"]),
+        (["data=tsv", "data.train=good.tsv"], ["data.dev"]),
+        (
+            ["data=tsv", "data.train=good.tsv", "data.dev=good.tsv", "data.target.column=3"],
+            ["good.tsv:1", "data.target.column=3", "2 columns"],
+        ),
+        (["data=tsv", "data.train=empty.tsv", "data.dev=good.tsv"], ["empty.tsv", "empty"]),
+        (["data=tsv", "data.train=hole.tsv", "data.dev=good.tsv"], ["hole.tsv:2", "target"]),
+        (["data.train=good.tsv"], ["data.train", "data=tsv"]),
+        (
+            ["model=attention", "model.attention.kind=dot", "model.units=100"],
+            ["model.", "100"],
+        ),
+        (["model.tied_output=true"], ["model.tied_output", "model.input=embedding"]),
+        (["training.monitor=bleu"], ["training.monitor=bleu", "training.bleu=true"]),
+        (["decoding=beam", "decoding.n_best=9"], ["decoding.n_best=9", "decoding.beam_size=5"]),
+        (["optimizer._target_=keras.optimizers.Adan"], ["optimizer", "Adan"]),
+        (["optimizer._target_=builtins.dict"], ["optimizer._target_"]),
+        (["data.train_examples=20000"], ["data.train_examples"]),
+    ],
+)
+def test_a_new_training_is_refused(arguments, words, files, monkeypatch):
+    monkeypatch.chdir(files)
+    before = sorted(files.iterdir())
+    with pytest.raises(UserError) as found:
+        train(compose_config("run_dir=run", *arguments), "run")
+    text = str(found.value)
+    assert text.isprintable()
+    for word in words:
+        assert word in text
+    assert sorted(files.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], ["run", "not set"]),
+        (["run=nowhere"], ["run=nowhere", "no run folder"]),
+        (["run=."], ["run=.", "no run folder"]),
+        (["run=latest"], ["run=latest", "outputs"]),
+        (["decoding.beamsize=2"], ["no such setting", "did you mean decoding.beam_size?"]),
+    ],
+)
+def test_refused_by_inference(arguments, words, tmp_path):
+    refused(run_process(INFER, *arguments, cwd=tmp_path), *words)
+
+
+def test_a_run_is_never_overwritten(tiny_run, tmp_path):
+    _, run = tiny_run
+
+    def digests():
+        files = sorted(path for path in run.rglob("*") if path.is_file())
+        return {path: hashlib.sha256(path.read_bytes()).digest() for path in files}
+
+    before = digests()
+    refused(run_process(TRAIN, f"run_dir={run}", cwd=tmp_path), "already holds a run", "resume=")
+    assert digests() == before
+
+
+def test_inference_refuses_missing_input_and_damaged_runs(tiny_run, tmp_path):
+    _, run = tiny_run
+    refused(run_process(INFER, f"run={run}", "input=no.txt", cwd=tmp_path), "input=no.txt")
+    refused(
+        run_process(INFER, f"run={run}", "output=no/such/folder", cwd=tmp_path),
+        "output=no/such/folder",
+    )
+    refused(
+        run_process(INFER, f"run={run}", "decoding.n_best=2", cwd=tmp_path), "decoding.n_best=2"
+    )
+    damaged = tmp_path / "damaged"
+    damaged.mkdir()
+    for name in ("config.yaml", "source_vocab.txt", "target_vocab.txt"):
+        (damaged / name).write_bytes((run / name).read_bytes())
+    refused(run_process(INFER, f"run={damaged}", cwd=tmp_path), "no best.weights.h5")
+    (damaged / "best.weights.h5").write_bytes((run / "best.weights.h5").read_bytes()[:5000])
+    refused(run_process(INFER, f"run={damaged}", cwd=tmp_path), "best.weights.h5")
+    (damaged / "best.weights.h5").write_bytes((run / "best.weights.h5").read_bytes())
+    with (damaged / "source_vocab.txt").open("a") as file:
+        file.write("new\n")
+    refused(run_process(INFER, f"run={damaged}", cwd=tmp_path), "vocabular")

@@ -1,0 +1,78 @@
+"""`python -m seq2seq.reproduce`: the same again, or what is different."""
+
+import json
+import re
+import shutil
+
+import h5py
+import pytest
+from project import TINY, run_process
+
+from seq2seq.runs.run_dir import RunDir
+from seq2seq.training.reproduction import differences
+
+OPTIONS = [word for word in TINY if not word.startswith("run_dir")]
+
+
+def train(*options, cwd):
+    result = run_process("-m", "train", *options, cwd=cwd)
+    assert result.returncode == 0, result.stderr.decode()
+
+
+def test_a_run_is_trained_again_to_the_last_bit(tmp_path):
+    lines = [f"{i % 7} {i % 3} {i % 11}\t{i % 11} {i % 3} {i % 7}" for i in range(200)]
+    (tmp_path / "a.tsv").write_text("\n".join(lines))
+    data = ["data=tsv", "data.train=a.tsv", "data.dev=a.tsv", "data.source.tokens=word",
+            "data.target.tokens=word", "model.dropout=0.2", "training.deterministic=true",
+            "data.train_examples=null"]  # fmt: skip
+    train(*OPTIONS, *data, "run_dir=run", cwd=tmp_path)
+    result = run_process("-m", "seq2seq.reproduce", "run=run", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr.decode()
+    assert b"equal: weights, metrics" in result.stdout
+    assert list(differences(*(RunDir(tmp_path / name) for name in ("run", "run_reproduced")))) == []
+    record = json.loads((tmp_path / "run" / "record.json").read_text())
+    assert record["seed"] == 1
+    assert re.fullmatch("[0-9a-f]{64}", record["data"]["train"])
+    assert {"versions", "host", "threads", "commit", "environment"} <= record.keys()
+    # Other data is refused by both, with the file's name.
+    (tmp_path / "a.tsv").write_text("\n".join(lines[1:]))
+    for arguments in (["-m", "seq2seq.reproduce", "run=run", "output=x"],
+                      ["-m", "train", "resume=run"]):  # fmt: skip
+        refused = run_process(*arguments, cwd=tmp_path)
+        assert refused.returncode == 2
+        assert b"a.tsv: its content has changed" in refused.stderr
+    assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize(
+    ("damage", "expected"),
+    [
+        ("weights", "weights "),
+        ("metrics.csv", "metrics of epoch 1"),
+        ("results.json", "results, best_epoch"),
+        ("predictions/dev.tsv", "predictions/dev.tsv"),
+    ],
+)
+def test_every_difference_is_seen(tiny_run, tmp_path, damage, expected):
+    _, run = tiny_run
+    other = tmp_path / "other"
+    shutil.copytree(run, other)
+    assert list(differences(RunDir(run), RunDir(other))) == []
+    if damage == "weights":
+        with h5py.File(other / "best.weights.h5", "r+") as file:
+            names = []
+            file.visititems(
+                lambda n, item: names.append(n) if isinstance(item, h5py.Dataset) else None
+            )
+            file[names[0]][...] += 1e-6
+    else:
+        path = other / damage
+        text = path.read_text()
+        changed = {
+            "metrics.csv": lambda: text.replace("\n1,", "\n1,", 1).replace("0.", "1.", 3),
+            "results.json": lambda: text.replace('"best_epoch": ', '"best_epoch": 9'),
+            "predictions/dev.tsv": lambda: text + "x\ty\n",
+        }[damage]()
+        path.write_text(changed)
+    found = list(differences(RunDir(run), RunDir(other)))
+    assert any(line.startswith(expected) for line in found), found

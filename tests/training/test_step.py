@@ -1,0 +1,210 @@
+"""The compiled training step: what it sums, clips and updates, however it is run."""
+
+import dataclasses
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from small_trainings import SMALL, assert_close, count_calls, random_batch, weights_after
+
+from seq2seq.config.choices import Precision
+from seq2seq.config.resolve import complete
+from seq2seq.data.batches import Batch
+from seq2seq.errors import UserError
+from seq2seq.model.losses import token_sums
+from seq2seq.model.seq2seq import Seq2Seq, build_model
+from seq2seq.training.keras_objects import make_callbacks, make_optimizer
+
+
+@pytest.fixture(scope="module")
+def sgd(compose):
+    return compose(*SMALL, "model.units=6", "optimizer=sgd", "training.clip_norm=null")
+
+
+def replace_training(config, **changes):
+    return dataclasses.replace(config, training=dataclasses.replace(config.training, **changes))
+
+
+@pytest.mark.parametrize("reading", ["one_hot", "embedding"])
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+def test_one_step_is_the_clipped_gradient_of_the_mean_loss(compose, reading, smoothing):
+    """Against the gradient by NumPy's arithmetic; tokens repeat, so embedding rows do too."""
+    optimizer = {"_target_": "keras.optimizers.SGD", "learning_rate": 1.0}
+    config = compose(*SMALL, "model.units=6", f"model.input={reading}", "model.embedding_size=5")
+    config = replace_training(config, clip_norm=0.05, label_smoothing=smoothing)
+    config = dataclasses.replace(config, optimizer=optimizer)
+    batch = random_batch(np.random.default_rng(3))
+    keras.utils.set_random_seed(1)
+    model = build_model(config.model, 9, 8)
+    before = model.get_weights()
+    with tf.GradientTape() as tape:
+        logits = model({"source": batch.source, "target_in": batch.target_in})
+        sums = token_sums(logits, batch.target_out, smoothing)
+        mean = sums.objective / np.count_nonzero(batch.target_out)
+    gradients = tape.gradient(mean, model.trainable_variables)
+    gradients = [tf.convert_to_tensor(g).numpy().astype("float64") for g in gradients]
+    norm = np.sqrt(sum((g**2).sum() for g in gradients))
+    assert norm > 0.05
+    after, step_sums = weights_after(config, [batch])
+    assert_close(after, [w - g * 0.05 / norm for w, g in zip(before, gradients, strict=True)], 1e-6)
+    np.testing.assert_allclose(step_sums, np.array(sums), rtol=1e-5)
+
+
+def test_a_norm_below_the_limit_is_left_alone(sgd):
+    batch = random_batch(np.random.default_rng(3))
+    free, _ = weights_after(sgd, [batch])
+    limited, _ = weights_after(replace_training(sgd, clip_norm=1e3), [batch])
+    assert_close(limited, free, atol=1e-7)
+
+
+def test_a_batch_of_padding_alone_moves_nothing(sgd):
+    empty = random_batch(np.random.default_rng(0))
+    empty.target_out[:] = 0
+    start, _ = weights_after(sgd, [])
+    after, sums = weights_after(sgd, [empty])
+    assert_close(after, start, atol=0)
+    assert not sums.any()
+
+
+@pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
+def test_xla_with_all_that_a_recipe_uses(compose, precision):
+    """Attention, embeddings, smoothing, clipping, Adam: the same with XLA and without.
+
+    Not dropout: XLA makes other floats, and so other masks, of the same random bits.
+    """
+    config = compose(
+        *SMALL,
+        "model=attention",
+        "model.units=8",
+        "model.encoder.units=4",
+        "model.embedding_size=6",
+        "model.dropout=0",
+        "training.label_smoothing=0.1",
+        "training.clip_norm=0.5",
+        f"training.precision={precision}",
+    )
+    rng = np.random.default_rng(2)
+    batches = [random_batch(rng) for _ in range(3)]
+    expected, sums = weights_after(config, batches)
+    compiled, compiled_sums = weights_after(replace_training(config, jit_compile=True), batches)
+    # Adam divides by the gradient's size, so that a tiny gradient's rounding counts in full.
+    exact = precision == "float32"
+    assert_close(compiled, expected, atol=1e-4 if exact else 5e-3)
+    np.testing.assert_allclose(compiled_sums, sums, rtol=1e-4 if exact else 2e-2)
+
+
+def test_seeds_decide_dropout_and_start(compose):
+    config = compose(*SMALL, "model=attention", "model.units=8", "model.encoder.units=4")
+    batches = [random_batch(np.random.default_rng(2))] * 2
+    assert_close(weights_after(config, batches)[0], weights_after(config, batches)[0], atol=0)
+
+
+def test_a_new_shape_is_no_new_trace(compose, monkeypatch):
+    traces = count_calls(monkeypatch, Seq2Seq, "token_sums")
+    config = compose(*SMALL, "model.units=6", "training.jit_compile=true")
+    rng = np.random.default_rng(2)
+    batches = [random_batch(rng) for _ in range(4)]
+    for i in (1, 3):
+        batches[i] = Batch(*(np.pad(ids, [(0, 0), (0, 2)]) for ids in batches[i]))
+    weights, _ = weights_after(config, batches)
+    assert len(traces) == 1
+    assert_close(weights, weights_after(replace_training(config, jit_compile=False), batches)[0])
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"_target_": "keras.optimizers.Adam", "learning_rat": 0.1}, "optimizer.*learning_rat"),
+        ({"_target_": "keras.layers.Dense", "units": 3}, "not a Keras optimizer"),
+        ({"learning_rate": 0.1}, "not a Keras optimizer"),
+    ],
+)
+def test_what_is_no_optimizer_is_refused(settings, words):
+    with pytest.raises(UserError, match=words):
+        make_optimizer(settings, 10)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"_target_": "keras.callbacks.NoSuch"}, r"callbacks\.extra\.x.*NoSuch"),
+        ({"_target_": "keras.callbacks.EarlyStopping", "patienc": 1}, r"extra\.x.*patienc"),
+        ({"_target_": "keras.layers.Dense", "units": 3}, r"extra\.x.*not a Keras callback"),
+    ],
+)
+def test_what_is_no_callback_is_refused(settings, words):
+    with pytest.raises(UserError, match=words):
+        make_callbacks({"x": settings})
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize("parts", [2, 3, 6])
+def test_micro_batches_change_nothing(sgd, parts, jit_compile):
+    rng = np.random.default_rng(2)
+    batches = [random_batch(rng, 6), random_batch(rng, 4, filler=2)]
+    expected, sums = weights_after(sgd, batches)
+    cut = replace_training(sgd, micro_batches=parts, jit_compile=jit_compile)
+    weights, cut_sums = weights_after(cut, batches)
+    assert_close(weights, expected)
+    np.testing.assert_allclose(cut_sums, sums, rtol=1e-5)
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.5])
+def test_micro_batches_drop_different_units(compose, dropout):
+    """Of two equal halves the mean gradient is that of one, unless they lose different units."""
+    options = ["model.layers=2", "model.units=6", "optimizer=sgd", "training.clip_norm=null"]
+    config = compose(*SMALL, *options, f"model.dropout={dropout}")
+    half = random_batch(np.random.default_rng(3))
+    both = Batch(*(np.concatenate([ids, ids]) for ids in half))
+    expected, _ = weights_after(config, [half])
+    weights, _ = weights_after(replace_training(config, micro_batches=2), [both])
+    is_same = all(np.allclose(a, b, atol=1e-6) for a, b in zip(weights, expected, strict=True))
+    assert is_same == (dropout == 0.0)
+
+
+def test_dropout_goes_on_from_step_to_step(compose):
+    """Each step draws new units, whether a batch is cut or not."""
+    options = ["model.layers=2", "model.units=6", "optimizer=sgd", "model.dropout=0.5"]
+    config = compose(*SMALL, *options, "optimizer.learning_rate=0.0")
+    batch = random_batch(np.random.default_rng(3))
+    for parts in (1, 2):
+        cut = replace_training(config, micro_batches=parts)
+        losses = [weights_after(cut, [batch] * n)[1][1] for n in (1, 2, 3)]
+        assert len(set(np.diff([0.0, *losses]).round(4))) == 3
+
+
+@pytest.mark.parametrize(
+    ("size", "parts", "of_small"),
+    [(16, 1, 1), (31, 1, 1), (36, 2, 2), (33, 1, 1), (64, 2, 2), (128, 2, 4), (129, 1, 3)],
+)
+def test_a_batch_is_cut_by_cores_and_evenly(sgd, monkeypatch, size, parts, of_small):
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1})
+    settings = replace_training(sgd, batch_size=size, micro_batches=None, jit_compile=None).training
+    assert complete(settings, 10**6).micro_batches == parts
+    assert complete(settings, 10**5).micro_batches == of_small
+    in_bfloat16 = dataclasses.replace(settings, precision=Precision.mixed_bfloat16)
+    assert complete(in_bfloat16, 10**5).micro_batches == parts
+    monkeypatch.setattr("seq2seq.config.resolve.has_gpu", lambda: True)
+    assert complete(dataclasses.replace(settings, jit_compile=True), 10**5).micro_batches == 1
+
+
+def test_uneven_micro_batches_are_refused(sgd):
+    settings = replace_training(sgd, micro_batches=5).training
+    with pytest.raises(UserError, match=r"micro_batches=5 does not divide .*batch_size=32"):
+        complete(settings, 10**5)
+
+
+@pytest.mark.parametrize(
+    ("precision", "has_gpu", "expected"),
+    [
+        (Precision.float32, False, True),
+        (Precision.mixed_bfloat16, False, False),
+        (Precision.float32, True, False),
+    ],
+)
+def test_xla_compiles_where_it_is_faster(sgd, monkeypatch, precision, has_gpu, expected):
+    monkeypatch.setattr("seq2seq.config.resolve.has_gpu", lambda: has_gpu)
+    config = replace_training(sgd, precision=precision, jit_compile=None)
+    assert complete(config.training, 1).jit_compile is expected
+    assert complete(replace_training(config, jit_compile=True).training, 1).jit_compile is True
