@@ -64,7 +64,7 @@ MEASURE = """
 import itertools, sys
 import tensorflow as tf
 from project import compose_config
-from seq2seq.data.examples import load_splits
+from seq2seq.data.splits import load_splits
 from seq2seq.data.batches import BatchPlan, as_dataset
 from seq2seq.data.vocabulary import Vocabularies
 from seq2seq.model.seq2seq import build_model
