@@ -1,4 +1,4 @@
-"""This project's settings and batches, for the workers that run in its environment."""
+"""Settings and batches of this project, for the workers in its environment."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 
 
 class Examples(NamedTuple):
-    """A training file, ready for training."""
+    """A training file with its vocabularies and batches."""
 
     config: RunConfig
     vocabularies: Vocabularies
@@ -26,14 +26,14 @@ class Examples(NamedTuple):
 
 
 def compose_config(*overrides: str) -> RunConfig:
-    """Returns the settings of `train.py` with these overrides."""
+    """Returns the settings of `train.py` with overrides."""
     register()
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
         return from_hydra(compose("train", ["run_dir=unused", *overrides]), RunConfig)
 
 
 def read_examples(spec: dict[str, Any]) -> Examples:
-    """Returns the attentive model's settings, and the vocabularies and batches of its data."""
+    """Returns the settings of the model with attention, and its vocabularies and batches."""
     config = compose_config(
         "data=tsv",
         f"data.train={spec['train']}",
@@ -43,7 +43,7 @@ def read_examples(spec: dict[str, Any]) -> Examples:
         f"model.units={spec['units']}",
         f"model.encoder.units={spec['units']}",  # per direction
         "model.bridge.kind=dense",
-        "model.attention.kind=additive",  # as yoyodyne's
+        "model.attention.kind=additive",  # as in yoyodyne
         f"model.embedding_size={spec['embedding']}",
         f"model.dropout={spec['dropout']}",
         f"training.batch_size={spec['batch']}",
