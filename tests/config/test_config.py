@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from project import ROOT, compose_config, run_process
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from project import ROOT, SCHEMAS, compose_config, run_process
 
 from seq2seq.config import load as settings
 from seq2seq.config import schema as schemas
@@ -55,6 +57,30 @@ def test_debug_composes_with_an_experiment():
 def test_other_commands_compose(name):
     for decoding in choices("decoding"):
         assert compose_config("run=x", f"decoding={decoding}", name=name)
+
+
+@pytest.mark.parametrize("name", [*SCHEMAS])
+def test_hydra_s_own_settings_are_the_same_for_every_command(name):
+    settings.register()
+    missing = ["run=x"] if name in ("infer", "evaluate", "reproduce") else []
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        own = hydra_compose(name, missing, return_hydra_config=True).hydra
+    base = yaml.safe_load((CONFIGS / "hydra" / "default.yaml").read_text())
+    for group in ("job", "help", "job_logging", "hydra_logging"):
+        assert {key: own[group][key] for key in base[group]} == base[group]
+    assert own.output_subdir is None
+    assert "$CONFIG" in own.help.template
+    text = (CONFIGS / f"{name}.yaml").read_text()
+    assert set(yaml.safe_load(text)["hydra"]) <= {"help", "run", "sweep"}
+
+
+def test_hydra_follows_the_run_folder():
+    settings.register()
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        config = hydra_compose("train", ["run_dir=here"], return_hydra_config=True)
+        other = hydra_compose("infer", ["run=x"], return_hydra_config=True)
+    assert (config.hydra.run.dir, config.hydra.sweep.dir) == ("here", "here")
+    assert other.hydra.run.dir == "."
 
 
 def test_no_default_lives_outside_yaml():
@@ -154,4 +180,6 @@ def test_help_does_not_import_tensorflow(arguments, tmp_path):
     result = run_process(*program, *rest, cwd=tmp_path, PYTHONPATH=f"{tmp_path}:{ROOT}")
     assert result.returncode == 0, result.stderr
     assert b"decoding" in result.stdout
+    # Hydra's own settings are neither a group nor a setting of ours.
+    assert b"\nhydra" not in result.stdout
     assert not (tmp_path / "outputs").exists()
