@@ -152,7 +152,7 @@ NINE_ALIASES = "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]\n" for i 
         ("a: " + "{a: " * 10_000, "nested too deeply"),
         ("a: 2001-99-99", "month"),
         ("a: " + "9" * 5000, "digits"),
-        ('name: "\\ud800"', r"^'\\ud800' holds what is no character$"),
+        ('name: "\\ud800"', r"^'\\ud800' contains half of a surrogate pair"),
         ('name: "\\e[31m": x', "mapping values"),
     ],
 )

@@ -37,8 +37,15 @@ def refused(result, *words):
         (["data=revers"], ["did you mean reverse?"]),
         (["data.task=nosuch"], ["data.task", "nosuch", "addition"]),
         (["experiment=g2b"], ["experiment=g2b", "did you mean g2p?"]),
-        (["data.train_examples=[1"], ["[1"]),
-        (["decoding=as_trained"], ["decoding.kind"]),
+        (["data.train_examples=[1"], ["data.train_examples=[1: cannot be read as KEY=VALUE"]),
+        (["decoding=as_trained"], ["decoding.kind", "decoding/as_trained.yaml", "null"]),
+        (["model.units=null"], ["model.units: cannot be null"]),
+        (["+model.unit=3"], ["model.unit: no such setting", "did you mean model.units?"]),
+        (["hydra.jobb=3"], ["hydra.jobb: no such setting", "did you mean hydra.job?"]),
+        (["nosuch=3"], ["nosuch: no such setting", "there are name, run_dir, resume"]),
+        (["optimizer.rate=1"], ["+optimizer.rate=..."]),
+        (["name=${nosuch}"], ["'nosuch' not found"]),
+        (["experiment=[g2p,nosuch]"], ["experiment=nosuch: no such choice"]),
     ],
 )
 def test_refused_at_once(arguments, words, tmp_path):
@@ -52,7 +59,7 @@ def test_typo_in_an_experiment_file(tmp_path):
         "# @package _global_\nmodel:\n  unitz: 3\n"
     )
     result = run_process(TRAIN, "--config-dir", "mine", "experiment=broken", cwd=tmp_path)
-    refused(result, "experiment/broken", "unitz", "did you mean", "units")
+    refused(result, "experiment/broken.yaml", "model.unitz: no such", "did you mean model.units?")
 
 
 def test_wrong_type_in_an_experiment_file(tmp_path):
@@ -61,7 +68,14 @@ def test_wrong_type_in_an_experiment_file(tmp_path):
         "# @package _global_\nmodel:\n  units: many\n"
     )
     result = run_process(TRAIN, "--config-dir", "mine", "experiment=broken", cwd=tmp_path)
-    refused(result, "model.units", "many")
+    refused(result, "model.units (in experiment/broken.yaml)", "many")
+
+
+def test_an_experiment_file_that_is_not_yaml(tmp_path):
+    (tmp_path / "mine" / "experiment").mkdir(parents=True)
+    (tmp_path / "mine" / "experiment" / "broken.yaml").write_text("name: x\nmodel: [\n")
+    result = run_process(TRAIN, "--config-dir", "mine", "experiment=broken", cwd=tmp_path)
+    refused(result, "experiment/broken.yaml:3", "cannot be read as YAML")
 
 
 @pytest.fixture
