@@ -95,6 +95,22 @@ def test_no_default_lives_outside_yaml():
                 assert setting.default_factory is dataclasses.MISSING, setting
 
 
+@pytest.mark.parametrize("name", ["infer", "evaluate"])
+def test_each_decoding_setting_can_be_changed_within_its_range(name):
+    fields = [setting.name for setting in dataclasses.fields(schemas.DecodingConfig)]
+    unchanged = compose_config("run=x", name=name).decoding
+    assert dataclasses.asdict(unchanged) == dict.fromkeys(fields)
+    greedy = yaml.safe_load((CONFIGS / "decoding" / "greedy.yaml").read_text())
+    assert list(greedy) == fields
+    for key, value in greedy.items():
+        if value is not None:
+            changed = compose_config("run=x", f"decoding.{key}={value}", name=name).decoding
+            assert getattr(changed, key) == value
+    for wrong in ("top_p=0", "batch_size=0", "beam_size=1000000", "seed=-1", "length_penalty=nan"):
+        with pytest.raises(UserError, match=f"^decoding.{wrong.split('=')[0]}=.*out of range"):
+            compose_config("run=x", f"decoding.{wrong}", name=name)
+
+
 def test_every_value_says_what_it_is_in_one_place():
     """A key stands in a group's base file; other choices of the group say only what differs."""
     base = yaml.safe_load((CONFIGS / "data" / "generated.yaml").read_text())

@@ -38,7 +38,7 @@ def refused(result, *words):
         (["data.task=nosuch"], ["data.task", "nosuch", "addition"]),
         (["experiment=g2b"], ["experiment=g2b", "did you mean g2p?"]),
         (["data.train_examples=[1"], ["data.train_examples=[1: cannot be read as KEY=VALUE"]),
-        (["decoding=as_trained"], ["decoding.kind", "decoding/as_trained.yaml", "null"]),
+        (["decoding=as_trained"], ["decoding.batch_size is not set"]),
         (["model.units=null"], ["model.units: cannot be null"]),
         (["+model.unit=3"], ["model.unit: no such setting", "did you mean model.units?"]),
         (["hydra.jobb=3"], ["hydra.jobb: no such setting", "did you mean hydra.job?"]),
