@@ -122,26 +122,35 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
-_MOST_FILES = 100_000
+_MAX_FILES = 100_000
 _PIECE = 2**20  # bytes of an overlong line that are in memory at once
 
 
-def read_text(path: Path, most_bytes: int) -> str:
+def local_path(path: str) -> Path:
+    """Returns the path of a file that a setting names; a leading `~` is the home directory.
+
+    The shell leaves the `~` of `data.train=~/words.tsv` alone. The name of an unknown user, as in
+    `~words.tsv`, is part of a file's name; `Path.expanduser` would raise an error.
+    """
+    return Path(os.path.expanduser(path))  # noqa: PTH111
+
+
+def read_text(path: Path, max_bytes: int) -> str:
     """Returns a whole UTF-8 file, whose line ends stay as they are.
 
     Raises:
         UserError: It is missing, is not UTF-8, is no ordinary file (a pipe would be waited for,
-            a device may have no end), or is longer than `most_bytes`.
+            a device may have no end), or is longer than `max_bytes`.
     """
     try:
         if not stat.S_ISREG(path.stat().st_mode):
             raise UserError(f"{path}: cannot be read: it is no ordinary file")
         with path.open("rb") as file:
-            content = file.read(most_bytes + 1)
+            content = file.read(max_bytes + 1)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         raise UserError(f"{path}: cannot be read: {_reason(error)}") from error
-    if len(content) > most_bytes:
-        raise UserError(f"{path}: has more than {most_bytes} bytes, which nothing of ours has")
+    if len(content) > max_bytes:
+        raise UserError(f"{path}: has more than {max_bytes} bytes, which nothing of ours has")
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -151,13 +160,13 @@ def read_text(path: Path, most_bytes: int) -> str:
         ) from error
 
 
-def read_lines(stream: BinaryIO, most_bytes: int) -> Iterator[bytes | None]:
-    """Yields lines with their end, None for one that is longer than `most_bytes` without it.
+def read_lines(stream: BinaryIO, max_bytes: int) -> Iterator[bytes | None]:
+    """Yields lines with their end, None for one that is longer than `max_bytes` without it.
 
     An overlong line is passed over in pieces, so that even one without an end takes no memory.
     """
-    while line := stream.readline(most_bytes + 1):
-        if len(line.removesuffix(b"\n")) <= most_bytes:
+    while line := stream.readline(max_bytes + 1):
+        if len(line.removesuffix(b"\n")) <= max_bytes:
             yield line
             continue
         yield None
@@ -200,8 +209,8 @@ def refuse_links_outside(folder: Path) -> None:
             path, seen = Path(parent, name), seen + 1
             if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(home):
                 raise UserError(f"{path}: is a link that leads out of the folder")
-        if seen > _MOST_FILES:
-            raise UserError(f"{folder}: has more than {_MOST_FILES} files, which no run has")
+        if seen > _MAX_FILES:
+            raise UserError(f"{folder}: has more than {_MAX_FILES} files, which no run has")
 
 
 def _reason(error: Exception) -> str:

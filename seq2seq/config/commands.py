@@ -1,4 +1,4 @@
-"""Settings of every command but `train`: names, types and ranges. Those of `train` are in `schema`."""
+"""Settings of all commands but `train`, whose are in `schema.py`: names, types and ranges."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ AnyClass = TypeVar("AnyClass")
 
 
 def _changes_to(config: type) -> Callable[[type[AnyClass]], type[AnyClass]]:
-    """Gives a class the settings of `config` with their ranges; each may be null, and is by default.
+    """Declares in a class the settings of `config` with their ranges, each null by default.
 
-    Null is not a value of the setting here, but leaves it as it is.
+    Null is not a value of the setting here: it leaves the setting as it is.
     """
 
     def declare(target: type[AnyClass]) -> type[AnyClass]:

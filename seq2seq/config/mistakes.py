@@ -68,12 +68,12 @@ def _missing_choice(error: MissingConfigException) -> str:
 
 def _unreadable_override(error: OverrideParseException) -> str:
     """Explains a word of the command line that Hydra's grammar does not read."""
+    key, equals, value = error.override.partition("=")
+    if not equals:
+        return f"{error.override}: is not of the form KEY=VALUE or GROUP=CHOICE"
     # Hydra adds a second line with the address of its documentation.
     reason = error.message.splitlines()[0]
-    return (
-        f"{error.override}: cannot be read as KEY=VALUE ({reason}); put a value with special "
-        "characters into quotes of its own: KEY=\"'VALUE'\""
-    )
+    return f"{error.override}: cannot be read ({reason}); try to quote it: {key}=\"'{value}'\""
 
 
 def _wrong_setting(error: OmegaConfBaseException, file: str | None) -> str:

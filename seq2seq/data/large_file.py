@@ -12,7 +12,6 @@ import struct
 import tempfile
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import BinaryIO, NamedTuple, cast, overload
 
 import numpy as np
@@ -20,8 +19,10 @@ import numpy.typing as npt
 
 from seq2seq.config.schema import DataConfig
 from seq2seq.data.examples import Example
+from seq2seq.data.line_reader import is_compressed
 from seq2seq.data.tsv import display_name, parse_line, read_examples, scan_examples
 from seq2seq.errors import UserError
+from seq2seq.files import local_path
 
 # Of each line: its place and its size in bytes, then its numbers of tokens.
 _ROW = struct.Struct("<qIiii")
@@ -161,8 +162,8 @@ def _hold(path: str, config: DataConfig) -> tuple[list[Example], Keys]:
 
 def _open_plain(path: str) -> BinaryIO | None:
     """Opens a file that can be read at any place; None: it cannot, and reading it will tell why."""
-    file = Path(os.path.expanduser(path))  # noqa: PTH111  (as `files` does)
-    if path == "-" or path.lower().endswith(".gz") or not file.is_file():
+    file = local_path(path)
+    if path == "-" or is_compressed(path) or not file.is_file():
         return None
     try:
         return file.open("rb")

@@ -37,7 +37,12 @@ def refused(result, *words):
         (["data=revers"], ["did you mean reverse?"]),
         (["data.task=nosuch"], ["data.task", "nosuch", "addition"]),
         (["experiment=g2b"], ["experiment=g2b", "did you mean g2p?"]),
-        (["data.train_examples=[1"], ["data.train_examples=[1: cannot be read as KEY=VALUE"]),
+        (["data.train_examples=[1"], ["data.train_examples=[1: cannot be read"]),
+        (
+            ["data.train=~/x"],
+            ["data.train=~/x: cannot be read", """try to quote it: data.train="'~/x'\""""],
+        ),
+        (["resume"], ["resume: is not of the form KEY=VALUE"]),
         (["decoding=as_trained"], ["decoding.batch_size is not set"]),
         (["model.units=null"], ["model.units: cannot be null"]),
         (["+model.unit=3"], ["model.unit: no such setting", "did you mean model.units?"]),
