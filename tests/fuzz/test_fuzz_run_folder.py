@@ -181,5 +181,5 @@ def test_weights_that_are_no_numbers(folder):
     path = folder({})
     with h5py.File(path / "best.weights.h5", "r+") as file:
         file["decoder/logits/vars/1"][3] = np.nan
-    with pytest.raises(UserError, match="no finite numbers"):
+    with pytest.raises(UserError, match="not finite numbers"):
         Predictor.load(RunDir.open(path))
