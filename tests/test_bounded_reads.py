@@ -50,9 +50,9 @@ def test_a_long_line_is_read_in_pieces():
         (lambda path: None, "cannot be read: No such file"),
         (lambda path: path.write_bytes(b"a" * 11), "has more than 10 bytes"),
         (lambda path: path.write_bytes(b"a\nb\xff\n"), r"file:2: .*byte 0xff is not UTF-8"),
-        (lambda path: path.mkdir(), "no ordinary file"),
-        (lambda path: os.mkfifo(path), "no ordinary file"),
-        (lambda path: path.symlink_to("/dev/zero"), "no ordinary file"),
+        (lambda path: path.mkdir(), "not a regular file"),
+        (lambda path: os.mkfifo(path), "not a regular file"),
+        (lambda path: path.symlink_to("/dev/zero"), "not a regular file"),
         (lambda path: path.symlink_to(path), "cannot be read"),
     ],
 )

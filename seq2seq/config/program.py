@@ -32,10 +32,10 @@ TRACEBACK = "SEQ2SEQ_TRACEBACK"
 
 
 def program(name: str, settings_type: type[AnyConfig]) -> Callable[..., Callable[[], None]]:
-    """Turns `task(config)` into a program that composes `configs/{name}.yaml`.
+    """Returns a decorator that makes `task(config)` a program with the settings of a YAML file.
 
-    The program exits with 0 when done, 2 after a user's mistake (one line on standard error), and
-    130 or 143 after a signal.
+    The program composes `configs/{name}.yaml`. It exits with 0 when done, with 2 after a mistake of
+    the user (one line on standard error), and with 130 or 143 after a signal.
     """
     register()
 
@@ -49,7 +49,7 @@ def program(name: str, settings_type: type[AnyConfig]) -> Callable[..., Callable
             except UserError as error:
                 if wants_traceback():
                     raise
-                # Not an exception for Hydra, which would add lines of its own.
+                # Hydra would print lines around an exception.
                 sys.exit(refuse(str(error)))
             finally:
                 _remove_if_empty(output_dir())
@@ -58,7 +58,7 @@ def program(name: str, settings_type: type[AnyConfig]) -> Callable[..., Callable
 
         def run_program() -> None:
             os.environ.setdefault(TRACEBACK, os.environ.get("HYDRA_FULL_ERROR", "0"))
-            # Makes Hydra raise, instead of printing in its own way and exiting with 1.
+            # With this, Hydra raises its exceptions. Without, it prints them and exits with 1.
             os.environ["HYDRA_FULL_ERROR"] = "1"
             try:
                 main()
@@ -75,22 +75,22 @@ def program(name: str, settings_type: type[AnyConfig]) -> Callable[..., Callable
 
 
 def wants_traceback() -> bool:
-    """Tells whether the user asked for tracebacks: HYDRA_FULL_ERROR=1 in the environment."""
+    """Tells whether the user asked for tracebacks by HYDRA_FULL_ERROR=1 in the environment."""
     return os.environ.get(TRACEBACK) == "1"
 
 
 def output_dir() -> Path:
-    """Returns the folder that Hydra chose for this job: `run_dir`, or a sweep's subfolder."""
+    """Returns the folder of this job: `run_dir`, or its subfolder in a sweep."""
     return Path(HydraConfig.get().runtime.output_dir)
 
 
 def overrides() -> list[str]:
-    """Returns what the user said on the command line."""
+    """Returns the overrides of the command line."""
     return list(HydraConfig.get().overrides.task)
 
 
 def hydra_record() -> dict[str, str]:
-    """Returns what Hydra keeps of a job: file name → YAML text, for the run folder's `.hydra/`."""
+    """Returns the files for `.hydra/` in the run folder: name → YAML text."""
     return {
         "hydra.yaml": OmegaConf.to_yaml(OmegaConf.create({"hydra": HydraConfig.get()})),
         "overrides.yaml": OmegaConf.to_yaml(OmegaConf.create(overrides())),
@@ -98,7 +98,10 @@ def hydra_record() -> dict[str, str]:
 
 
 def _remove_if_empty(folder: Path) -> None:
-    """Takes back the run folder that Hydra makes before anyone can refuse, if nothing is in it."""
+    """Removes an empty run folder and its empty parents below the working directory.
+
+    Hydra creates the run folder before the settings are checked.
+    """
     here = Path.cwd()
     with contextlib.suppress(OSError):
         if folder != here:
@@ -115,13 +118,13 @@ def _prepare() -> None:
     logging.getLogger("absl").setLevel(logging.ERROR)
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    # TensorFlow's libraries write to file descriptor 2 while they load, whatever the level says
-    # (tensorflow/tensorflow#100442). What they wrote is shown only if loading fails.
+    # TensorFlow's libraries write to file descriptor 2 while they load, whatever the level is
+    # (tensorflow/tensorflow#100442). Their output is shown only if loading fails.
     sys.stderr.flush()
     with tempfile.TemporaryFile() as chatter:
         standard_error = os.dup(2)
         os.dup2(chatter.fileno(), 2)
-        # What an import makes lasts: looking for garbage among it is a fifth of the time.
+        # Objects made by an import stay. Searching them for garbage takes a fifth of the time.
         gc.disable()
         try:
             importlib.import_module("keras")
