@@ -20,13 +20,13 @@ from seq2seq.data.line_reader import LineReader
 from seq2seq.data.vocabulary import Tokenizer
 from seq2seq.errors import UserError, visible
 
-# Below U+0300 there are no combining marks; text that is rarely without such characters for long
-# pays nothing for what follows.
+# There are no combining marks below U+0300. Only a run of 200 characters from there on is worth the
+# slow path of `_sort_marks`.
 _MAYBE_MARKS = re.compile("[^\x00-\u02ff]{200}")
 
 
 def normalize(text: str, normalization: Normalization) -> str:
-    """Returns `text` in a Unicode normal form, or as it is."""
+    """Returns `text` in a Unicode normal form, or unchanged for `none`."""
     if normalization is Normalization.none:
         return text
     form: Any = normalization.value
@@ -36,10 +36,10 @@ def normalize(text: str, normalization: Normalization) -> str:
 
 
 def _sort_marks(text: str, form: Literal["NFD", "NFKD"]) -> str:
-    """Decomposes `text` and brings marks into canonical order (Unicode 3.11, D109).
+    """Decomposes `text` and sorts its marks into canonical order (Unicode 3.11, D109).
 
-    `unicodedata` does so by insertion, in a time that grows as the square of the marks on one
-    letter: two minutes for a line of a megabyte. What is in order already costs it nothing.
+    `unicodedata` sorts by insertion, in a time quadratic in the number of marks on one letter: two
+    minutes for a line of a megabyte. Marks that are already sorted cost it nothing.
     """
     decomposed = "".join(unicodedata.normalize(form, character) for character in text)
     pieces = itertools.groupby(decomposed, key=lambda c: unicodedata.combining(c) > 0)
@@ -56,26 +56,27 @@ def _tokenizer(tokens: str) -> Tokenizer:
 
 
 def source_tokens(text: str, config: DataConfig) -> tuple[str, ...]:
-    """Returns the tokens of a source as the model sees them."""
+    """Returns the tokens of a source text, normalized and split as the model reads them."""
     return _tokenizer(config.source.tokens).split(normalize(text, config.normalization))
 
 
 def target_tokens(text: str, config: DataConfig) -> tuple[str, ...]:
-    """Returns the tokens of a target as the model sees them."""
+    """Returns the tokens of a target text, normalized and split as the model reads them."""
     return _tokenizer(config.target.tokens).split(normalize(text, config.normalization))
 
 
 def feature_tokens(text: str, config: DataConfig) -> tuple[str, ...]:
-    """Returns the features in `text`, e.g. `V;PST;3;SG`; an empty text has none."""
+    """Returns the features of a text such as `V;PST;3;SG`; an empty text has none."""
     return _tokenizer(config.features.separator).split(normalize(text, config.normalization))
 
 
 def read_examples(path: str, config: DataConfig) -> list[Example]:
-    """Reads the examples of a file, one per line; lines of white space alone are skipped.
+    """Reads the examples of a file, one per line. Lines of white space alone are skipped.
 
     Args:
-        path: A file, compressed if its name ends in `.gz`, or `-` for standard input.
-        config: Says which columns to read and how they split into tokens.
+        path: As in `LineReader`: a file, compressed if its name ends in `.gz`, or `-` for standard
+            input.
+        config: The columns, and their split into tokens.
 
     Raises:
         UserError: The file or one of its lines cannot be read; the message begins with
@@ -85,9 +86,9 @@ def read_examples(path: str, config: DataConfig) -> list[Example]:
 
 
 def scan_examples(path: str, config: DataConfig) -> Iterator[tuple[int, bytes, Example]]:
-    """Yields the examples as `read_examples` does, each after the place and the bytes of its line.
+    """Yields (place, bytes of the line, example) for each example of `read_examples`.
 
-    The place counts the bytes before it in the file, or in the content of a compressed file.
+    The place counts the bytes before the line in the file, or in the content of a compressed file.
     `parse_line` makes the same example from the same bytes.
     """
     name, is_empty = display_name(path), True
@@ -128,7 +129,7 @@ def _decode(content: bytes, where: str, skipped: int = 0) -> str:
 
 
 def _parse(columns: list[str], where: str, config: DataConfig) -> Example:
-    """Makes an example of the columns of a line."""
+    """Returns the example in the columns of a line."""
     source_text = _pick(columns, "source", config.source.column, where)
     target_text = _pick(columns, "target", config.target.column, where)
     features: tuple[str, ...] = ()

@@ -262,7 +262,7 @@ def test_scores_that_are_no_numbers_are_a_problem(compose):
     for weight in model.trainable_weights:
         weight.assign(weight * np.nan)
     [prediction] = Predictor(model, vocabularies, config.data, config.decoding).predict(["a"])
-    assert prediction.problem == "the model has no answer: its scores are no numbers"
+    assert prediction.problem == "the model has no answer: its scores are not finite"
 
 
 @given(st.integers(1, 300), st.integers(0, 300), st.integers(1, 5000))

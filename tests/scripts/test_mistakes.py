@@ -103,7 +103,7 @@ def files(tmp_path):
             ["model.bridge.kind=copy", "sum", "dense", "zero", "learned"],
         ),
         (["+callbacks.extra.x._target_=builtins.dict"], ["callbacks.extra.x"]),
-        (["resume=nowhere"], ["resume=nowhere", "no run folder"]),
+        (["resume=nowhere"], ["resume=nowhere", "not a run folder"]),
     ],
 )
 def test_refused_by_training(arguments, words, files):
@@ -153,8 +153,8 @@ def test_a_new_training_is_refused(arguments, words, files, monkeypatch):
     ("arguments", "words"),
     [
         ([], ["run", "not set"]),
-        (["run=nowhere"], ["run=nowhere", "no run folder"]),
-        (["run=."], ["run=.", "no run folder"]),
+        (["run=nowhere"], ["run=nowhere", "not a run folder"]),
+        (["run=."], ["run=.", "not a run folder"]),
         (["run=latest"], ["run=latest", "outputs"]),
         (["decoding.beamsize=2"], ["no such setting", "did you mean decoding.beam_size?"]),
     ],
