@@ -1,4 +1,4 @@
-"""Reading within bounds: what fits is whole, what does not is passed over or refused."""
+"""Bounded reads: complete within the limit, skipped or refused above it."""
 
 import io
 import os
@@ -23,7 +23,7 @@ def test_lines_are_those_of_split_or_none(pieces, most):
 
 
 class Endless(io.RawIOBase):
-    """Gives the same byte for ever, and counts."""
+    """Returns the same byte again and again, and counts."""
 
     def __init__(self, most):
         self.left, self.largest = most, 0

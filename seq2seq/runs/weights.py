@@ -1,8 +1,9 @@
 """Keras weights files: atomic writes, and checks of a file from anywhere before it is read.
 
 Keras 3.15 refuses soft and external links, external storage and virtual data where it meets them,
-but not early enough in all cases. It follows a link to a pipe before it looks at it, and so waits
-for ever. It accepts a dataset of up to 4 GiB without a byte stored. The checks here cover the rest.
+but not everything. It opens the target of a link to a pipe before it checks the link, and waits
+forever. It also allocates datasets of up to 4 GiB of which no byte is stored. `count_numbers`
+refuses such files.
 """
 
 from __future__ import annotations

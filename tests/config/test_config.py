@@ -1,4 +1,4 @@
-"""The settings: every file in configs/ fits the schema, and says all there is to say."""
+"""Settings: every file in configs/ fits the schema; mistakes are refused."""
 
 import dataclasses
 from pathlib import Path
@@ -112,7 +112,7 @@ def test_each_decoding_setting_can_be_changed_within_its_range(name):
 
 
 def test_every_value_says_what_it_is_in_one_place():
-    """A key stands in a group's base file; other choices of the group say only what differs."""
+    """A group's base file has all its keys; the other choices have those that differ."""
     base = yaml.safe_load((CONFIGS / "data" / "generated.yaml").read_text())
     for name in set(choices("data")) - {"generated"}:
         keys = yaml.safe_load((CONFIGS / "data" / f"{name}.yaml").read_text()).keys()

@@ -1,4 +1,4 @@
-"""Installed as a package: configs and types come along, and one word runs every command."""
+"""Package: configs and types are installed, and one console command runs all commands."""
 
 import re
 import shutil
@@ -19,7 +19,7 @@ SETUPTOOLS = PROJECT["tool"]["setuptools"]
 
 
 def package_files(package):
-    """Files that setuptools installs for a package: from its folder, to below `seq2seq/`."""
+    """Files that setuptools installs for a package: path → path in `site-packages`."""
     folder, target = ROOT / package.replace(".", "/"), package.replace(".", "/")
     if package in SETUPTOOLS["package-dir"]:
         folder = ROOT / SETUPTOOLS["package-dir"][package]
@@ -30,7 +30,7 @@ def package_files(package):
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory):
-    """The package as it lies in `site-packages`."""
+    """A copy of the package as `site-packages` has it."""
     folder = tmp_path_factory.mktemp("site-packages")
     for package in SETUPTOOLS["packages"]:
         for path, target in package_files(package).items():

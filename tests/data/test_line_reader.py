@@ -1,4 +1,4 @@
-"""The one reader of lines: places, marks and ends, whatever the input is packed in."""
+"""Line reader: numbers, places, byte order marks and line ends, from any kind of input."""
 
 import gzip
 import io

@@ -1,4 +1,4 @@
-"""The line protocol: any bytes in, as many lines out."""
+"""Line protocol: as many lines of output as of input, for any bytes."""
 
 import errno
 import gzip
@@ -17,7 +17,7 @@ from seq2seq.inference.predictor import Hypothesis, Prediction, Predictor
 
 
 class Echo:
-    """Answers each source with itself, in upper case; sources without letters are a problem."""
+    """Answers each source with itself in upper case, and an empty one with a problem."""
 
     vocabularies = types.SimpleNamespace(features=None)
     decoding = types.SimpleNamespace(batch_size=1)

@@ -1,4 +1,4 @@
-"""Weights files: those of Keras pass, those that could reach out or blow up do not."""
+"""Weights files: Keras's own pass; links, other files and inflated sizes are refused."""
 
 import os
 

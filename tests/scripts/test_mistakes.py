@@ -1,4 +1,4 @@
-"""What a user can get wrong: one clear line on standard error, exit code 2, nothing lost."""
+"""Mistakes of a user: one clear line on standard error, exit code 2, no file changed."""
 
 import hashlib
 
@@ -12,7 +12,7 @@ TRAIN, INFER = ROOT / "train.py", ROOT / "infer.py"
 
 
 def refused(result, *words):
-    """Checks that a process was refused in one line that has these words in it."""
+    """Checks that a process was refused in one line that contains the words."""
     text = result.stderr.decode()
     assert result.returncode == 2, text
     assert text.count("\n") == 1, text
