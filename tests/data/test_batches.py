@@ -26,7 +26,7 @@ def make_plan(sizes, batch_size=4, buckets=3):
 
 
 def numbers(batch, vocabularies):
-    """The examples of a batch, without the rows that only fill it up."""
+    """The examples of a batch, without filler rows."""
     real = np.any(batch.target_out != PAD, axis=1)
     return [int(vocabularies.source.tokens[row[0]][1:]) for row in batch.source[real]]
 
@@ -91,7 +91,7 @@ def test_short_and_long_do_not_share_a_bucket():
 
 @given(lengths, st.integers(1, 4), st.integers(1, 3))
 def test_no_other_cuts_leave_less_padding(sizes, batch_size, buckets):
-    """Against all ways to cut the same order."""
+    """Compares with all ways to cut the same order."""
     plan, _ = make_plan(sizes, batch_size, buckets)
     found = sum(-(-b.size // batch_size) * batch_size * sum(b.shape) for b in plan.buckets)
     s, t = np.array(sizes).T
@@ -164,7 +164,7 @@ def test_pad_to_a_given_length(longest, extra, count):
 
 @given(lengths, st.integers(1, 7), st.integers(1, 5))
 def test_nothing_is_cut_and_nothing_is_added(sizes, batch_size, buckets):
-    """Every example's ids stand in its row whole, and after them nothing but padding."""
+    """A row has all ids of its example, and then only padding."""
     plan, vocabularies = make_plan(sizes, batch_size, buckets)
     for batch in plan.epoch(seed=5, epoch=0):
         for number, source, target_in, target_out in zip(
