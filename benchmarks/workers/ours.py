@@ -16,21 +16,20 @@ from benchmarks.workers.protocol import Task, cores, serve, timed
 from benchmarks.workers.settings import compose_config, read_examples
 from seq2seq.config.choices import SearchKind
 from seq2seq.config.commands import DecodingChanges
-from seq2seq.config.resolve import complete
-from seq2seq.config.schema import RunConfig
+from seq2seq.config.resolve import Facts, resolve, resolve_training
+from seq2seq.config.schema import RunConfig, TrainingConfig
 from seq2seq.data.batches import Batch, BatchPlan, as_dataset
 from seq2seq.data.splits import load_splits
 from seq2seq.data.vocabulary import Vocabularies
-from seq2seq.hardware import keep_freed_memory
+from seq2seq.hardware import has_gpu, keep_freed_memory
 from seq2seq.inference.compiled_search import compile_search
 from seq2seq.inference.predictor import Predictor
 from seq2seq.model.seq2seq import Seq2Seq, build_model, count_parameters
 from seq2seq.runs.run_dir import RunDir
 from seq2seq.runs.weights import write_weights
 from seq2seq.training.keras_objects import make_optimizer
-from seq2seq.training.run import with_max_length
-from seq2seq.training.session import Training
-from seq2seq.training.step import TrainSteps, compile_training, steps_per_call
+from seq2seq.training.session import Training, facts_of
+from seq2seq.training.step import TrainSteps, compile_training
 
 Spec = dict[str, Any]
 
@@ -43,15 +42,20 @@ def step(spec: Spec) -> Task:
         f"training.precision={spec['precision']}",
         "training.clip_norm=null",
     )
-    train_steps = _compile_training(model, config)
+    facts = Facts(
+        parameters=count_parameters(model),
+        longest_target=spec["length"],
+        steps_per_epoch=1,
+        largest_batch=(spec["batch"], spec["length"], spec["length"]),
+        cores=cores(),
+        has_gpu=has_gpu(),
+    )
+    settings = resolve_training(config.training, facts)
+    train_steps = _compile_training(model, config, settings)
     batch = Batch(*random_batch(spec))
     batches = iter(tf.data.Dataset.from_tensors(batch).repeat())
     count = tf.constant(spec["steps"])
-    parameters = count_parameters(model)
-    info = {
-        "parameters": parameters,
-        "micro_batches": complete(config.training, parameters).micro_batches,
-    }
+    info = {"parameters": facts.parameters, "micro_batches": settings.micro_batches}
     return Task(timed(lambda: train_steps(batches, count).sums.loss.numpy()), info)
 
 
@@ -66,11 +70,13 @@ def epoch(spec: Spec) -> Task:
         config.training.precision,
     )
     parameters = count_parameters(model)
-    train_steps = _compile_training(model, config)
+    config = resolve(config, facts_of(model, plan))
+    train_steps = _compile_training(model, config, config.training)
     if spec["batches_to"]:
         _save_batches(plan, Path(spec["batches_to"]))
     batches = iter(_in_memory(plan) if spec["in_memory"] else as_dataset(plan, plan.epochs(1, 0)))
-    per_call = config.training.steps_per_execution or steps_per_call(plan, parameters)
+    per_call = config.training.steps_per_execution
+    assert per_call is not None
 
     def one_epoch() -> None:
         done = 0
@@ -107,7 +113,8 @@ def stream(spec: Spec) -> Task:
     plan = BatchPlan(splits.train, vocabularies, config.training.batch_size, config.data.buckets)
     seconds = time.perf_counter() - began
     model = build_model(config.model, vocabularies.source_size, len(vocabularies.target))
-    train_steps = _compile_training(model, config)
+    settings = resolve_training(config.training, facts_of(model, plan))
+    train_steps = _compile_training(model, config, settings)
     batches = iter(as_dataset(plan, plan.epochs(1, 0)))
     count = tf.constant(spec["steps"])
     info = {"parameters": count_parameters(model), "load_seconds": seconds, "steps": plan.steps}
@@ -118,7 +125,6 @@ def training(spec: Spec) -> Task:
     """The steps of an epoch as `train.py` makes them, or a checkpoint after the best or another."""
     config = compose_config(*spec["overrides"], "callbacks.tensorboard=false")
     splits = load_splits(config.data)
-    config = with_max_length(config, splits.train)
     vocabularies = Vocabularies.build(splits.train, config.data.min_count)
     run = RunDir(f"{spec['run']}_{spec['what']}")
     this = Training(config, run, splits, vocabularies)
@@ -127,10 +133,12 @@ def training(spec: Spec) -> Task:
         this.state.best_weights = [weights + 1 for weights in this.state.best_weights]
     this.save_checkpoint()
     batches = iter(as_dataset(this.plan, this.plan.epochs(1, 0)))
+    per_call = this.config.training.steps_per_execution
+    assert per_call is not None
 
     def one_epoch() -> None:
-        for done in range(0, this.plan.steps, this.steps_per_call):
-            count = min(this.steps_per_call, this.plan.steps - done)
+        for done in range(0, this.plan.steps, per_call):
+            count = min(per_call, this.plan.steps - done)
             float(this.train_steps(batches, tf.constant(count)).sums.loss)
 
     info = {
@@ -181,10 +189,9 @@ def _one_hot_model(spec: Spec, *overrides: str) -> tuple[RunConfig, Seq2Seq]:
     return config, build_model(config.model, *sizes, config.training.precision)
 
 
-def _compile_training(model: Seq2Seq, config: RunConfig) -> TrainSteps:
-    optimizer = make_optimizer(config.optimizer, total_steps=1)  # its learning rate is constant
+def _compile_training(model: Seq2Seq, config: RunConfig, settings: TrainingConfig) -> TrainSteps:
+    optimizer = make_optimizer(config.optimizer)  # its learning rate is constant
     optimizer.build(model.trainable_variables)
-    settings = complete(config.training, count_parameters(model))
     return compile_training(model, optimizer, settings)
 
 

@@ -16,18 +16,12 @@ from seq2seq.errors import UserError
 _KERAS = re.compile(r"keras\.(optimizers|optimizers\.schedules|callbacks)\.[A-Z][A-Za-z]*")
 
 
-def make_optimizer(settings: dict[str, Any], total_steps: int) -> keras.optimizers.Optimizer:
+def make_optimizer(settings: dict[str, Any]) -> keras.optimizers.Optimizer:
     """Creates the Keras optimizer that `settings` names by `_target_`.
-
-    A schedule with `decay_steps: null` is given the steps of the whole run, less its warm-up.
 
     Raises:
         UserError: There is no such class, or it does not take these arguments.
     """
-    schedule = settings.get("learning_rate")
-    if isinstance(schedule, dict) and "decay_steps" in schedule and not schedule["decay_steps"]:
-        steps = max(1, total_steps - (schedule.get("warmup_steps") or 0))
-        settings = {**settings, "learning_rate": {**schedule, "decay_steps": steps}}
     try:
         optimizer = instantiate(settings)
     except (InstantiationException, TypeError, ValueError) as error:

@@ -73,11 +73,13 @@ def _train(training: Training, stop: StopRequest) -> None:
 
 
 def _train_epoch(training: Training, batches: Iterator[Batch], stop: StopRequest) -> None:
-    progress, every = training.state.progress, training.config.training.checkpoint_steps
+    progress, settings = training.state.progress, training.config.training
+    every, per_call = settings.checkpoint_steps, settings.steps_per_execution
+    assert per_call is not None
     while progress.step < training.plan.steps:
         began, first = time.perf_counter(), progress.step
         training.callbacks.on_train_batch_begin(first)
-        asked = min(training.steps_per_call, training.plan.steps - first)
+        asked = min(per_call, training.plan.steps - first)
         with own_error(training.plan):
             done = training.train_steps(batches, tf.constant(asked))
         sums = tuple(map(float, done.sums))

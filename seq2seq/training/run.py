@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,8 +10,7 @@ from typing import Any
 from seq2seq.config.load import apply_changes
 from seq2seq.config.resolve import check_settings
 from seq2seq.config.schema import RunConfig
-from seq2seq.data.examples import Example
-from seq2seq.data.splits import lengths, load_splits
+from seq2seq.data.splits import load_splits
 from seq2seq.data.vocabulary import Vocabularies
 from seq2seq.runs.provenance import make_record, refuse_other_data
 from seq2seq.runs.run_dir import RunDir
@@ -43,16 +41,15 @@ def train(
     run = RunDir(path)
     run.check_new()
     splits = load_splits(config.data)
-    config = with_max_length(config, splits.train)
     vocabularies = Vocabularies.build(splits.train, config.data.min_count)
     training = Training(config, run, splits, vocabularies)
     # Only now: a mistake in the settings or the data leaves no folder behind.
     with RunDir.create(path).lock():
         vocabularies.save(*run.vocabularies)
-        run.save_record(make_record(training.config))
+        run.save_record(make_record(training.kept_config))
         training.save_checkpoint()
         # The last: a folder with config.yaml has all that is needed to go on.
-        run.save_config(training.config, hydra_record or {})
+        run.save_config(training.kept_config, hydra_record or {})
         return run_to_end(training)
 
 
@@ -86,14 +83,5 @@ def resume(path: str | Path, changes: Sequence[str] = (), trust: bool = False) -
             epoch = training.state.progress.epoch + 1
             record["changes"] = [*record.get("changes", []), {"epoch": epoch, "changes": changed}]
             run.save_record(record)
-        run.save_config(training.config, {})
+        run.save_config(training.kept_config, {})
         return run_to_end(training)
-
-
-def with_max_length(config: RunConfig, examples: Sequence[Example]) -> RunConfig:
-    """Fills `decoding.max_length: null`: twice the longest training target, and its end."""
-    if config.decoding.max_length is not None:
-        return config
-    longest = int(lengths(examples)[1].max())
-    decoding = dataclasses.replace(config.decoding, max_length=2 * longest + 1)
-    return dataclasses.replace(config, decoding=decoding)

@@ -2,32 +2,44 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 
 import keras
 import tensorflow as tf
 from rich.console import Console
 
-from seq2seq.config.resolve import complete
+from seq2seq.config.resolve import Facts, resolve, settings_to_keep
 from seq2seq.config.schema import RunConfig
 from seq2seq.data.batches import BatchPlan
 from seq2seq.data.examples import Splits
 from seq2seq.data.vocabulary import Vocabularies
 from seq2seq.errors import UserError
 from seq2seq.evaluation.evaluate_model import Evaluation
+from seq2seq.hardware import cores, has_gpu
 from seq2seq.inference.predictor import Predictor
-from seq2seq.model.seq2seq import build_model, count_parameters
+from seq2seq.model.seq2seq import Seq2Seq, build_model, count_parameters
 from seq2seq.runs.checkpoints import Checkpoints, step_of
 from seq2seq.runs.run_dir import RunDir
 from seq2seq.runs.weights import write_weights
 from seq2seq.training.keras_objects import make_callbacks, make_optimizer
 from seq2seq.training.state import TrainingState
-from seq2seq.training.step import compile_training, steps_per_call
+from seq2seq.training.step import compile_training
 from seq2seq.training.tensorboard import TensorBoard
 from seq2seq.training.terminal import ProgressBar
 
 log = logging.getLogger(__name__)
+
+
+def facts_of(model: Seq2Seq, plan: BatchPlan) -> Facts:
+    """Returns the numbers that decide the settings left `null`."""
+    return Facts(
+        parameters=count_parameters(model),
+        longest_target=max(steps for _, _, steps in plan.shapes) - 1,  # less EOS
+        steps_per_epoch=plan.steps,
+        largest_batch=plan.shapes[-1],
+        cores=cores(),
+        has_gpu=has_gpu(),
+    )
 
 
 class Training:
@@ -35,7 +47,7 @@ class Training:
 
     Attributes:
         plan: The batches of an epoch.
-        train_steps: The compiled step, see `compile_training`; `steps_per_call` of them at once.
+        train_steps: The compiled step, see `compile_training`.
         evaluate: Examples → metrics, and the decoded examples.
         callbacks: Ours and the user's.
         state: All that changes.
@@ -58,14 +70,13 @@ class Training:
         self.model = build_model(
             config.model, vocabularies.source_size, len(vocabularies.target), settings.precision
         )
-        parameters = count_parameters(self.model)
-        settings = complete(settings, parameters)
-        self.config = config = dataclasses.replace(config, training=settings)
-        self.optimizer = make_optimizer(config.optimizer, settings.epochs * self.plan.steps)
+        requested, config = config, resolve(config, facts_of(self.model, self.plan))
+        self.kept_config = settings_to_keep(config, requested)
+        self.config, settings = config, config.training
+        self.optimizer = make_optimizer(config.optimizer)
         self.optimizer.build(self.model.trainable_variables)
         self.model.compile(optimizer=self.optimizer)
         self.train_steps = compile_training(self.model, self.optimizer, settings)
-        self.steps_per_call = settings.steps_per_execution or steps_per_call(self.plan, parameters)
         predictor = Predictor(self.model, vocabularies, config.data, config.decoding)
         self.evaluate = Evaluation(predictor, settings.batch_size, settings.bleu)
         self.console = Console()

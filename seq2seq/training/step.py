@@ -10,15 +10,12 @@ import tensorflow as tf
 
 from seq2seq.config.choices import Divergence
 from seq2seq.config.schema import TrainingConfig
-from seq2seq.data.batches import Batch, BatchPlan
+from seq2seq.data.batches import Batch
 from seq2seq.model.losses import TokenSums
 from seq2seq.model.seq2seq import Seq2Seq
 
 # (iterator over a tf.data.Dataset of batches, number of steps) -> what became of them
 TrainSteps = Callable[[Any, tf.Tensor], "Steps"]
-
-# About a quarter of a second of two cores.
-_MULTIPLICATIONS_PER_CALL = 10**10
 
 
 class Steps(NamedTuple):
@@ -45,7 +42,7 @@ def compile_training(
     of the whole batch.
 
     With `settings.jit_compile` XLA compiles once per static batch shape. Several steps in one call
-    save the way back to Python, which small models notice. The settings are `complete`.
+    save the way back to Python, which small models notice. The settings are resolved.
     """
     assert settings.micro_batches is not None
     assert settings.jit_compile is not None
@@ -140,14 +137,3 @@ def compile_training(
         return done
 
     return train_steps
-
-
-def steps_per_call(plan: BatchPlan, parameters: int) -> int:
-    """Returns how many steps take about a quarter of a second, 1 to 32, on a present-day laptop.
-
-    Small models notice the way back to Python after each step; large ones would only be late to
-    see a signal.
-    """
-    rows, source, target = plan.shapes[-1]
-    multiplications = parameters * rows * (source + target) // 2
-    return max(1, min(32, _MULTIPLICATIONS_PER_CALL // multiplications))

@@ -80,7 +80,7 @@ def train(file):
     splits = load_splits(config.data)
     vocabularies = Vocabularies.build(splits.train, 1)
     model = build_model(config.model, vocabularies.source_size, len(vocabularies.target))
-    optimizer = make_optimizer(config.optimizer, 10)
+    optimizer = make_optimizer(config.optimizer)
     optimizer.build(model.trainable_variables)
     plan = BatchPlan(splits.train, vocabularies, config.training.batch_size, 1)
     batches = iter(as_dataset(plan, plan.epochs(1, 0)))
