@@ -28,7 +28,8 @@ from seq2seq.model.seq2seq import Seq2Seq, build_model, count_parameters
 from seq2seq.runs.run_dir import RunDir
 from seq2seq.runs.weights import write_weights
 from seq2seq.training.keras_objects import make_optimizer
-from seq2seq.training.session import Training, facts_of
+from seq2seq.training.session import build_session, facts_of
+from seq2seq.training.state import initial_state
 from seq2seq.training.step import TrainSteps, compile_training
 
 Spec = dict[str, Any]
@@ -127,11 +128,16 @@ def training(spec: Spec) -> Task:
     splits = load_splits(config.data)
     vocabularies = Vocabularies.build(splits.train, config.data.min_count)
     run = RunDir(f"{spec['run']}_{spec['what']}")
-    this = Training(config, run, splits, vocabularies)
-    this.state.keep_best()
-    if spec["what"] == "another":
-        this.state.best_weights = [weights + 1 for weights in this.state.best_weights]
-    this.save_checkpoint()
+    this = build_session(config, run, splits, vocabularies)
+    best = tuple(
+        weight.numpy() + (1 if spec["what"] == "another" else 0) for weight in this.model.weights
+    )
+    state = initial_state()._replace(best_weights=best)
+
+    def save() -> None:
+        this.save_checkpoint(state)
+
+    save()
     batches = iter(as_dataset(this.plan, this.plan.epochs(1, 0)))
     per_call = this.config.training.steps_per_execution
     assert per_call is not None
@@ -146,7 +152,7 @@ def training(spec: Spec) -> Task:
         "steps": this.plan.steps,
         "bytes": this.checkpoints.paths()[0].stat().st_size,
     }
-    return Task(timed(one_epoch if spec["what"] == "epoch" else this.save_checkpoint), info)
+    return Task(timed(one_epoch if spec["what"] == "epoch" else save), info)
 
 
 def decode(spec: Spec) -> Task:

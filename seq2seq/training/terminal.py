@@ -1,17 +1,12 @@
-"""What a person reads: the summary before training, the table of results after it."""
+"""Summary before training, and tables of results after it."""
 
 from __future__ import annotations
 
-import contextlib
-import logging
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
-import keras
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from seq2seq.config.schema import RunConfig
@@ -65,7 +60,7 @@ def show_results(
     results: dict[str, Any],
     scored: Sequence[Scored],
 ) -> None:
-    """Prints the scores of each split and the best and the worst predictions of the last one."""
+    """Prints the scores of each split, and the best and worst predictions of the last split."""
     splits = [name for name in ("dev", "test") if name in results]
     table = Table(title=f"Best epoch {results['best_epoch']} of {results['epochs']}")
     table.add_column("")
@@ -97,89 +92,3 @@ def format_metric(name: str, value: float) -> str:
 def _source(config: RunConfig, source: Sequence[str], features: Sequence[str]) -> str:
     text = Tokenizer(config.data.source.tokens).join(source)
     return f"{text} ({config.data.features.separator.join(features)})" if features else text
-
-
-_SHOWN = ("loss", "token_accuracy", "val_loss", "val_sequence_accuracy", "val_symbol_error_rate")
-
-
-class ProgressBar(keras.callbacks.Callback):
-    """A bar for the whole training with loss, decoded accuracy, examples/s and time left.
-
-    Every epoch also leaves one line, so that a log file tells the same story.
-    """
-
-    def __init__(self, console: Console, epochs: int, steps: int) -> None:
-        super().__init__()
-        self.epochs = epochs
-        self.steps = steps
-        self.epoch = 0
-        self.console = console
-        self.progress = Progress(
-            TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]}"),
-            BarColumn(),
-            TextColumn("{task.fields[numbers]}"),
-            TimeRemainingColumn(),
-            console=console,
-            transient=True,
-            disable=not console.is_terminal,
-        )
-        self.task: TaskID = self.progress.add_task(
-            "", total=epochs * steps, epoch=1, epochs=epochs, numbers=""
-        )
-        self.accuracy = ""
-
-    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        self.progress.start()
-
-    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        self.epoch = epoch
-        self.progress.update(self.task, epoch=epoch + 1)
-
-    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        logs = logs or {}
-        numbers = (
-            f"loss {logs['loss']:.4f}{self.accuracy}  {logs['examples_per_second']:,.0f} examples/s"
-        )
-        self.progress.update(
-            self.task, completed=self.epoch * self.steps + batch + 1, numbers=numbers
-        )
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        logs = logs or {}
-        if "val_sequence_accuracy" in logs:
-            self.accuracy = f"  decoded {logs['val_sequence_accuracy']:.2%}"
-        shown = [
-            f"{name.replace('val_', 'dev_')} {format_metric(name.removeprefix('val_'), logs[name])}"
-            for name in _SHOWN
-            if name in logs
-        ]
-        self.console.print(
-            f"epoch {epoch + 1}/{self.epochs}  {'  '.join(shown)}  "
-            f"{logs['examples_per_second']:,.0f} examples/s",
-            highlight=False,
-            soft_wrap=True,
-        )
-
-    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
-        self.progress.stop()
-
-
-@contextlib.contextmanager
-def logging_to(path: Path) -> Iterator[None]:
-    """Adds log messages to a file while the context lasts."""
-    handler = _LogFile(path, encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    logging.getLogger().addHandler(handler)
-    try:
-        yield
-    finally:
-        logging.getLogger().removeHandler(handler)
-        with contextlib.suppress(OSError):  # see `_LogFile`
-            handler.close()
-
-
-class _LogFile(logging.FileHandler):
-    """A log that a full disk does not disturb: the same lines go to standard error."""
-
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
-        pass

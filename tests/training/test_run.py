@@ -236,7 +236,7 @@ def test_a_run_goes_on_from_the_newest_good_checkpoint(compose, tmp_path, kind, 
     caplog.set_level(logging.INFO, "seq2seq")
     resume(run, ["training.epochs=4"])
     assert [path.name in caplog.text for path in (newest, second)] == [kind != "delete"] * 2
-    assert f"going on from {others[0]}" in caplog.text
+    assert f"resuming from {others[0]}" in caplog.text
     assert_same_arrays(best_weights(tmp_path / "whole"), best_weights(run))
     for path in (run / "checkpoints").iterdir():
         damage(path, kind, rng)

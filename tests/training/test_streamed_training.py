@@ -5,8 +5,8 @@ import pytest
 from project import ROOT, compose_config, run_process
 
 from seq2seq.errors import UserError
+from seq2seq.training.progress_bar import ProgressBar
 from seq2seq.training.run import resume, train
-from seq2seq.training.terminal import ProgressBar
 
 SETTINGS = [
     "run_dir=x",
