@@ -10,7 +10,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from seq2seq.config.choices import Monitor, Precision, SearchKind
+from seq2seq.config.choices import Precision, SearchKind
 from seq2seq.config.commands import DecodingChanges
 from seq2seq.config.schema import (
     AttentionConfig,
@@ -177,9 +177,6 @@ def check_settings(config: RunConfig) -> None:
         UserError: Names the setting and the way out.
     """
     check_decoding(config.decoding)
-    monitor = config.training.monitor
-    if monitor in (Monitor.bleu, Monitor.chrf) and not config.training.bleu:
-        raise UserError(f"training.monitor={monitor} needs training.bleu=true")
     size, parts = config.training.batch_size, config.training.micro_batches
     if parts is not None and size % parts:
         raise UserError(

@@ -18,7 +18,7 @@ from typing import Any
 from seq2seq.config.choices import Divergence
 from seq2seq.data.batches import BatchStream
 from seq2seq.errors import UserError
-from seq2seq.evaluation.evaluate_model import Scored
+from seq2seq.evaluation.evaluate_model import ScoredExample
 from seq2seq.files import DiskError
 from seq2seq.model.seq2seq import count_parameters
 from seq2seq.runs.provenance import versions
@@ -145,7 +145,7 @@ def _end_epoch(session: Session, state: TrainingState) -> TrainingState:
     number = state.progress.epoch + 1
     logs = _train_logs(session, state.progress)
     row: dict[str, Any] = {"epoch": number, "seconds": 0.0, **logs}
-    scored: Sequence[Scored] = ()
+    scored: Sequence[ScoredExample] = ()
     if number == settings.epochs or number % settings.evaluate_every == 0:
         # A callback may swap in averaged weights until `on_test_end`; the best are then these.
         session.callbacks.on_test_begin()
@@ -172,7 +172,7 @@ def _finish(session: Session, state: TrainingState) -> dict[str, Any]:
         best_weights = session.save_best()
     assign_weights(session.model, best_weights)
     results: dict[str, Any] = {}
-    scored: Sequence[Scored] = ()
+    scored: Sequence[ScoredExample] = ()
     for name, examples in (("dev", session.splits.dev), ("test", session.splits.test)):
         if examples:
             results[name], scored = session.evaluate(examples)

@@ -11,9 +11,7 @@ from typing import Any
 
 from seq2seq.config.choices import Monitor
 from seq2seq.config.schema import TrainingConfig
-
-LOWER_IS_BETTER = (Monitor.symbol_error_rate, Monitor.loss)
-PERFECT = {Monitor.sequence_accuracy: 1.0, Monitor.symbol_error_rate: 0.0}
+from seq2seq.evaluation.metrics import METRICS
 
 
 @dataclass(frozen=True)
@@ -30,7 +28,7 @@ class Progress:
         epoch_seconds: Time spent on these steps.
         seconds: Time spent on the finished epochs, with their evaluation.
         best_epoch: Number of the best epoch so far, from 1; 0: none was evaluated.
-        best_value: Its monitored metric, negated where lower is better.
+        best_value: The rank of its monitored metric, see `Metric.rank`.
         best_loss: Its dev loss.
         evaluations_without_better: Evaluations since the monitored metric last improved.
         is_stopped: Whether a callback ended the training.
@@ -102,7 +100,7 @@ class Progress:
 
         Of equal values the lower loss is kept, but only the monitored metric renews patience.
         """
-        value = metrics[monitor] * (-1 if monitor in LOWER_IS_BETTER else 1)
+        value = METRICS[monitor].rank(metrics[monitor])
         is_better = self.best_value is None or value > self.best_value
         waited = 0 if is_better else self.evaluations_without_better + 1
         judged = dataclasses.replace(self, evaluations_without_better=waited)
@@ -117,10 +115,10 @@ class Progress:
         """Whether training ends: all epochs done, stopped by a callback, or out of patience."""
         if self.is_stopped or self.epoch >= settings.epochs:
             return True
-        patience, monitor = settings.patience, settings.monitor
+        patience, metric = settings.patience, METRICS[settings.monitor]
         if patience is None:
             return False
-        if monitor in PERFECT and self.best_value == PERFECT[monitor]:
+        if metric.perfect is not None and self.best_value == metric.rank(metric.perfect):
             # No epoch will be better; one more to lower the loss is enough.
             patience = 1
         return self.evaluations_without_better >= patience

@@ -8,18 +8,17 @@ import keras
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from seq2seq.training.terminal import format_metric
-
-_SHOWN = ("loss", "token_accuracy", "val_loss", "val_sequence_accuracy", "val_symbol_error_rate")
+from seq2seq.evaluation.metrics import METRICS, format_metric
 
 
 class ProgressBar(keras.callbacks.Callback):
     """A bar for the whole training with loss, decoded accuracy, examples/s and time left.
 
-    Every epoch also leaves one line, so that a log file tells the same story.
+    Every epoch also leaves one line, so that redirected output tells the same story.
     """
 
     def __init__(self, console: Console, epochs: int, steps: int) -> None:
+        """Prepares the bar; `steps` counts those of an epoch."""
         super().__init__()
         self.epochs = epochs
         self.steps = steps
@@ -61,7 +60,7 @@ class ProgressBar(keras.callbacks.Callback):
             self.accuracy = f"  decoded {logs['val_sequence_accuracy']:.2%}"
         shown = [
             f"{name.replace('val_', 'dev_')} {format_metric(name.removeprefix('val_'), logs[name])}"
-            for name in _SHOWN
+            for name in _names_in_line()
             if name in logs
         ]
         self.console.print(
@@ -73,3 +72,12 @@ class ProgressBar(keras.callbacks.Callback):
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         self.progress.stop()
+
+
+def _names_in_line() -> list[str]:
+    """Returns the logs that an epoch's line shows: the loss, and the numbers that people compare.
+
+    Perplexity repeats the loss; the optional metrics are for the results' table.
+    """
+    decoded = [m.name for m in METRICS.values() if m.is_decoded and not m.is_optional]
+    return ["loss", "token_accuracy", "val_loss", *(f"val_{name}" for name in decoded)]

@@ -14,6 +14,7 @@ from seq2seq.config.resolve import check_settings, settings_to_keep
 from seq2seq.config.schema import RunConfig
 from seq2seq.data.splits import load_splits
 from seq2seq.data.vocabulary import Vocabularies
+from seq2seq.evaluation.metrics import check_monitor
 from seq2seq.runs.provenance import make_record, refuse_other_data
 from seq2seq.runs.run_dir import RunDir
 from seq2seq.training.keras_objects import refuse_foreign_code
@@ -40,7 +41,7 @@ def train(
     Raises:
         UserError: The settings, the data or the folder do not allow it.
     """
-    check_settings(config)
+    _check(config)
     run = RunDir(path)
     run.check_new()
     splits = load_splits(config.data)
@@ -80,7 +81,7 @@ def resume(path: str | Path, changes: Sequence[str] = (), trust: bool = False) -
         if not trust:
             refuse_foreign_code([before.optimizer, before.callbacks.extra], run.config_file)
         config, changed = apply_changes(before, changes)
-        check_settings(config)
+        _check(config)
         record = run.load_record()
         refuse_other_data(record, config.data)
         vocabularies = Vocabularies.load(*run.vocabularies)
@@ -94,6 +95,11 @@ def resume(path: str | Path, changes: Sequence[str] = (), trust: bool = False) -
             run.save_record(record)
         run.save_config(settings_to_keep(session.config, config), {})
         return run_to_end(session, state)
+
+
+def _check(config: RunConfig) -> None:
+    check_settings(config)
+    check_monitor(config.training.monitor, config.training.bleu)
 
 
 def _change_learning_rate(

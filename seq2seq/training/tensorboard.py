@@ -17,7 +17,8 @@ from seq2seq.config.schema import RunConfig
 from seq2seq.data.batches import BatchPlan
 from seq2seq.data.buckets import pad
 from seq2seq.data.examples import Example
-from seq2seq.evaluation.evaluate_model import Scored
+from seq2seq.evaluation.evaluate_model import ScoredExample
+from seq2seq.evaluation.metrics import METRICS
 from seq2seq.files import DiskError
 from seq2seq.inference.predictor import Predictor
 from seq2seq.runs.run_dir import RunDir
@@ -85,7 +86,9 @@ class TensorBoard:
         for split in _SPLITS:
             self._writers[split] = tf.summary.create_file_writer(str(self._folder / split))
 
-    def show_epoch(self, epoch: int, logs: Mapping[str, float], scored: Sequence[Scored]) -> None:
+    def show_epoch(
+        self, epoch: int, logs: Mapping[str, float], scored: Sequence[ScoredExample]
+    ) -> None:
         """Writes an epoch.
 
         Args:
@@ -97,11 +100,11 @@ class TensorBoard:
             DiskError: A file cannot be written.
         """
         for name, value in logs.items():
-            if name == "val_examples":
-                continue
             split = "dev" if name.startswith("val_") else "train"
-            with self._writers[split].as_default(epoch):
-                tf.summary.scalar(name.removeprefix("val_"), value)
+            tag = name.removeprefix("val_")
+            if split == "train" or tag in METRICS:  # `val_examples` is a count.
+                with self._writers[split].as_default(epoch):
+                    tf.summary.scalar(tag, value)
         with self._writers["dev"].as_default(epoch):
             if scored:
                 _write_decoded(self._predictor, scored[: self._settings.examples])
@@ -123,7 +126,7 @@ class TensorBoard:
             f"result/{split}_{name}": value
             for split in ("dev", "test")
             for name, value in results.get(split, {}).items()
-            if name != "examples"
+            if name in METRICS
         }
         settings = _hyper_parameters(self._config)
         drop_events(self._folder)  # of an earlier end of the same run
@@ -138,7 +141,7 @@ class TensorBoard:
         _write_projector(self._folder / "projector", self._predictor)
 
 
-def _write_decoded(predictor: Predictor, scored: Sequence[Scored]) -> None:
+def _write_decoded(predictor: Predictor, scored: Sequence[ScoredExample]) -> None:
     """Writes a table of decoded examples, and an attention map of each where there is attention."""
     # Half a second to import, and a model without attention may not need it.
     from seq2seq.evaluation.figures import attention_figure, pixels

@@ -13,11 +13,10 @@ from seq2seq.config.schema import RunConfig
 from seq2seq.data.batches import BatchPlan
 from seq2seq.data.examples import Splits
 from seq2seq.data.vocabulary import Tokenizer, Vocabularies
-from seq2seq.evaluation.evaluate_model import Scored
+from seq2seq.evaluation.evaluate_model import ScoredExample
+from seq2seq.evaluation.metrics import format_metric
 from seq2seq.model.seq2seq import Seq2Seq, count_parameters
 from seq2seq.runs.run_dir import RunDir
-
-_PERCENT = ("token_accuracy", "sequence_accuracy", "symbol_error_rate")
 
 
 def show_start(
@@ -58,7 +57,7 @@ def show_results(
     console: Console,
     config: RunConfig,
     results: dict[str, Any],
-    scored: Sequence[Scored],
+    scored: Sequence[ScoredExample],
 ) -> None:
     """Prints the scores of each split, and the best and worst predictions of the last split."""
     splits = [name for name in ("dev", "test") if name in results]
@@ -80,13 +79,6 @@ def show_results(
             *map(escape, (f"{source} {features}", prediction, reference, str(s.errors)))
         )
     console.print(examples)
-
-
-def format_metric(name: str, value: float) -> str:
-    """Returns a number as people read it: rates in percent, counts whole."""
-    if name in _PERCENT:
-        return f"{100 * value:.2f} %"
-    return f"{value:,}" if isinstance(value, int) else f"{value:.4f}"
 
 
 def _source(config: RunConfig, source: Sequence[str], features: Sequence[str]) -> str:

@@ -8,9 +8,9 @@ from small_trainings import TOY, rows
 from seq2seq.data.batches import BatchPlan
 from seq2seq.data.examples import Example
 from seq2seq.data.splits import load_splits
-from seq2seq.data.vocabulary import Tokenizer, Vocabularies
+from seq2seq.data.vocabulary import Vocabularies
 from seq2seq.errors import UserError
-from seq2seq.evaluation.evaluate_model import compile_evaluation, decode, decoded_metrics
+from seq2seq.evaluation.evaluate_model import Evaluation, compile_evaluation, decode
 from seq2seq.inference.predictor import Predictor
 from seq2seq.model.seq2seq import build_model
 from seq2seq.runs.run_dir import RunDir
@@ -83,17 +83,19 @@ def test_every_source_is_decoded_once_with_all_its_references(predictor):
 
 
 def test_decoded_metrics_are_over_sources_and_their_nearest_references(predictor):
-    scored = decode(predictor, EXAMPLES)
-    metrics = decoded_metrics(scored, Tokenizer("word"), bleu=False)
+    metrics, scored = Evaluation(predictor, 3, with_optional=False)(EXAMPLES)
     assert metrics["examples"] == 6
     assert metrics["sequence_accuracy"] == sum(s.is_exact for s in scored) / 6
     edits = sum(s.errors for s in scored)
     assert metrics["symbol_error_rate"] > 0
     lengths = {sum(map(len, pick)) for pick in _picks(scored)}
     assert any(metrics["symbol_error_rate"] == pytest.approx(edits / n) for n in lengths)
-    assert "bleu" not in metrics
+    names = ["loss", "token_accuracy", "perplexity"]
+    names += ["sequence_accuracy", "symbol_error_rate", "examples"]
+    assert [*metrics] == names
     pytest.importorskip("sacrebleu")
-    assert {"bleu", "chrf"} <= decoded_metrics(scored, Tokenizer("word"), bleu=True).keys()
+    more, _ = Evaluation(predictor, 3, with_optional=True)(EXAMPLES)
+    assert [*more] == [*names, "bleu", "chrf"]
 
 
 def _picks(scored):
@@ -111,9 +113,7 @@ def test_the_best_weights_are_those_that_were_scored(compose, tmp_path):
     run = RunDir.open(tmp_path / "r")
     again, data = Predictor.load(run), run.load_config().data
     for name, examples in (("dev", load_splits(data).dev), ("test", load_splits(data).test)):
-        plan = BatchPlan(examples, again.vocabularies, 7, data.buckets)
-        scores = compile_evaluation(again.model)(plan.in_order())
-        scores |= decoded_metrics(decode(again, examples), again.target, bleu=False)
+        scores, _ = Evaluation(again, 7, with_optional=False)(examples)
         assert scores == pytest.approx(results[name], abs=1e-5)
     best = rows(tmp_path / "r")[results["best_epoch"] - 1]
     assert float(best["dev_loss"]) == pytest.approx(results["dev"]["loss"], abs=1e-6)
