@@ -45,7 +45,7 @@ def step(spec: Spec) -> Task:
     )
     facts = Facts(
         parameters=count_parameters(model),
-        longest_target=spec["length"],
+        max_target_tokens=spec["length"],
         steps_per_epoch=1,
         largest_batch=(spec["batch"], spec["length"], spec["length"]),
         cores=cores(),

@@ -58,7 +58,7 @@ class Facts:
 
     Attributes:
         parameters: Trained weights of the model.
-        longest_target: Tokens of the longest training target, without its end.
+        max_target_tokens: Length of the longest training target, without its end.
         steps_per_epoch: Batches of one epoch.
         largest_batch: Rows, source steps and target steps of the largest batch.
         cores: CPU cores that this process may use.
@@ -66,7 +66,7 @@ class Facts:
     """
 
     parameters: int
-    longest_target: int
+    max_target_tokens: int
     steps_per_epoch: int
     largest_batch: tuple[int, int, int]
     cores: int
@@ -154,7 +154,7 @@ def resolve_decoding(settings: DecodingConfig, facts: Facts) -> DecodingConfig:
         settings,
         {
             "jit_compile": search_is_compiled(settings, facts.has_gpu),
-            "max_length": 2 * facts.longest_target + 1,
+            "max_length": 2 * facts.max_target_tokens + 1,
         },
     )
 

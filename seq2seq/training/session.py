@@ -185,7 +185,7 @@ def facts_of(model: Seq2Seq, plan: BatchPlan) -> Facts:
     """Returns the numbers that decide the settings left `null`."""
     return Facts(
         parameters=count_parameters(model),
-        longest_target=max(steps for _, _, steps in plan.shapes) - 1,  # less EOS
+        max_target_tokens=max(steps for _, _, steps in plan.shapes) - 1,  # less EOS
         steps_per_epoch=plan.steps,
         largest_batch=plan.shapes[-1],
         cores=cores(),

@@ -1,4 +1,4 @@
-"""Summary before training, and tables of results after it."""
+"""Summary of a training before it begins, and tables of its results."""
 
 from __future__ import annotations
 
@@ -68,6 +68,7 @@ def show_results(
     for metric in results[splits[0]]:
         table.add_row(metric, *(format_metric(metric, results[name][metric]) for name in splits))
     console.print(table)
+    # Relative to the length: a long target offers more places for an error.
     by_errors = sorted(scored, key=lambda s: s.errors / max(1, len(s.references[0])))
     examples = Table(title=f"Best and worst of {splits[-1]}")
     for column in ("source", "prediction", "reference", "edits"):

@@ -20,7 +20,7 @@ from seq2seq.training.keras_objects import make_optimizer
 
 FACTS = Facts(
     parameters=10**5,
-    longest_target=7,
+    max_target_tokens=7,
     steps_per_epoch=25,
     largest_batch=(64, 5, 6),
     cores=2,
@@ -62,7 +62,7 @@ def test_only_a_null_with_a_meaning_of_its_own_is_left(model):
     assert {"training.clip_norm", "training.patience", "training.checkpoint_steps"} <= nulls(
         resolved
     )
-    assert resolve(resolved, dataclasses.replace(FACTS, longest_target=99, cores=8)) == resolved
+    assert resolve(resolved, dataclasses.replace(FACTS, max_target_tokens=99, cores=8)) == resolved
 
 
 def test_what_is_given_is_kept():
@@ -93,7 +93,7 @@ def test_both_sides_take_the_values_of_the_model():
     assert resolve_model(resolved) == resolved
 
 
-def test_a_search_may_write_twice_the_longest_target_and_its_end():
+def test_a_search_may_write_twice_the_max_target_tokens_and_its_end():
     assert resolve(compose_config("run_dir=x"), FACTS).decoding.max_length == 15
 
 
