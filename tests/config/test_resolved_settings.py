@@ -26,7 +26,7 @@ FACTS = Facts(
     cores=2,
     has_gpu=False,
 )
-# Their null has a meaning of its own.
+# Settings whose null has a meaning.
 MEANT = {
     "resume",
     "data.train",

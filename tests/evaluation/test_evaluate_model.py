@@ -1,4 +1,4 @@
-"""Scores: teacher-forced means that do not depend on batches, decoded ones over references."""
+"""Evaluation: teacher-forced means over tokens, decoded scores over references."""
 
 import numpy as np
 import pytest
@@ -42,7 +42,7 @@ def predictor(compose):
 
 @pytest.fixture(scope="module")
 def by_hand(predictor):
-    """The measures example by example, without any padding or batch."""
+    """Teacher-forced metrics, computed example by example without padding or batches."""
     losses, correct = [], []
     for source, target, features in EXAMPLES:
         ids = predictor.vocabularies.target.encode(target)
@@ -99,7 +99,7 @@ def test_decoded_metrics_are_over_sources_and_their_nearest_references(predictor
 
 
 def _picks(scored):
-    """Each way to take one reference per source."""
+    """Returns each way to choose one reference per source."""
     picks = [[]]
     for s in scored:
         picks = [[*pick, reference] for pick in picks for reference in s.references]
@@ -107,7 +107,7 @@ def _picks(scored):
 
 
 def test_the_best_weights_are_those_that_were_scored(compose, tmp_path):
-    """Scored again from the folder alone, they give the numbers of results.json."""
+    """Scored again from the folder alone, the weights give the numbers of results.json."""
     options = ["model.units=8", "training.epochs=4", "optimizer.learning_rate=0.02"]
     results = train(compose(*TOY, *options), tmp_path / "r")
     run = RunDir.open(tmp_path / "r")
@@ -126,8 +126,8 @@ def test_a_row_is_text(predictor):
     assert prediction == scored.prediction.text
 
 
-def test_a_last_step_into_the_void_ends_the_run_too(compose, tmp_path):
-    """The loss of the only step is a number; the model that it leaves behind is not."""
+def test_divergence_in_the_last_step_ends_the_run_too(compose, tmp_path):
+    """The loss of the only step is finite; the weights after it are not."""
     options = ["optimizer=sgd", "optimizer.learning_rate=3e38", "training.clip_norm=null"]
     one_step = ["data.train_examples=20", "training.epochs=1"]
     with pytest.raises(UserError, match=r"optimizer\.learning_rate"):

@@ -1,4 +1,4 @@
-"""Decoded scores by hand, and against an edit distance of our own; the registry of metrics."""
+"""Decoded scores by hand and against another edit distance; the registry of metrics."""
 
 import csv
 import json

@@ -1,4 +1,4 @@
-"""How far a training has come: the best epoch, patience, and what survives a stop."""
+"""Training progress: the best epoch, patience, and the round trip through JSON."""
 
 import dataclasses
 import math

@@ -1,4 +1,4 @@
-"""The training step and the loop, in process: what is learned, kept, stopped and resumed."""
+"""Training runs in this process: learning, the best epoch, callbacks, resuming."""
 
 import dataclasses
 import json
@@ -211,7 +211,7 @@ def test_a_longer_run_by_resuming_equals_a_long_run(compose, tmp_path):
 
 
 def damage(path, kind, rng):
-    """Spoils a file at a random place."""
+    """Damages a file at a random place."""
     content = bytearray(path.read_bytes())
     place = int(rng.integers(len(content)))
     if kind == "delete":

@@ -1,4 +1,4 @@
-"""The compiled training step: what it sums, clips and updates, however it is run."""
+"""Compiled training step: sums, clipping and updates, with and without XLA and micro-batches."""
 
 import dataclasses
 
@@ -27,7 +27,7 @@ def replace_training(config, **changes):
 @pytest.mark.parametrize("reading", ["one_hot", "embedding"])
 @pytest.mark.parametrize("smoothing", [0.0, 0.2])
 def test_one_step_is_the_clipped_gradient_of_the_mean_loss(compose, reading, smoothing):
-    """Against the gradient by NumPy's arithmetic; tokens repeat, so embedding rows do too."""
+    """Compares with NumPy's arithmetic; tokens repeat, so that embedding rows do too."""
     optimizer = {"_target_": "keras.optimizers.SGD", "learning_rate": 1.0}
     config = compose(*SMALL, "model.units=6", f"model.input={reading}", "model.embedding_size=5")
     config = replace_training(config, clip_norm=0.05, label_smoothing=smoothing)
@@ -67,9 +67,9 @@ def test_a_batch_of_padding_alone_moves_nothing(sgd):
 
 @pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
 def test_xla_with_all_that_a_recipe_uses(compose, precision):
-    """Attention, embeddings, smoothing, clipping, Adam: the same with XLA and without.
+    """Attention, embeddings, smoothing, clipping and Adam give the same with XLA and without.
 
-    Not dropout: XLA makes other floats, and so other masks, of the same random bits.
+    Dropout does not: XLA turns the same random bits into other floats, and so into other masks.
     """
     config = compose(
         *SMALL,
@@ -150,7 +150,7 @@ def test_micro_batches_change_nothing(sgd, parts, jit_compile):
 
 @pytest.mark.parametrize("dropout", [0.0, 0.5])
 def test_micro_batches_drop_different_units(compose, dropout):
-    """Of two equal halves the mean gradient is that of one, unless they lose different units."""
+    """Two equal halves have the mean gradient of one, unless they drop different units."""
     options = ["model.layers=2", "model.units=6", "optimizer=sgd", "training.clip_norm=null"]
     config = compose(*SMALL, *options, f"model.dropout={dropout}")
     half = random_batch(np.random.default_rng(3))
@@ -162,7 +162,7 @@ def test_micro_batches_drop_different_units(compose, dropout):
 
 
 def test_dropout_goes_on_from_step_to_step(compose):
-    """Each step draws new units, whether a batch is cut or not."""
+    """Each step drops other units, whether a batch is cut or not."""
     options = ["model.layers=2", "model.units=6", "optimizer=sgd", "model.dropout=0.5"]
     config = compose(*SMALL, *options, "optimizer.learning_rate=0.0")
     batch = random_batch(np.random.default_rng(3))
