@@ -58,6 +58,7 @@ def run_to_end(session: Session, state: TrainingState) -> dict[str, Any]:
             with StopRequest() as stop:
                 state = _train(session, state, stop)
             return _finish(session, state)
+        # Inside the log's context: the file has these lines, too.
         except StoppedBySignal:
             log.warning("stopped and saved; resume with: python train.py resume=%s", run.path)
             raise
@@ -75,6 +76,7 @@ def _train(session: Session, state: TrainingState, stop: StopRequest) -> Trainin
     counters = CallbackCounters(session.user_callbacks, state.progress.callbacks)
 
     def save(state: TrainingState) -> None:
+        # Without callbacks, the counters of an earlier process stay: they may be configured again.
         counted = counters.changed() or state.progress.callbacks
         progress = dataclasses.replace(state.progress, callbacks=counted)
         session.save_checkpoint(state._replace(progress=progress))
@@ -84,8 +86,11 @@ def _train(session: Session, state: TrainingState, stop: StopRequest) -> Trainin
         state = train_epoch(
             step, session.plan.steps, state, stop, save, every=settings.checkpoint_steps
         )
+        # Before the checkpoint, which then has the epoch's row and the callbacks' counters. After a
+        # kill between the two, the last steps and the evaluation are repeated.
         state = _end_epoch(session, state)
         every, signal = settings.checkpoint_epochs, stop.signal
+        # By default a checkpoint is written when it costs little of the time since the last one.
         is_due = state.progress.epoch % every == 0 if every else session.checkpoints.is_cheap()
         if state.progress.is_finished(settings) or signal or is_due:
             save(state)
@@ -154,6 +159,7 @@ def _end_epoch(session: Session, state: TrainingState) -> TrainingState:
         session.callbacks.on_test_end(metrics)
         logs |= {f"val_{name}": value for name, value in metrics.items()}
         row |= {f"dev_{name}": value for name, value in metrics.items()}
+    # All rows at once: the file is replaced as a whole, and a resumed run drops later rows.
     progress = state.progress.add_row(row, time.perf_counter() - began)
     session.run.save_metrics(list(progress.rows))
     if session.tensorboard is not None:
@@ -167,7 +173,7 @@ def _finish(session: Session, state: TrainingState) -> dict[str, Any]:
     """Scores the best model on dev and test, and writes results and predictions."""
     run, (progress, best_weights) = session.run, state
     if not progress.best_epoch:
-        # A callback stopped before the first evaluation: the present weights are the best.
+        # A callback stopped before the first evaluation: there are no other weights.
         progress = dataclasses.replace(progress, best_epoch=progress.epoch)
         best_weights = session.save_best()
     assign_weights(session.model, best_weights)
@@ -191,6 +197,7 @@ def _finish(session: Session, state: TrainingState) -> dict[str, Any]:
 
 def _totals(progress: Progress, examples: int) -> dict[str, float]:
     """Returns epochs, time and speed of a training with `examples` per epoch."""
+    # Speed of the steps alone, without evaluation.
     train_seconds = sum(examples / row["examples_per_second"] for row in progress.rows)
     return {
         "epochs": progress.epoch,

@@ -152,7 +152,20 @@ def build_session(
     model.compile(optimizer=optimizer)  # Callbacks look for the optimizer at the model.
     predictor = Predictor(model, vocabularies, config.data, config.decoding)
     console = Console()
+    tensorboard = (
+        TensorBoard(config, run, predictor, splits.dev[:_SHOWN_EXAMPLES])
+        if config.callbacks.tensorboard
+        else None
+    )
     user_callbacks = make_callbacks(config.callbacks.extra)
+    callbacks = keras.callbacks.CallbackList(
+        [ProgressBar(console, settings.epochs, plan.steps), *user_callbacks.values()],
+        model=model,
+        # `fit` hands these three to every callback.
+        epochs=settings.epochs,
+        steps=plan.steps,
+        verbose=0,
+    )
     return Session(
         config=config,
         run=run,
@@ -164,18 +177,8 @@ def build_session(
         train_steps=compile_training(model, optimizer, settings),
         evaluate=Evaluation(predictor, settings.batch_size, settings.bleu),
         console=console,
-        tensorboard=(
-            TensorBoard(config, run, predictor, splits.dev[:_SHOWN_EXAMPLES])
-            if config.callbacks.tensorboard
-            else None
-        ),
-        callbacks=keras.callbacks.CallbackList(
-            [ProgressBar(console, settings.epochs, plan.steps), *user_callbacks.values()],
-            model=model,
-            epochs=settings.epochs,
-            steps=plan.steps,
-            verbose=0,
-        ),
+        tensorboard=tensorboard,
+        callbacks=callbacks,
         user_callbacks=user_callbacks,
         checkpoints=Checkpoints(run.checkpoints, settings.checkpoints_kept),
     )
