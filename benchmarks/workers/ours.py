@@ -16,17 +16,18 @@ from benchmarks.workers.protocol import Task, cores, serve, timed
 from benchmarks.workers.settings import compose_config, read_examples
 from seq2seq.config.choices import SearchKind
 from seq2seq.config.commands import DecodingChanges
-from seq2seq.config.resolve import complete
-from seq2seq.config.schema import RunConfig
+from seq2seq.config.resolve import Facts, resolve, resolve_training
+from seq2seq.config.schema import RunConfig, TrainingConfig
 from seq2seq.data.batches import Batch, BatchPlan, as_dataset
-from seq2seq.hardware import keep_freed_memory
+from seq2seq.hardware import has_gpu, keep_freed_memory
 from seq2seq.inference.compiled_search import compile_search
 from seq2seq.inference.predictor import Predictor
 from seq2seq.model.seq2seq import Seq2Seq, build_model, count_parameters
 from seq2seq.runs.run_dir import RunDir
 from seq2seq.runs.weights import write_weights
 from seq2seq.training.keras_objects import make_optimizer
-from seq2seq.training.step import TrainSteps, compile_training, steps_per_call
+from seq2seq.training.session import facts_of
+from seq2seq.training.step import TrainSteps, compile_training
 
 Spec = dict[str, Any]
 
@@ -39,15 +40,20 @@ def step(spec: Spec) -> Task:
         f"training.precision={spec['precision']}",
         "training.clip_norm=null",
     )
-    train_steps = _compile_training(model, config)
+    facts = Facts(
+        parameters=count_parameters(model),
+        max_target_tokens=spec["length"],
+        steps_per_epoch=1,
+        largest_batch=(spec["batch"], spec["length"], spec["length"]),
+        cores=cores(),
+        has_gpu=has_gpu(),
+    )
+    settings = resolve_training(config.training, facts)
+    train_steps = _compile_training(model, config, settings)
     batch = Batch(*random_batch(spec))
     batches = iter(tf.data.Dataset.from_tensors(batch).repeat())
     count = tf.constant(spec["steps"])
-    parameters = count_parameters(model)
-    info = {
-        "parameters": parameters,
-        "micro_batches": complete(config.training, parameters).micro_batches,
-    }
+    info = {"parameters": facts.parameters, "micro_batches": settings.micro_batches}
     return Task(timed(lambda: train_steps(batches, count).sums.loss.numpy()), info)
 
 
@@ -62,11 +68,13 @@ def epoch(spec: Spec) -> Task:
         config.training.precision,
     )
     parameters = count_parameters(model)
-    train_steps = _compile_training(model, config)
+    config = resolve(config, facts_of(model, plan))
+    train_steps = _compile_training(model, config, config.training)
     if spec["batches_to"]:
         _save_batches(plan, Path(spec["batches_to"]))
     batches = iter(_in_memory(plan) if spec["in_memory"] else as_dataset(plan, plan.epochs(1, 0)))
-    per_call = config.training.steps_per_execution or steps_per_call(plan, parameters)
+    per_call = config.training.steps_per_execution
+    assert per_call is not None
 
     def one_epoch() -> None:
         done = 0
@@ -126,11 +134,9 @@ def _one_hot_model(spec: Spec, *overrides: str) -> tuple[RunConfig, Seq2Seq]:
     return config, build_model(config.model, *sizes, config.training.precision)
 
 
-def _compile_training(model: Seq2Seq, config: RunConfig) -> TrainSteps:
-    # The number of steps has no effect, because the learning rate is constant.
-    optimizer = make_optimizer(config.optimizer, total_steps=1)
+def _compile_training(model: Seq2Seq, config: RunConfig, settings: TrainingConfig) -> TrainSteps:
+    optimizer = make_optimizer(config.optimizer)  # Its learning rate is constant.
     optimizer.build(model.trainable_variables)
-    settings = complete(config.training, count_parameters(model))
     return compile_training(model, optimizer, settings)
 
 

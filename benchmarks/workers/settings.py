@@ -12,7 +12,6 @@ from seq2seq.config.schema import RunConfig
 from seq2seq.data.batches import BatchPlan
 from seq2seq.data.splits import load_splits
 from seq2seq.data.vocabulary import Vocabularies
-from seq2seq.training.run import with_max_length
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 
@@ -51,7 +50,6 @@ def read_examples(spec: dict[str, Any]) -> Examples:
         "training.clip_norm=null",
     )
     splits = load_splits(config.data)
-    config = with_max_length(config, splits.train)
     vocabularies = Vocabularies.build(splits.train, config.data.min_count)
     plan = BatchPlan(splits.train, vocabularies, config.training.batch_size, config.data.buckets)
     return Examples(config, vocabularies, plan)

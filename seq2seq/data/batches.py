@@ -53,7 +53,6 @@ class BatchPlan:
         if not examples:
             raise ValueError("a batch plan needs at least one example")
         self.batch_size = batch_size
-        self.error: Exception | None = None
         self.buckets = make_buckets(examples, vocabularies, buckets, batch_size)
 
     @property
@@ -106,32 +105,43 @@ class BatchPlan:
 
 
 def as_dataset(plan: BatchPlan, batches: Iterator[Batch]) -> tf.data.Dataset:
-    """Wraps batches in a `tf.data.Dataset` that prepares some of them ahead of the consumer.
-
-    TensorFlow turns what goes wrong in `batches` into an error of its own: see `own_error`.
-    """
-
-    def watched() -> Iterator[Batch]:
-        try:
-            yield from batches
-        except Exception as error:
-            plan.error = error
-            raise
-
+    """Wraps batches in a `tf.data.Dataset` that prepares some of them ahead of the consumer."""
     ids = tf.TensorSpec([plan.batch_size, None], tf.int32)
-    dataset = tf.data.Dataset.from_generator(watched, output_signature=Batch(ids, ids, ids))
+    dataset = tf.data.Dataset.from_generator(lambda: batches, output_signature=Batch(ids, ids, ids))
     return dataset.prefetch(tf.data.AUTOTUNE)
 
 
-@contextmanager
-def own_error(plan: BatchPlan) -> Iterator[None]:
-    """Raises what went wrong in making a batch, in place of TensorFlow's error about it."""
-    try:
-        yield
-    except tf.errors.OpError:
-        if plan.error is not None:
-            raise plan.error from None
-        raise
+class BatchStream:
+    """An iterator of `tf.data` over batches, and the error of the thread that makes them.
+
+    TensorFlow replaces an exception in that thread by an error of its own, which says neither the
+    file nor the line. The stream keeps the original, see `own_error`.
+
+    Attributes:
+        iterator: Yields `Batch`; can be given to a compiled function.
+    """
+
+    def __init__(self, plan: BatchPlan, batches: Iterator[Batch]) -> None:
+        """Starts preparing batches."""
+        self._error: Exception | None = None
+        self.iterator = iter(as_dataset(plan, self._watched(batches)))
+
+    def _watched(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+        try:
+            yield from batches
+        except Exception as error:
+            self._error = error
+            raise
+
+    @contextmanager
+    def own_error(self) -> Iterator[None]:
+        """Raises the error in making a batch, in place of TensorFlow's error about it."""
+        try:
+            yield
+        except tf.errors.OpError:
+            if self._error is not None:
+                raise self._error from None
+            raise
 
 
 def _chunks(numbers: Numbers, size: int) -> Iterator[Numbers]:

@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from seq2seq.config.choices import SearchKind
+from seq2seq.config.resolve import search_is_compiled
 from seq2seq.config.schema import DecodingConfig
 from seq2seq.errors import UserError
 from seq2seq.hardware import has_gpu
@@ -31,9 +32,6 @@ def compile_search(model: Seq2Seq, decoding: DecodingConfig) -> Search:
     With `decoding.jit_compile` XLA compiles it once per shape, hence `bucket`; null: on a
     CPU. The seed, an int32 scalar, matters to sampling only.
     """
-    jit_compile = decoding.jit_compile
-    if jit_compile is None:
-        jit_compile = not has_gpu()  # XLA cannot call cuDNN.
     find = _SEARCHES[decoding.kind]
     # How many rows the search makes of one.
     width = {SearchKind.beam: decoding.beam_size, SearchKind.sampling: decoding.n_best}.get(
@@ -43,7 +41,7 @@ def compile_search(model: Seq2Seq, decoding: DecodingConfig) -> Search:
     @tf.function(
         input_signature=[tf.TensorSpec([None, None], tf.int32), tf.TensorSpec([], tf.int32)],
         autograph=False,
-        jit_compile=jit_compile,
+        jit_compile=search_is_compiled(decoding, has_gpu()),
     )
     def search(source: tf.Tensor, seed: tf.Tensor) -> Hypotheses:
         memory, state = model.encode(source, training=False)

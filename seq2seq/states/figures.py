@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from seq2seq.evaluation.figures import surroundings, visible
+from seq2seq.evaluation.figures import display_token, surroundings
 from seq2seq.model.rnn.tracing import Array, Trace
 from seq2seq.states.experiments import Scored
 from seq2seq.states.handover import State
@@ -22,7 +22,7 @@ _WRITTEN_STEPS, _WRITTEN_UNITS = 6, 4  # so few numbers are written into their f
 def trace_figure(one: Trace, tokens: Sequence[str], is_dark: bool = False) -> Figure:
     """Draws every state and gate of a trace's first row, one map each; few numbers are written."""
     maps = one.states | one.gates
-    names = [visible(token) for token in tokens]
+    names = [display_token(token) for token in tokens]
     steps, units = one.states["state_h"].shape[1:]
     with surroundings(is_dark):
         width = max(4.5, 1.6 + 0.38 * steps)

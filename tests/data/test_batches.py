@@ -8,7 +8,7 @@ import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seq2seq.data.batches import BatchPlan, as_dataset, own_error
+from seq2seq.data.batches import BatchPlan, BatchStream, as_dataset
 from seq2seq.data.buckets import pad
 from seq2seq.data.examples import Example
 from seq2seq.data.vocabulary import Vocabularies
@@ -135,13 +135,13 @@ def test_what_goes_wrong_in_a_batch_is_raised_as_it_is():
         yield next(plan.epoch(1, 1))
         raise UserError("the file is gone")
 
-    batches = iter(as_dataset(plan, failing()))
-    with own_error(plan):
-        next(batches)
-    with pytest.raises(UserError, match=r"^the file is gone$"), own_error(plan):
-        next(batches)
-    other, _ = make_plan([(2, 2)])
-    with pytest.raises(tf.errors.InvalidArgumentError), own_error(other):
+    stream = BatchStream(plan, failing())
+    with stream.own_error():
+        next(stream.iterator)
+    with pytest.raises(UserError, match=r"^the file is gone$"), stream.own_error():
+        next(stream.iterator)
+    other = BatchStream(plan, plan.epoch(1, 1))
+    with pytest.raises(tf.errors.InvalidArgumentError), other.own_error():
         tf.reshape(tf.zeros([3]), [2])
 
 
