@@ -9,7 +9,7 @@ import dataclasses
 
 from seq2seq.config.choices import Monitor, Precision, SearchKind
 from seq2seq.config.commands import DecodingChanges
-from seq2seq.config.schema import DecodingConfig, RunConfig, TrainingConfig
+from seq2seq.config.schema import DecodingConfig, ModelConfig, RunConfig, TrainingConfig
 from seq2seq.errors import UserError
 from seq2seq.hardware import cores, has_gpu
 
@@ -48,6 +48,38 @@ def _refuse_too_much(decoding: DecodingConfig) -> None:
             f"decoding.batch_size={decoding.batch_size}: {rows} hypotheses of up to "
             f"decoding.max_length={decoding.max_length} tokens do not fit into memory: lower it"
         )
+
+
+def resolve_model(config: ModelConfig) -> ModelConfig:
+    """Returns the settings with every `null` replaced by the value that it stands for.
+
+    Encoder and decoder take the model's cell, units and layers, each state takes the bridge's kind,
+    and additive attention takes the decoder's units. Resolving twice changes nothing.
+    """
+    encoder, decoder = config.encoder, config.decoder
+    bridge, attention = config.bridge, config.attention
+    units = decoder.units or config.units
+    return dataclasses.replace(
+        config,
+        encoder=dataclasses.replace(
+            encoder,
+            cell=encoder.cell or config.cell,
+            units=encoder.units or config.units,
+            layers=encoder.layers or config.layers,
+        ),
+        decoder=dataclasses.replace(
+            decoder,
+            cell=decoder.cell or config.cell,
+            units=units,
+            layers=decoder.layers or config.layers,
+        ),
+        bridge=dataclasses.replace(
+            bridge,
+            state_h=bridge.state_h or bridge.kind,
+            state_c=bridge.state_c or bridge.kind,
+        ),
+        attention=dataclasses.replace(attention, units=attention.units or units),
+    )
 
 
 def check_settings(config: RunConfig) -> None:

@@ -86,7 +86,7 @@ def gradient_norms(model: Seq2Seq, batch: Batch) -> dict[str, Array]:
         memory = model.decoder.memory(model.encoder, sequence, mask, encoder_state)
         logits, _, _ = model.decoder(target_in, model.bridge(encoder_state), memory, training=False)
         loss = token_sums(logits, target_out).loss
-    cell = model.encoder.cell
+    cell = model.encoder.shape.cell
     gradients = tape.gradient(loss, seen, unconnected_gradients=tf.UnconnectedGradients.ZERO)
     lengths = tf.reduce_sum(tf.cast(mask, tf.int32), axis=1).numpy()
     is_backward = {one.name: one.go_backwards for one in _directions(model.encoder)}

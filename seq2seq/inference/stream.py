@@ -34,15 +34,15 @@ class StatefulEncoder:
         Raises:
             UserError: The encoder is bidirectional: it reads the end of a sequence first.
         """
-        if encoder.directions > 1:
+        if encoder.shape.directions > 1:
             raise UserError(
                 "a bidirectional encoder cannot read a stream, whose end it would have to read "
                 "first: train with model.encoder.bidirectional=false"
             )
         self.encoder = encoder
         self._states: dict[str, list[Array]] = {}
-        state = tf.TensorSpec([1, encoder.units])
-        per_layer = len(STATE_NAMES[encoder.cell])
+        state = tf.TensorSpec([1, encoder.shape.units])
+        per_layer = len(STATE_NAMES[encoder.shape.cell])
         self._read = tf.function(
             self._read_tokens,
             autograph=False,
@@ -68,7 +68,7 @@ class StatefulEncoder:
 
         A new source is in the state that the encoder starts from.
         """
-        per_layer = len(STATE_NAMES[self.encoder.cell])
+        per_layer = len(STATE_NAMES[self.encoder.shape.cell])
         flat = self._states.get(source)
         if flat is None:
             starts = [layer.get_initial_state(1) for layer in self.encoder.recurrent_layers]
@@ -117,7 +117,7 @@ class StatefulEncoder:
     def _shape(self) -> dict[str, str | int]:
         encoder = self.encoder
         layers = len(encoder.recurrent_layers)
-        return {"cell": str(encoder.cell), "units": encoder.units, "layers": layers}
+        return {"cell": str(encoder.shape.cell), "units": encoder.shape.units, "layers": layers}
 
     def _read_tokens(self, ids: Tensor, states: list[list[Tensor]]) -> tuple[Tensor, Any]:
         def read_one(t: Tensor, states: list[list[Tensor]], outputs: Any) -> Any:
@@ -128,7 +128,7 @@ class StatefulEncoder:
                 after.append([keras.ops.cast(tensor, "float32") for tensor in state_after])
             return t + 1, after, outputs.write(t, tf.cast(vector[0, 0], tf.float32))
 
-        outputs = tf.TensorArray(tf.float32, tf.size(ids), element_shape=[self.encoder.units])
+        outputs = tf.TensorArray(tf.float32, tf.size(ids), element_shape=[self.encoder.shape.units])
         _, states, outputs = tf.while_loop(
             lambda t, *_: t < tf.size(ids), read_one, (0, states, outputs), parallel_iterations=1
         )

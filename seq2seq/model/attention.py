@@ -41,9 +41,8 @@ class Attention(CompositeLayer):
         self.combine = keras.layers.Dense(query_size, activation="tanh", name="combine")
         self.key_projection = self.query_projection = None
         if config.kind is AttentionKind.additive:
-            units = config.units or query_size
-            self.query_projection = keras.layers.Dense(units, name="query")
-            self.key_projection = keras.layers.Dense(units, use_bias=False, name="key")
+            self.query_projection = keras.layers.Dense(config.units, name="query")
+            self.key_projection = keras.layers.Dense(config.units, use_bias=False, name="key")
             self.score = AdditiveScore(name="score")
             return
         if config.kind is AttentionKind.general:

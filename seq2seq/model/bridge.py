@@ -64,9 +64,11 @@ class Bridge(CompositeLayer):
         super().__init__(**layer_arguments)
         self.encoder_shape, self.decoder_shape = encoder, decoder
         self.state_names = STATE_NAMES[decoder.cell]
+        assert config.state_h is not None
+        assert config.state_c is not None
         own_kinds = {"state_h": config.state_h, "state_c": config.state_c}
-        self.kinds = {name: own_kinds.get(name) or config.kind for name in self.state_names}
-        self._refuse_illegal(own_kinds)
+        self.kinds = {name: own_kinds.get(name, config.kind) for name in self.state_names}
+        self._refuse_illegal(config.kind)
         if "state_w" not in STATE_NAMES[encoder.cell] and self.kinds.get("state_w") in _HANDED_ON:
             self.kinds["state_w"] = BridgeKind.zero
         slots = [(layer, name) for layer in range(decoder.layers) for name in self.state_names]
@@ -122,12 +124,12 @@ class Bridge(CompositeLayer):
         first = names.index(name) if name in names else 0
         return encoder_state[aligned][first :: len(names)]
 
-    def _refuse_illegal(self, own_kinds: dict[str, BridgeKind | None]) -> None:
+    def _refuse_illegal(self, common_kind: BridgeKind) -> None:
         encoder, decoder = self.encoder_shape, self.decoder_shape
         legal = legal_bridges(encoder, decoder)
         for name in self.state_names:
             if self.kinds[name] not in legal:
-                key = name if own_kinds.get(name) else "kind"
+                key = "kind" if self.kinds[name] is common_kind else name
                 raise UserError(
                     f"model.bridge.{key}={self.kinds[name]} cannot be wired: the encoder has "
                     f"{encoder.directions} × {encoder.units} units, the decoder {decoder.units}; "

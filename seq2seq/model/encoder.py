@@ -7,13 +7,12 @@ from typing import Any
 import keras
 from keras import ops
 
-from seq2seq.config.choices import Cell
 from seq2seq.config.schema import ModelConfig
 from seq2seq.model.composite import CompositeLayer
 from seq2seq.model.dropout import Dropout
 from seq2seq.model.rnn.layers import STATE_NAMES, recurrent_layer
 from seq2seq.model.tokens import InputReader
-from seq2seq.model.types import EncoderState, Tensor
+from seq2seq.model.types import EncoderState, StateShape, Tensor
 from seq2seq.special_ids import PAD
 
 
@@ -28,16 +27,14 @@ class Encoder(CompositeLayer):
     def __init__(self, config: ModelConfig, source_size: int, **layer_arguments: Any) -> None:
         """Creates the layers; `source_size` counts source (and feature) ids."""
         super().__init__(**layer_arguments)
-        self.cell: Cell = config.encoder.cell or config.cell
-        self.units = config.encoder.units or config.units
-        self.directions = 2 if config.encoder.bidirectional else 1
+        self.shape = shape = StateShape.of_encoder(config)
         self.reader = InputReader(config, source_size, name="source")
         self.recurrent_layers = []
-        for i in range(config.encoder.layers or config.layers):
+        for i in range(shape.layers):
             depth = self.reader.one_hot_depth if i == 0 else None
-            layer = recurrent_layer(self.cell, self.units, depth, f"{self.cell}_{i}")
-            if config.encoder.bidirectional:
-                layer = keras.layers.Bidirectional(layer, name=f"bidirectional_{self.cell}_{i}")
+            layer = recurrent_layer(shape.cell, shape.units, depth, f"{shape.cell}_{i}")
+            if shape.directions == 2:
+                layer = keras.layers.Bidirectional(layer, name=f"bidirectional_{shape.cell}_{i}")
             self.recurrent_layers.append(layer)
         self.reader.feed(self.recurrent_layers[0])
         self.dropout = Dropout(config.dropout, name="dropout")
@@ -71,9 +68,9 @@ class Encoder(CompositeLayer):
     @property
     def state_names(self) -> list[str]:
         """Names of a layer's states; with two directions `forward_` and `backward_` go before."""
-        prefixes = ("",) if self.directions == 1 else ("forward_", "backward_")
-        return [prefix + name for prefix in prefixes for name in STATE_NAMES[self.cell]]
+        prefixes = ("",) if self.shape.directions == 1 else ("forward_", "backward_")
+        return [prefix + name for prefix in prefixes for name in STATE_NAMES[self.shape.cell]]
 
     def final_vector(self, state: EncoderState) -> Tensor:
         """Returns the top layer's final state_h, all directions side by side `[B, M]`."""
-        return ops.concatenate(state[-1][:: len(STATE_NAMES[self.cell])], axis=-1)
+        return ops.concatenate(state[-1][:: len(STATE_NAMES[self.shape.cell])], axis=-1)

@@ -9,6 +9,7 @@ import keras
 from keras import ops
 
 from seq2seq.config.choices import DecoderKind, InputKind, Precision
+from seq2seq.config.resolve import resolve_model
 from seq2seq.config.schema import ModelConfig
 from seq2seq.errors import UserError
 from seq2seq.model.bridge import Bridge
@@ -45,6 +46,7 @@ class Seq2Seq(CompositeLayer, keras.Model):
         """
         super().__init__(**model_arguments)
         _refuse_contradictions(config)
+        config = resolve_model(config)
         self.target_size = target_size
         encoder, decoder = StateShape.of_encoder(config), StateShape.of_decoder(config)
         self.encoder = Encoder(config, source_size, name="encoder")

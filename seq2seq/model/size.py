@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from seq2seq.config.choices import AttentionKind, BridgeKind, DecoderKind, InputKind
+from seq2seq.config.resolve import resolve_model
 from seq2seq.config.schema import ModelConfig
 from seq2seq.model.types import StateShape
 
@@ -18,6 +19,7 @@ def least_weights(config: ModelConfig, source_size: int, target_size: int) -> in
         source_size: Number of source (and feature) ids.
         target_size: Number of target ids, V.
     """
+    config = resolve_model(config)
     encoder, decoder = StateShape.of_encoder(config), StateShape.of_decoder(config)
     memory_size = encoder.units * encoder.directions
     weights = _stack(encoder, _input_size(config, source_size))

@@ -34,20 +34,18 @@ class StateShape:
 
     @classmethod
     def of_encoder(cls, config: ModelConfig) -> StateShape:
-        """Reads the encoder's state shape from the settings."""
+        """Returns the shape of the encoder's state, from resolved settings."""
         side = config.encoder
-        directions = 2 if side.bidirectional else 1
-        return cls(
-            side.cell or config.cell,
-            side.units or config.units,
-            side.layers or config.layers,
-            directions,
-        )
+        assert side.cell is not None
+        assert side.units is not None
+        assert side.layers is not None
+        return cls(side.cell, side.units, side.layers, 2 if side.bidirectional else 1)
 
     @classmethod
     def of_decoder(cls, config: ModelConfig) -> StateShape:
-        """Reads the decoder's state shape from the settings."""
+        """Returns the shape of the decoder's state, from resolved settings."""
         side = config.decoder
-        return cls(
-            side.cell or config.cell, side.units or config.units, side.layers or config.layers, 1
-        )
+        assert side.cell is not None
+        assert side.units is not None
+        assert side.layers is not None
+        return cls(side.cell, side.units, side.layers, 1)

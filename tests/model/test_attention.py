@@ -5,6 +5,7 @@ import numpy_models
 import pytest
 import tensorflow as tf
 
+from seq2seq.config.resolve import resolve_model
 from seq2seq.errors import UserError
 from seq2seq.model.attention import Attention
 
@@ -13,8 +14,8 @@ MASK = np.arange(6) < np.array([[6], [3], [1]])
 
 
 def settings(compose, kind, units="null"):
-    words = [f"model.attention.kind={kind}", f"model.attention.units={units}"]
-    return compose("run_dir=x", *words).model.attention
+    words = [f"model.attention.kind={kind}", f"model.attention.units={units}", "model.units=5"]
+    return resolve_model(compose("run_dir=x", *words).model).attention
 
 
 def make_attention(compose, kind, units="null", memory_size=5):

@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 
 from seq2seq.config.choices import BridgeKind, Cell
+from seq2seq.config.resolve import resolve_model
 from seq2seq.errors import UserError
 from seq2seq.model.bridge import Bridge, legal_bridges
 from seq2seq.model.rnn.layers import RWA, STATE_NAMES
@@ -14,7 +15,7 @@ from seq2seq.model.types import StateShape
 
 def settings(compose, kind, **states):
     words = [f"model.bridge.{name}={value}" for name, value in states.items()]
-    return compose("run_dir=x", f"model.bridge.kind={kind}", *words).model.bridge
+    return resolve_model(compose("run_dir=x", f"model.bridge.kind={kind}", *words).model).bridge
 
 
 def encoder_state(shape, batch=2):
