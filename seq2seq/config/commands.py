@@ -5,8 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from seq2seq.config.choices import LayerKind, OutputFormat, SearchKind
+from seq2seq.config.choices import LAYERS, OutputFormat, SearchKind
 from seq2seq.config.schema import Length, LineBytes, Range, Rows, Seed, Width
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """A closed set of words that is not an enum, because it is a product of others."""
+
+    words: tuple[str, ...]
+
+    def __contains__(self, value: str) -> bool:
+        return value in self.words
+
+    def __str__(self) -> str:
+        return f"one of {', '.join(self.words)}"
 
 
 @dataclass
@@ -79,7 +92,7 @@ class StatesConfig:
 
     title: str
     output: str | None
-    layer: LayerKind
+    layer: Annotated[str, OneOf(LAYERS)]
     units: Annotated[int, Width]
     input: Any
     one_hot: Annotated[int | None, Range(minimum=1)]

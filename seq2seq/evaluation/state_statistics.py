@@ -11,13 +11,12 @@ import tensorflow as tf
 
 from seq2seq.data.batches import Batch
 from seq2seq.model.losses import token_sums
-from seq2seq.model.rnn.layers import STATE_NAMES
+from seq2seq.model.rnn.cells import cell_spec
 from seq2seq.model.rnn.tracing import Array, Trace, encoder_traces
 from seq2seq.model.seq2seq import Seq2Seq
 from seq2seq.model.types import Tensor
 from seq2seq.special_ids import PAD
 
-_THROUGH_TANH = ("state_c", "state_m")  # how they reach the output
 _CLOSE = 0.05  # to a bound, as a share of the range
 
 
@@ -54,7 +53,7 @@ def state_statistics(model: Seq2Seq, source: Tensor) -> dict[str, Statistics]:
 def _statistics(one: Trace, name: str, values: Array) -> Statistics:
     saturation = math.nan
     bounds, bounded = one.bounds(name), values
-    if name in _THROUGH_TANH:
+    if name in cell_spec(one.cell).equations.tanh_states:
         bounds, bounded = (-1.0, 1.0), np.tanh(values)
     if bounds is not None:
         low, high = bounds
@@ -92,7 +91,7 @@ def gradient_norms(model: Seq2Seq, batch: Batch) -> dict[str, Array]:
     is_backward = {one.name: one.go_backwards for one in _directions(model.encoder)}
     found = {}
     for name, by_step in gradients.items():
-        for i, state_name in enumerate(STATE_NAMES[cell]):
+        for i, state_name in enumerate(cell_spec(cell).state_names):
             norms = np.stack([np.linalg.norm(states[i], axis=-1) for states in by_step], axis=1)
             found[f"{name}/{state_name}"] = _by_distance(norms, lengths, is_backward[name])
     return found

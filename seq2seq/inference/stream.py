@@ -15,7 +15,7 @@ import tensorflow as tf
 from seq2seq.errors import UserError
 from seq2seq.files import read_array, write_arrays
 from seq2seq.model.encoder import Encoder
-from seq2seq.model.rnn.layers import STATE_NAMES
+from seq2seq.model.rnn.cells import cell_spec
 from seq2seq.model.rnn.tracing import Array
 from seq2seq.model.types import Tensor
 
@@ -42,7 +42,7 @@ class StatefulEncoder:
         self.encoder = encoder
         self._states: dict[str, list[Array]] = {}
         state = tf.TensorSpec([1, encoder.shape.units])
-        per_layer = len(STATE_NAMES[encoder.shape.cell])
+        per_layer = len(cell_spec(encoder.shape.cell).state_names)
         self._read = tf.function(
             self._read_tokens,
             autograph=False,
@@ -68,7 +68,7 @@ class StatefulEncoder:
 
         A new source is in the state that the encoder starts from.
         """
-        per_layer = len(STATE_NAMES[self.encoder.shape.cell])
+        per_layer = len(cell_spec(self.encoder.shape.cell).state_names)
         flat = self._states.get(source)
         if flat is None:
             starts = [layer.get_initial_state(1) for layer in self.encoder.recurrent_layers]

@@ -17,7 +17,7 @@ from seq2seq.model.attention import Attention
 from seq2seq.model.composite import CompositeLayer
 from seq2seq.model.dropout import Dropout
 from seq2seq.model.encoder import Encoder
-from seq2seq.model.rnn.layers import recurrent_layer
+from seq2seq.model.rnn.cells import recurrent_layer
 from seq2seq.model.tokens import InputReader
 from seq2seq.model.types import DecoderState, EncoderState, Memory, StateShape, Tensor
 

@@ -10,7 +10,7 @@ from keras import ops
 from seq2seq.config.schema import ModelConfig
 from seq2seq.model.composite import CompositeLayer
 from seq2seq.model.dropout import Dropout
-from seq2seq.model.rnn.layers import STATE_NAMES, recurrent_layer
+from seq2seq.model.rnn.cells import cell_spec, recurrent_layer
 from seq2seq.model.tokens import InputReader
 from seq2seq.model.types import EncoderState, StateShape, Tensor
 from seq2seq.special_ids import PAD
@@ -68,9 +68,10 @@ class Encoder(CompositeLayer):
     @property
     def state_names(self) -> list[str]:
         """Names of a layer's states; with two directions `forward_` and `backward_` go before."""
+        names = cell_spec(self.shape.cell).state_names
         prefixes = ("",) if self.shape.directions == 1 else ("forward_", "backward_")
-        return [prefix + name for prefix in prefixes for name in STATE_NAMES[self.shape.cell]]
+        return [prefix + name for prefix in prefixes for name in names]
 
     def final_vector(self, state: EncoderState) -> Tensor:
         """Returns the top layer's final state_h, all directions side by side `[B, M]`."""
-        return ops.concatenate(state[-1][:: len(STATE_NAMES[self.shape.cell])], axis=-1)
+        return ops.concatenate(state[-1][:: len(cell_spec(self.shape.cell).state_names)], axis=-1)

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import keras
+
 from seq2seq.config.choices import Cell
 from seq2seq.config.schema import ModelConfig
 
@@ -49,3 +51,8 @@ class StateShape:
         assert side.units is not None
         assert side.layers is not None
         return cls(side.cell, side.units, side.layers, 1)
+
+
+def at_least_float32(dtype: Any) -> str:
+    """Returns the type for long sums, which stop growing in bfloat16."""
+    return keras.backend.result_type(dtype, "float32")

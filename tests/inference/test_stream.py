@@ -99,7 +99,7 @@ def test_another_process_goes_on(tmp_path):
     for name, ids in {"one": [4, 5], "two": [6]}.items():
         stream.feed(name, ids)
     stream.save(tmp_path / "states.npz")
-    tests = [str(ROOT / "tests"), str(ROOT / "tests" / "states")]
+    tests = [str(ROOT / "tests"), str(ROOT / "tests" / "inference")]
     (tmp_path / "go_on.py").write_text(SCRIPT.format(tests=tests))
     result = run_process("go_on.py", cwd=tmp_path)
     assert result.returncode == 0, result.stderr.decode()
