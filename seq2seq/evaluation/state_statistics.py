@@ -10,9 +10,8 @@ import numpy as np
 import tensorflow as tf
 
 from seq2seq.data.batches import Batch
-from seq2seq.model.losses import token_sums
 from seq2seq.model.rnn.cells import cell_spec
-from seq2seq.model.rnn.tracing import Array, Trace, encoder_traces
+from seq2seq.model.rnn.tracing import Array, Trace, Tracer
 from seq2seq.model.seq2seq import Seq2Seq
 from seq2seq.model.types import Tensor
 from seq2seq.special_ids import PAD
@@ -43,7 +42,9 @@ def state_statistics(model: Seq2Seq, source: Tensor) -> dict[str, Statistics]:
         source: Ids `[B, S]`.
     """
     found = {}
-    for traces in encoder_traces(model.encoder, tf.convert_to_tensor(source)):
+    tracer = Tracer()
+    model.encoder(tf.convert_to_tensor(source), training=False, tap=tracer)
+    for traces in tracer.traces:
         for one in traces:
             for name, values in (one.states | one.gates).items():
                 found[f"{one.name}/{name}"] = _statistics(one, name, values[one.mask])
@@ -77,14 +78,16 @@ def gradient_norms(model: Seq2Seq, batch: Batch) -> dict[str, Array]:
     source, target_in, target_out = map(tf.convert_to_tensor, batch)
     mask = tf.not_equal(source, PAD)
     with tf.GradientTape() as tape:
-        seen: dict[str, list[Tensor]] = {}
-        sequence, encoder_state = model.encoder.reader(source, training=False), []
-        for layer in model.encoder.recurrent_layers:
-            sequence, state = _watched(layer, sequence, mask, tape, seen)
-            encoder_state.append(state)
-        memory = model.decoder.memory(model.encoder, sequence, mask, encoder_state)
-        logits, _, _ = model.decoder(target_in, model.bridge(encoder_state), memory, training=False)
-        loss = token_sums(logits, target_out).loss
+        seen: dict[str, list[Any]] = {}
+
+        def watch(
+            layer: Any, sequence: Tensor, initial: Any, mask: Tensor, training: Any
+        ) -> list[Tensor]:
+            outputs, state = _watched(layer, sequence, mask, tape, seen)
+            return [outputs, *state]
+
+        memory, state = model.encode(source, training=False, tap=watch)
+        loss = model.decoder.token_sums(target_in, target_out, state, memory, training=False).loss
     cell = model.encoder.shape.cell
     gradients = tape.gradient(loss, seen, unconnected_gradients=tf.UnconnectedGradients.ZERO)
     lengths = tf.reduce_sum(tf.cast(mask, tf.int32), axis=1).numpy()

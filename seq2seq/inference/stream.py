@@ -121,12 +121,19 @@ class StatefulEncoder:
 
     def _read_tokens(self, ids: Tensor, states: list[list[Tensor]]) -> tuple[Tensor, Any]:
         def read_one(t: Tensor, states: list[list[Tensor]], outputs: Any) -> Any:
-            vector = self.encoder.reader(tf.reshape(ids[t], [1, 1]))
-            after = []
-            for layer, state in zip(self.encoder.recurrent_layers, states, strict=True):
-                vector, *state_after = layer(vector, initial_state=state)
-                after.append([keras.ops.cast(tensor, "float32") for tensor in state_after])
-            return t + 1, after, outputs.write(t, tf.cast(vector[0, 0], tf.float32))
+            after: list[list[Tensor]] = []
+
+            def resume(
+                layer: Any, vector: Tensor, initial: Any, mask: Any, training: Any
+            ) -> list[Tensor]:
+                # No mask: a single real token needs none, and without it the step needs no loop.
+                vector, *state = layer(vector, initial_state=states[len(after)])
+                after.append([keras.ops.cast(tensor, "float32") for tensor in state])
+                return [vector, *state]
+
+            encoded = self.encoder(tf.reshape(ids[t], [1, 1]), training=False, tap=resume)
+            vector = encoded.sequence[0, 0]  # [U]
+            return t + 1, after, outputs.write(t, tf.cast(vector, tf.float32))
 
         outputs = tf.TensorArray(tf.float32, tf.size(ids), element_shape=[self.encoder.shape.units])
         _, states, outputs = tf.while_loop(

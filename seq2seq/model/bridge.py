@@ -12,7 +12,7 @@ from seq2seq.config.schema import BridgeConfig
 from seq2seq.errors import UserError
 from seq2seq.model.composite import CompositeLayer
 from seq2seq.model.rnn.cells import cell_spec
-from seq2seq.model.types import DecoderState, EncoderState, StateShape, Tensor, at_least_float32
+from seq2seq.model.types import LayerStates, StateShape, Tensor, at_least_float32
 
 _HANDED_ON = (BridgeKind.copy, BridgeKind.sum, BridgeKind.concat)
 
@@ -88,7 +88,7 @@ class Bridge(CompositeLayer):
             if self.kinds[name] is BridgeKind.learned
         }
 
-    def call(self, encoder_state: EncoderState) -> DecoderState:
+    def call(self, encoder_state: LayerStates) -> LayerStates:
         """Returns the decoder's initial state, `[B, U]` per layer and state name."""
         return [
             [
@@ -98,7 +98,7 @@ class Bridge(CompositeLayer):
             for layer in range(self.decoder_shape.layers)
         ]
 
-    def _bridge(self, encoder_state: EncoderState, layer: int, name: str) -> Tensor:
+    def _bridge(self, encoder_state: LayerStates, layer: int, name: str) -> Tensor:
         kind, slot = self.kinds[name], f"{name}_{layer}"
         directions = self._directions(encoder_state, layer, name)  # each [B, U of the encoder]
         batch = ops.shape(directions[0])[0]
@@ -118,7 +118,7 @@ class Bridge(CompositeLayer):
         is_precise = name in self.target_spec.float32_states
         return ops.cast(state, at_least_float32(state.dtype)) if is_precise else state
 
-    def _directions(self, encoder_state: EncoderState, layer: int, name: str) -> list[Tensor]:
+    def _directions(self, encoder_state: LayerStates, layer: int, name: str) -> list[Tensor]:
         """Returns the tensors of one name, one per direction, of the matching encoder layer."""
         depth = self.encoder_shape.layers
         aligned = min(layer + max(0, depth - self.decoder_shape.layers), depth - 1)

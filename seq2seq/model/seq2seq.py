@@ -16,11 +16,9 @@ from seq2seq.model.bridge import Bridge
 from seq2seq.model.composite import CompositeLayer
 from seq2seq.model.decoder import DECODERS
 from seq2seq.model.encoder import Encoder
-from seq2seq.model.losses import TokenSums, projected_token_sums, token_sums
-from seq2seq.model.types import DecoderState, Memory, StateShape, Tensor
-
-# With fewer target ids a second product of the decoder's output costs more time than it saves.
-_LARGE_VOCABULARY = 8192
+from seq2seq.model.losses import TokenSums
+from seq2seq.model.tap import Tap, run_layer
+from seq2seq.model.types import DecoderState, Encoded, Memory, StateShape, Tensor
 
 
 class Seq2Seq(CompositeLayer, keras.Model):
@@ -47,7 +45,6 @@ class Seq2Seq(CompositeLayer, keras.Model):
         super().__init__(**model_arguments)
         _refuse_contradictions(config)
         config = resolve_model(config)
-        self.target_size = target_size
         encoder, decoder = StateShape.of_encoder(config), StateShape.of_decoder(config)
         self.encoder = Encoder(config, source_size, name="encoder")
         self.bridge = Bridge(config.bridge, encoder, decoder, name="bridge")
@@ -77,33 +74,34 @@ class Seq2Seq(CompositeLayer, keras.Model):
         label_smoothing: float = 0.0,
         training: bool | None = None,
     ) -> TokenSums:
-        """Returns the loss of `call`'s logits; those of a large vocabulary are never all there.
+        """Returns the loss of `call`'s logits, without holding all those of a large vocabulary.
 
         Args:
             source: Ids `[B, S]`.
             target_in: Ids `[B, T]`, `BOS` first.
-            target_out: Ids `[B, T]` that the logits are to predict.
+            target_out: The next tokens `[B, T]`.
             label_smoothing: See `losses.token_sums`.
             training: Whether dropout is on.
         """
         memory, state = self.encode(source, training=training)
-        sequence, _, _ = self.decoder.read(target_in, state, memory, training=training)
-        if self.target_size < _LARGE_VOCABULARY:
-            return token_sums(self.decoder.write(sequence), target_out, label_smoothing)
-        kernel, bias = self.decoder.output_weights()
-        return projected_token_sums(
-            sequence, kernel, bias, target_out, label_smoothing, has_gradient=bool(training)
+        return self.decoder.token_sums(
+            target_in, target_out, state, memory, label_smoothing, training
         )
 
-    def encode(self, source: Tensor, training: bool | None = None) -> tuple[Memory, DecoderState]:
+    def encode(
+        self, source: Tensor, training: bool | None = None, tap: Tap = run_layer
+    ) -> tuple[Memory, DecoderState]:
         """Encodes once: ids `[B, S]` to the memory and the decoder's initial state."""
-        sequence, mask, encoder_state = self.encoder(source, training=training)
-        state = self.bridge(encoder_state)
-        return self.decoder.memory(self.encoder, sequence, mask, encoder_state), state
+        return self.hand_over(self.encoder(source, training=training, tap=tap))
+
+    def hand_over(self, encoded: Encoded) -> tuple[Memory, DecoderState]:
+        """Returns the memory and the decoder's initial state of an encoded batch."""
+        layers = self.bridge(encoded.state)
+        return self.decoder.memory(encoded), self.decoder.start(layers, encoded)
 
     @cached_property
     def encoder_model(self) -> keras.Model:
-        """Source ids `[B, S]` → `{"memory", "state"}`; the state is what the bridge hands over."""
+        """Source ids `[B, S]` → `{"memory", "state"}`; the state is a `DecoderState`."""
         source = keras.Input((None,), dtype="int32", name="source")
         memory, state = self.encode(source)
         return keras.Model(source, {"memory": memory, "state": state}, name="encoder_model")
@@ -112,7 +110,7 @@ class Seq2Seq(CompositeLayer, keras.Model):
     def decoder_model(self) -> keras.Model:
         """`{"target_in", "state", "memory"}` → `{"logits", "state"[, "attention_weights"]}`.
 
-        Feed the returned state back in to go on; T = 1 is one step.
+        Feed the returned state back in to continue; T = 1 is one step.
         """
         target_in = keras.Input((None,), dtype="int32", name="target_in")
         given = keras.tree.map_structure(

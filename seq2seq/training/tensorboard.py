@@ -167,7 +167,7 @@ class TensorBoard(keras.callbacks.Callback):
         encode = self.predictor.vocabularies.encode_source
         source = pad([encode(e.source, e.features) for e in self.state_examples])
         encoder = self.predictor.model.encoder
-        _, _, state = encoder(tf.constant(source), training=False)
+        state = encoder(tf.constant(source), training=False).state
         for layer, tensors in enumerate(state):
             for name, tensor in zip(encoder.state_names, tensors, strict=True):
                 tf.summary.histogram(f"encoder_state/layer_{layer}/{name}", tensor)

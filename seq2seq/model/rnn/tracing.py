@@ -6,7 +6,7 @@ nor a gate. They are computed here by the loop of `seq2seq.model.loop`, from the
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import keras
@@ -16,8 +16,8 @@ import tensorflow as tf
 
 from seq2seq.config.choices import Cell
 from seq2seq.model.rnn.cells import cell_spec
-from seq2seq.model.types import at_least_float32
-from seq2seq.special_ids import PAD
+from seq2seq.model.tap import run_layer
+from seq2seq.model.types import Tensor, at_least_float32
 
 Array = npt.NDArray[Any]
 
@@ -86,13 +86,27 @@ def trace(
     return [_trace(one, inputs, state, mask) for one, state in zip(layers, halves, strict=True)]
 
 
-def encoder_traces(encoder: Any, ids: Any) -> Iterator[list[Trace]]:
-    """Yields the traces of each layer of an encoder while it reads ids `[B, S]`."""
-    mask = keras.ops.not_equal(ids, PAD)
-    sequence = encoder.reader(ids)
-    for layer in encoder.recurrent_layers:
-        yield trace(layer, sequence, mask=mask)
-        sequence, *_ = layer(sequence, mask=mask)
+class Tracer:
+    """A tap that records the traces of every recurrent layer that runs through it.
+
+    Attributes:
+        traces: By layer: one trace per direction.
+    """
+
+    def __init__(self) -> None:
+        self.traces: list[list[Trace]] = []
+
+    def __call__(
+        self,
+        layer: keras.layers.RNN,
+        sequence: Tensor,
+        initial_state: Sequence[Tensor] | None,
+        mask: Tensor | None,
+        training: bool | None,
+    ) -> Sequence[Tensor]:
+        """Traces the layer, then runs it."""
+        self.traces.append(trace(layer, sequence, initial_state, mask))
+        return run_layer(layer, sequence, initial_state, mask, training)
 
 
 def _trace(layer: Any, inputs: Any, initial_state: Any, mask: Any) -> Trace:
