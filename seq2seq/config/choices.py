@@ -127,17 +127,6 @@ class OutputFormat(StrEnum):
     jsonl = auto()
 
 
-class LayerKind(StrEnum):
-    """A layer whose states are shown; `stacked` is two LSTM cells in one `keras.layers.RNN`."""
-
-    lstm = auto()
-    gru = auto()
-    simple_rnn = auto()
-    lstm_zero_forget_bias = auto()
-    peephole_lstm = auto()
-    rwa = auto()
-    bidirectional_lstm = auto()
-    bidirectional_gru = auto()
-    bidirectional_peephole_lstm = auto()
-    bidirectional_rwa = auto()
-    stacked = auto()
+STACKED = "stacked"
+LAYERS = (*map(str, Cell), *(f"bidirectional_{cell}" for cell in Cell), STACKED)
+"""The layers whose states can be shown; `stacked` is two LSTM cells in one `keras.layers.RNN`."""

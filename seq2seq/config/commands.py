@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
-from seq2seq.config.choices import LayerKind, OutputFormat
+from seq2seq.config.choices import LAYERS, OutputFormat
 from seq2seq.config.schema import DecodingConfig, LineBytes, Range, Seed, Width
 
 AnyClass = TypeVar("AnyClass")
@@ -32,6 +32,19 @@ def _or_none(hint: Any) -> Any:
         return hint | None
     kind, *ranges = get_args(hint)
     return Annotated[(kind | None, *ranges)]
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """A closed set of words that is not an enum, because it is a product of others."""
+
+    words: tuple[str, ...]
+
+    def __contains__(self, value: str) -> bool:
+        return value in self.words
+
+    def __str__(self) -> str:
+        return f"one of {', '.join(self.words)}"
 
 
 @dataclass
@@ -93,7 +106,7 @@ class StatesConfig:
 
     title: str
     output: str | None
-    layer: LayerKind
+    layer: Annotated[str, OneOf(LAYERS)]
     units: Annotated[int, Width]
     input: Any
     one_hot: Annotated[int | None, Range(minimum=1)]

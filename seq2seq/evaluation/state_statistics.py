@@ -10,14 +10,12 @@ import numpy as np
 import tensorflow as tf
 
 from seq2seq.data.batches import Batch
-from seq2seq.model.losses import token_sums
-from seq2seq.model.rnn.layers import STATE_NAMES
-from seq2seq.model.rnn.tracing import Array, Trace, encoder_traces
+from seq2seq.model.rnn.cells import cell_spec
+from seq2seq.model.rnn.tracing import Array, Trace, Tracer
 from seq2seq.model.seq2seq import Seq2Seq
 from seq2seq.model.types import Tensor
 from seq2seq.special_ids import PAD
 
-_THROUGH_TANH = ("state_c", "state_m")  # how they reach the output
 _CLOSE = 0.05  # to a bound, as a share of the range
 
 
@@ -44,7 +42,9 @@ def state_statistics(model: Seq2Seq, source: Tensor) -> dict[str, Statistics]:
         source: Ids `[B, S]`.
     """
     found = {}
-    for traces in encoder_traces(model.encoder, tf.convert_to_tensor(source)):
+    tracer = Tracer()
+    model.encoder(tf.convert_to_tensor(source), training=False, tap=tracer)
+    for traces in tracer.traces:
         for one in traces:
             for name, values in (one.states | one.gates).items():
                 found[f"{one.name}/{name}"] = _statistics(one, name, values[one.mask])
@@ -54,7 +54,7 @@ def state_statistics(model: Seq2Seq, source: Tensor) -> dict[str, Statistics]:
 def _statistics(one: Trace, name: str, values: Array) -> Statistics:
     saturation = math.nan
     bounds, bounded = one.bounds(name), values
-    if name in _THROUGH_TANH:
+    if name in cell_spec(one.cell).equations.tanh_states:
         bounds, bounded = (-1.0, 1.0), np.tanh(values)
     if bounds is not None:
         low, high = bounds
@@ -78,21 +78,23 @@ def gradient_norms(model: Seq2Seq, batch: Batch) -> dict[str, Array]:
     source, target_in, target_out = map(tf.convert_to_tensor, batch)
     mask = tf.not_equal(source, PAD)
     with tf.GradientTape() as tape:
-        seen: dict[str, list[Tensor]] = {}
-        sequence, encoder_state = model.encoder.reader(source, training=False), []
-        for layer in model.encoder.recurrent_layers:
-            sequence, state = _watched(layer, sequence, mask, tape, seen)
-            encoder_state.append(state)
-        memory = model.decoder.memory(model.encoder, sequence, mask, encoder_state)
-        logits, _, _ = model.decoder(target_in, model.bridge(encoder_state), memory, training=False)
-        loss = token_sums(logits, target_out).loss
-    cell = model.encoder.cell
+        seen: dict[str, list[Any]] = {}
+
+        def watch(
+            layer: Any, sequence: Tensor, initial: Any, mask: Tensor, training: Any
+        ) -> list[Tensor]:
+            outputs, state = _watched(layer, sequence, mask, tape, seen)
+            return [outputs, *state]
+
+        memory, state = model.encode(source, training=False, tap=watch)
+        loss = model.decoder.token_sums(target_in, target_out, state, memory, training=False).loss
+    cell = model.encoder.shape.cell
     gradients = tape.gradient(loss, seen, unconnected_gradients=tf.UnconnectedGradients.ZERO)
     lengths = tf.reduce_sum(tf.cast(mask, tf.int32), axis=1).numpy()
     is_backward = {one.name: one.go_backwards for one in _directions(model.encoder)}
     found = {}
     for name, by_step in gradients.items():
-        for i, state_name in enumerate(STATE_NAMES[cell]):
+        for i, state_name in enumerate(cell_spec(cell).state_names):
             norms = np.stack([np.linalg.norm(states[i], axis=-1) for states in by_step], axis=1)
             found[f"{name}/{state_name}"] = _by_distance(norms, lengths, is_backward[name])
     return found

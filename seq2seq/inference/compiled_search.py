@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
 from seq2seq.config.choices import SearchKind
@@ -21,7 +20,6 @@ from seq2seq.inference.search.hypotheses import Hypotheses, Step, tile
 from seq2seq.inference.search.sampling import sample
 from seq2seq.model.seq2seq import Seq2Seq
 from seq2seq.model.types import Memory
-from seq2seq.special_ids import BOS, PAD, UNK
 
 Search = Callable[[tf.Tensor, tf.Tensor], Hypotheses]
 
@@ -53,14 +51,11 @@ def compile_search(model: Seq2Seq, decoding: DecodingConfig) -> Search:
 
 
 def decoder_step(model: Seq2Seq, memory: Memory) -> Step:
-    """Returns the decoder as a search sees it: (tokens `[N]`, state) → (log-probs `[N, V]`, state).
-
-    What is not text is never written.
-    """
+    """Returns a search's step: (tokens `[N]`, state) → (log-probs `[N, V]`, state)."""
 
     def step(tokens: tf.Tensor, state: Any) -> tuple[tf.Tensor, Any]:
-        logits, state, _ = model.decoder(tokens[:, None], state, memory, training=False)
-        return tf.nn.log_softmax(logits[:, 0] + _never_written(logits.shape[-1])), state
+        log_probs, state = model.decoder.log_probs(tokens[:, None], state, memory)  # [N, 1, V]
+        return log_probs[:, 0], state
 
     return step
 
@@ -73,13 +68,6 @@ def bucket(rows: int, most_rows: int, length: int) -> tuple[int, int]:
     """
     step = max(8, 2 ** (length.bit_length() - 3))
     return min(most_rows, 1 << (rows - 1).bit_length()), -(-length // step) * step
-
-
-def _never_written(size: int) -> tf.Tensor:
-    """Returns `[V]`: 0, but a very low value for ids that are not text and not the end."""
-    forbidden = np.zeros(size, np.float32)
-    forbidden[[PAD, UNK, BOS]] = -1e9
-    return tf.constant(forbidden)
 
 
 def _max_length(decoding: DecodingConfig) -> int:

@@ -20,8 +20,7 @@ from seq2seq.data.vocabulary import Tokenizer, Vocabularies
 from seq2seq.errors import UserError
 from seq2seq.hardware import cores
 from seq2seq.inference.compiled_search import bucket, compile_search
-from seq2seq.model.seq2seq import Seq2Seq, build_model
-from seq2seq.model.size import least_weights
+from seq2seq.model.seq2seq import Seq2Seq, build_model, count_weights
 from seq2seq.runs.run_dir import RunDir
 from seq2seq.runs.weights import count_numbers, misfit, read_weights
 from seq2seq.special_ids import BOS
@@ -211,9 +210,9 @@ def load_model(run: RunDir, config: RunConfig, vocabularies: Vocabularies) -> Se
     if not run.best_weights.is_file():
         raise UserError(f"{run.path}: no best.weights.h5; has the run finished an epoch?")
     # Before anything is built: the settings may ask for more than there is memory.
-    needed, there = least_weights(config.model, *sizes), count_numbers(run.best_weights)
+    needed, there = count_weights(config.model, *sizes), count_numbers(run.best_weights)
     if needed > there:
-        reason = f"at least {needed} numbers are needed, {there} are there"
+        reason = f"{needed} numbers are needed, {there} are there"
         raise misfit(run.best_weights, reason)
     model = build_model(config.model, *sizes, config.training.precision)
     read_weights(run.best_weights, model)

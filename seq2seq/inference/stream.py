@@ -15,7 +15,7 @@ import tensorflow as tf
 from seq2seq.errors import UserError
 from seq2seq.files import read_array, write_arrays
 from seq2seq.model.encoder import Encoder
-from seq2seq.model.rnn.layers import STATE_NAMES
+from seq2seq.model.rnn.cells import cell_spec
 from seq2seq.model.rnn.tracing import Array
 from seq2seq.model.types import Tensor
 
@@ -34,15 +34,15 @@ class StatefulEncoder:
         Raises:
             UserError: The encoder is bidirectional: it reads the end of a sequence first.
         """
-        if encoder.directions > 1:
+        if encoder.shape.directions > 1:
             raise UserError(
                 "a bidirectional encoder cannot read a stream, whose end it would have to read "
                 "first: train with model.encoder.bidirectional=false"
             )
         self.encoder = encoder
         self._states: dict[str, list[Array]] = {}
-        state = tf.TensorSpec([1, encoder.units])
-        per_layer = len(STATE_NAMES[encoder.cell])
+        state = tf.TensorSpec([1, encoder.shape.units])
+        per_layer = len(cell_spec(encoder.shape.cell).state_names)
         self._read = tf.function(
             self._read_tokens,
             autograph=False,
@@ -68,7 +68,7 @@ class StatefulEncoder:
 
         A new source is in the state that the encoder starts from.
         """
-        per_layer = len(STATE_NAMES[self.encoder.cell])
+        per_layer = len(cell_spec(self.encoder.shape.cell).state_names)
         flat = self._states.get(source)
         if flat is None:
             starts = [layer.get_initial_state(1) for layer in self.encoder.recurrent_layers]
@@ -117,18 +117,25 @@ class StatefulEncoder:
     def _shape(self) -> dict[str, str | int]:
         encoder = self.encoder
         layers = len(encoder.recurrent_layers)
-        return {"cell": str(encoder.cell), "units": encoder.units, "layers": layers}
+        return {"cell": str(encoder.shape.cell), "units": encoder.shape.units, "layers": layers}
 
     def _read_tokens(self, ids: Tensor, states: list[list[Tensor]]) -> tuple[Tensor, Any]:
         def read_one(t: Tensor, states: list[list[Tensor]], outputs: Any) -> Any:
-            vector = self.encoder.reader(tf.reshape(ids[t], [1, 1]))
-            after = []
-            for layer, state in zip(self.encoder.recurrent_layers, states, strict=True):
-                vector, *state_after = layer(vector, initial_state=state)
-                after.append([keras.ops.cast(tensor, "float32") for tensor in state_after])
-            return t + 1, after, outputs.write(t, tf.cast(vector[0, 0], tf.float32))
+            after: list[list[Tensor]] = []
 
-        outputs = tf.TensorArray(tf.float32, tf.size(ids), element_shape=[self.encoder.units])
+            def resume(
+                layer: Any, vector: Tensor, initial: Any, mask: Any, training: Any
+            ) -> list[Tensor]:
+                # No mask: a single real token needs none, and without it the step needs no loop.
+                vector, *state = layer(vector, initial_state=states[len(after)])
+                after.append([keras.ops.cast(tensor, "float32") for tensor in state])
+                return [vector, *state]
+
+            encoded = self.encoder(tf.reshape(ids[t], [1, 1]), training=False, tap=resume)
+            vector = encoded.sequence[0, 0]  # [U]
+            return t + 1, after, outputs.write(t, tf.cast(vector, tf.float32))
+
+        outputs = tf.TensorArray(tf.float32, tf.size(ids), element_shape=[self.encoder.shape.units])
         _, states, outputs = tf.while_loop(
             lambda t, *_: t < tf.size(ids), read_one, (0, states, outputs), parallel_iterations=1
         )

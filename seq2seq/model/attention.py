@@ -1,4 +1,8 @@
-"""Attention: what the decoder sees of the encoder besides its state, all steps at once."""
+"""Attention: the decoder's queries look at the encoder's memory, for all target steps at once.
+
+A new attention is a subclass here, its entry in `ATTENTIONS` and its word in
+`choices.AttentionKind`.
+"""
 
 from __future__ import annotations
 
@@ -12,82 +16,147 @@ from seq2seq.config.choices import AttentionKind
 from seq2seq.config.schema import AttentionConfig
 from seq2seq.errors import UserError
 from seq2seq.model.composite import CompositeLayer
-from seq2seq.model.types import Tensor
+from seq2seq.model.types import Carried, Encoded, Memory, Tensor
 
 
 class Attention(CompositeLayer):
-    """Adds to the decoder's outputs what they ask of the encoder's memory.
+    """Adds to the decoder's outputs a weighted mean of the encoder's memory.
 
-    Every memory position is scored for every query; the context is the mean of the memory with
-    the softmax of the scores as weights; the result is the attentional vector
-    tanh(W [context; query]) (Luong et al. 2015, eq. 5). The kinds of score:
+    Every memory position is scored for every query. The context is the mean of the memory with the
+    softmax of the scores as weights; the result is the attentional vector tanh(W [context; query])
+    (Luong et al. 2015, eq. 5).
 
-    - `dot`: query · memory; `general`: query · (W memory) (Luong et al. 2015, section 3.1);
-    - `additive`: v · tanh(W query + U memory) (Bahdanau et al. 2015, A.1.2).
-
-    The queries are the outputs of the decoder's recurrent layers, so that all target steps are
-    scored in one product under teacher forcing.
+    The queries are the outputs of the decoder's recurrent layers. No query depends on an earlier
+    context, so that under teacher forcing all T target steps are scored in one product.
     """
+
+    score: keras.layers.Layer
 
     def __init__(
         self, config: AttentionConfig, query_size: int, memory_size: int, **layer_arguments: Any
     ) -> None:
         """Creates the layers.
 
-        Raises:
-            UserError: `dot` between unequal sizes.
+        Args:
+            config: The resolved settings of attention.
+            query_size: U.
+            memory_size: M.
+            **layer_arguments: Arguments of `keras.layers.Layer`.
         """
         super().__init__(**layer_arguments)
         self.combine = keras.layers.Dense(query_size, activation="tanh", name="combine")
-        self.key_projection = self.query_projection = None
-        if config.kind is AttentionKind.additive:
-            units = config.units or query_size
-            self.query_projection = keras.layers.Dense(units, name="query")
-            self.key_projection = keras.layers.Dense(units, use_bias=False, name="key")
-            self.score = AdditiveScore(name="score")
-            return
-        if config.kind is AttentionKind.general:
-            self.key_projection = keras.layers.Dense(query_size, use_bias=False, name="key")
-        elif query_size != memory_size:
+
+    def keys(self, values: Tensor) -> Tensor:
+        """Returns the keys `[B, S, A]` of memory `[B, S, M]`; the same at every target step."""
+        return values
+
+    def queries(self, query: Tensor) -> Tensor:
+        """Returns the queries `[B, T, A]` of decoder outputs `[B, T, U]`."""
+        return query
+
+    def memory(self, encoded: Encoded) -> Memory:
+        """Returns the entries that attention adds to the memory: values, keys and mask."""
+        keys = self.keys(encoded.sequence)
+        return {"values": encoded.sequence, "keys": keys, "mask": encoded.mask}
+
+    def start(self, encoded: Encoded) -> Carried:
+        """Returns the state before the first target step; by default there is none."""
+        return ()
+
+    def call(
+        self, query: Tensor, memory: Memory, state: Carried = ()
+    ) -> tuple[Tensor, Tensor, Carried]:
+        """Attends.
+
+        Args:
+            query: `[B, T, U]`.
+            memory: `values` `[B, S, M]`, `keys` `[B, S, A]`, `mask` `[B, S]` (True = real token).
+            state: The state before these T steps.
+
+        Returns:
+            The attentional vectors `[B, T, U]`; the attention weights `[B, T, S]`, which sum to 1
+            over S; and the state after the T steps.
+        """
+        context, weights = self.score(
+            [self.queries(query), memory["values"], memory["keys"]],
+            mask=[None, memory["mask"]],
+            return_attention_scores=True,
+        )
+        return self.combine(ops.concatenate([context, query], axis=-1)), weights, state
+
+
+class DotAttention(Attention):
+    """The score query · memory (Luong et al. 2015, section 3.1)."""
+
+    def __init__(
+        self, config: AttentionConfig, query_size: int, memory_size: int, **layer_arguments: Any
+    ) -> None:
+        """Creates the layers, see `Attention`.
+
+        Raises:
+            UserError: Query and memory differ in size.
+        """
+        super().__init__(config, query_size, memory_size, **layer_arguments)
+        if query_size != memory_size:
             raise UserError(
                 f"model.attention.kind=dot cannot be wired: the decoder has {query_size} units and "
                 f"the memory {memory_size}; choose general or additive, or equal sizes"
             )
         self.score = keras.layers.Attention(name="score")
 
-    def keys(self, memory: Tensor) -> Tensor:
-        """Returns what queries are compared with `[B, S, A]`; the same at every target step."""
-        return memory if self.key_projection is None else self.key_projection(memory)
 
-    def call(
-        self, query: Tensor, memory: Tensor, keys: Tensor, memory_mask: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Attends.
+class GeneralAttention(Attention):
+    """The score query · (W memory) (Luong et al. 2015, section 3.1)."""
 
-        Args:
-            query: `[B, T, U]`.
-            memory: `[B, S, M]`.
-            keys: `[B, S, A]`, from `keys(memory)`.
-            memory_mask: `[B, S]`, True = real token.
+    def __init__(
+        self, config: AttentionConfig, query_size: int, memory_size: int, **layer_arguments: Any
+    ) -> None:
+        """Creates the layers, see `Attention`."""
+        super().__init__(config, query_size, memory_size, **layer_arguments)
+        self.key_projection = keras.layers.Dense(query_size, use_bias=False, name="key")
+        self.score = keras.layers.Attention(name="score")
 
-        Returns:
-            The attentional vectors `[B, T, U]`, and the attention weights `[B, T, S]`, which sum
-            to 1 over S.
-        """
-        projected = query if self.query_projection is None else self.query_projection(query)
-        context, weights = self.score(
-            [projected, memory, keys], mask=[None, memory_mask], return_attention_scores=True
-        )
-        return self.combine(ops.concatenate([context, query], axis=-1)), weights
+    def keys(self, values: Tensor) -> Tensor:
+        """Returns W memory `[B, S, U]`: projected once per source, not at every step."""
+        return self.key_projection(values)
+
+
+class AdditiveAttention(Attention):
+    """The score v · tanh(W query + U memory) (Bahdanau et al. 2015, A.1.2)."""
+
+    def __init__(
+        self, config: AttentionConfig, query_size: int, memory_size: int, **layer_arguments: Any
+    ) -> None:
+        """Creates the layers, see `Attention`; `config.units` is the size A of the sum."""
+        super().__init__(config, query_size, memory_size, **layer_arguments)
+        self.query_projection = keras.layers.Dense(config.units, name="query")
+        self.key_projection = keras.layers.Dense(config.units, use_bias=False, name="key")
+        self.score = AdditiveScore(name="score")
+
+    def keys(self, values: Tensor) -> Tensor:
+        """Returns U memory `[B, S, A]`."""
+        return self.key_projection(values)
+
+    def queries(self, query: Tensor) -> Tensor:
+        """Returns W query `[B, T, A]`."""
+        return self.query_projection(query)
 
 
 class AdditiveScore(keras.layers.AdditiveAttention):
-    """`keras.layers.AdditiveAttention` with the sum over the units as a product.
+    """`keras.layers.AdditiveAttention` with the sum over A as a matrix-vector product.
 
-    XLA adds up a row of numbers one after the other, which takes twice as long.
+    XLA on a CPU reduces an axis one number after the other, which takes twice as long.
     """
 
     def _calculate_scores(self, query: Tensor, key: Tensor) -> Tensor:
         """Returns the scores `[B, T, S]` of queries `[B, T, A]` and keys `[B, S, A]`."""
+        # [B, T, 1, A] + [B, 1, S, A] -> [B, T, S, A]
         hidden = ops.tanh(ops.expand_dims(query, axis=2) + ops.expand_dims(key, axis=1))
         return tf.linalg.matvec(hidden, ops.cast(self.scale, hidden.dtype))
+
+
+ATTENTIONS: dict[AttentionKind, type[Attention]] = {
+    AttentionKind.dot: DotAttention,
+    AttentionKind.general: GeneralAttention,
+    AttentionKind.additive: AdditiveAttention,
+}

@@ -11,9 +11,8 @@ from seq2seq.config.choices import BridgeKind
 from seq2seq.config.schema import BridgeConfig
 from seq2seq.errors import UserError
 from seq2seq.model.composite import CompositeLayer
-from seq2seq.model.rnn.layers import FLOAT32_STATES, STATE_NAMES
-from seq2seq.model.rnn.loop import at_least_float32
-from seq2seq.model.types import DecoderState, EncoderState, StateShape, Tensor
+from seq2seq.model.rnn.cells import cell_spec
+from seq2seq.model.types import LayerStates, StateShape, Tensor, at_least_float32
 
 _HANDED_ON = (BridgeKind.copy, BridgeKind.sum, BridgeKind.concat)
 
@@ -63,12 +62,16 @@ class Bridge(CompositeLayer):
         """
         super().__init__(**layer_arguments)
         self.encoder_shape, self.decoder_shape = encoder, decoder
-        self.state_names = STATE_NAMES[decoder.cell]
+        self.source_spec, self.target_spec = cell_spec(encoder.cell), cell_spec(decoder.cell)
+        self.state_names = self.target_spec.state_names
+        assert config.state_h is not None
+        assert config.state_c is not None
         own_kinds = {"state_h": config.state_h, "state_c": config.state_c}
-        self.kinds = {name: own_kinds.get(name) or config.kind for name in self.state_names}
-        self._refuse_illegal(own_kinds)
-        if "state_w" not in STATE_NAMES[encoder.cell] and self.kinds.get("state_w") in _HANDED_ON:
-            self.kinds["state_w"] = BridgeKind.zero
+        self.kinds = {name: own_kinds.get(name, config.kind) for name in self.state_names}
+        self._refuse_illegal(config.kind)
+        for name in self.target_spec.own_states - {*self.source_spec.state_names}:
+            if self.kinds[name] in _HANDED_ON:
+                self.kinds[name] = BridgeKind.zero
         slots = [(layer, name) for layer in range(decoder.layers) for name in self.state_names]
         self.dense_layers = {
             f"{name}_{layer}": keras.layers.Dense(
@@ -85,7 +88,7 @@ class Bridge(CompositeLayer):
             if self.kinds[name] is BridgeKind.learned
         }
 
-    def call(self, encoder_state: EncoderState) -> DecoderState:
+    def call(self, encoder_state: LayerStates) -> LayerStates:
         """Returns the decoder's initial state, `[B, U]` per layer and state name."""
         return [
             [
@@ -95,7 +98,7 @@ class Bridge(CompositeLayer):
             for layer in range(self.decoder_shape.layers)
         ]
 
-    def _bridge(self, encoder_state: EncoderState, layer: int, name: str) -> Tensor:
+    def _bridge(self, encoder_state: LayerStates, layer: int, name: str) -> Tensor:
         kind, slot = self.kinds[name], f"{name}_{layer}"
         directions = self._directions(encoder_state, layer, name)  # each [B, U of the encoder]
         batch = ops.shape(directions[0])[0]
@@ -112,22 +115,23 @@ class Bridge(CompositeLayer):
 
     def _precise(self, state: Tensor, name: str) -> Tensor:
         # In the type in which the decoder will return it: a search's loop wants no other.
-        return ops.cast(state, at_least_float32(state.dtype)) if name in FLOAT32_STATES else state
+        is_precise = name in self.target_spec.float32_states
+        return ops.cast(state, at_least_float32(state.dtype)) if is_precise else state
 
-    def _directions(self, encoder_state: EncoderState, layer: int, name: str) -> list[Tensor]:
+    def _directions(self, encoder_state: LayerStates, layer: int, name: str) -> list[Tensor]:
         """Returns the tensors of one name, one per direction, of the matching encoder layer."""
         depth = self.encoder_shape.layers
         aligned = min(layer + max(0, depth - self.decoder_shape.layers), depth - 1)
-        names = STATE_NAMES[self.encoder_shape.cell]
+        names = self.source_spec.state_names
         first = names.index(name) if name in names else 0
         return encoder_state[aligned][first :: len(names)]
 
-    def _refuse_illegal(self, own_kinds: dict[str, BridgeKind | None]) -> None:
+    def _refuse_illegal(self, common_kind: BridgeKind) -> None:
         encoder, decoder = self.encoder_shape, self.decoder_shape
         legal = legal_bridges(encoder, decoder)
         for name in self.state_names:
             if self.kinds[name] not in legal:
-                key = name if own_kinds.get(name) else "kind"
+                key = "kind" if self.kinds[name] is common_kind else name
                 raise UserError(
                     f"model.bridge.{key}={self.kinds[name]} cannot be wired: the encoder has "
                     f"{encoder.directions} × {encoder.units} units, the decoder {decoder.units}; "

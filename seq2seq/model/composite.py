@@ -1,4 +1,4 @@
-"""What layers made of layers have in common."""
+"""The base of layers that are made of layers."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ import keras
 
 
 class CompositeLayer(keras.layers.Layer):
-    """A layer whose sublayers create their weights when it is first called.
+    """A layer whose sublayers create their weights when they are first called.
 
-    Without a `build` of its own Keras traces `call` with symbolic input beforehand, only to do
-    the same: nine tenths of the time that it took to make a model.
+    Without its own `build` Keras would first trace `call` with symbolic inputs to create the same
+    weights, which took nine tenths of the time of making a model.
     """
 
     def __init__(self, **layer_arguments: Any) -> None:
-        """Leaves types alone: sublayers cast for themselves, and some states must stay float32."""
+        """Turns autocast off: sublayers cast their inputs, and some states must stay float32."""
         super().__init__(autocast=False, **layer_arguments)
 
     def build(self, *shapes: Any, **named_shapes: Any) -> None:
-        """Nothing is left to build here."""
+        """Marks the layer as built."""
         self.built = True

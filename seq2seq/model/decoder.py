@@ -1,4 +1,4 @@
-"""The decoder: starts from the state it is given and writes the target, one token per step.
+"""The decoder: starts from a given state and writes the target, one token per step.
 
 Training calls it with all target tokens at once (teacher forcing), a search with one token at a
 time: it is the same call with T = 1.
@@ -8,27 +8,54 @@ from __future__ import annotations
 
 from typing import Any
 
-import keras
 from keras import ops
 
 from seq2seq.config.choices import AttentionKind, DecoderKind
 from seq2seq.config.schema import ModelConfig
-from seq2seq.model.attention import Attention
+from seq2seq.model.attention import ATTENTIONS, Attention
 from seq2seq.model.composite import CompositeLayer
 from seq2seq.model.dropout import Dropout
-from seq2seq.model.encoder import Encoder
-from seq2seq.model.rnn.layers import recurrent_layer
+from seq2seq.model.losses import TokenSums
+from seq2seq.model.output import OutputHead, Projection, TiedTable
+from seq2seq.model.rnn.cells import recurrent_layer
+from seq2seq.model.tap import Tap, run_layer
 from seq2seq.model.tokens import InputReader
-from seq2seq.model.types import DecoderState, EncoderState, Memory, StateShape, Tensor
+from seq2seq.model.types import (
+    DecoderState,
+    Encoded,
+    Hidden,
+    LayerStates,
+    Memory,
+    StateShape,
+    Tensor,
+)
+
+HEADS: dict[str, type[OutputHead]] = {"projection": Projection, "tied_table": TiedTable}
+
+
+def head_kind(config: ModelConfig) -> str:
+    """Returns the entry of `HEADS` that the settings ask for."""
+    return "tied_table" if config.tied_output else "projection"
 
 
 class Decoder(CompositeLayer):
-    """A stack of recurrent layers seeded through `initial_state`, then attention, then logits."""
+    """A stack of recurrent layers seeded through `initial_state`, then attention, then a head.
+
+    Attributes:
+        logits: The output head. Weights files name its weights after this attribute.
+    """
 
     def __init__(
         self, config: ModelConfig, target_size: int, memory_size: int, **layer_arguments: Any
     ) -> None:
-        """Creates the layers; `memory_size` is the width M of the encoder's sequence."""
+        """Creates the layers.
+
+        Args:
+            config: The resolved settings of the model.
+            target_size: V.
+            memory_size: The width M of the encoder's sequence.
+            **layer_arguments: Arguments of `keras.layers.Layer`.
+        """
         super().__init__(**layer_arguments)
         shape = StateShape.of_decoder(config)
         self.reader = self._make_reader(config, target_size)
@@ -46,29 +73,30 @@ class Decoder(CompositeLayer):
             self.reader.feed(self.recurrent_layers[0])
         self.attention: Attention | None = None
         if config.attention.kind is not AttentionKind.none:
-            self.attention = Attention(config.attention, shape.units, memory_size, name="attention")
+            attention = ATTENTIONS[config.attention.kind]
+            self.attention = attention(config.attention, shape.units, memory_size, name="attention")
         self.dropout = Dropout(config.dropout, name="dropout")
-        self.is_tied = config.tied_output
-        if self.is_tied:
-            # The table that reads tokens also writes them (Press & Wolf 2017), at its own width.
-            self.logits = keras.layers.Dense(config.embedding_size, name="logits")
-        else:
-            # Logits stay float32: a softmax in bfloat16 loses the small probabilities.
-            self.logits = keras.layers.Dense(target_size, dtype="float32", name="logits")
+        embedding = self.reader.embedding if self.reader else None
+        self.logits = HEADS[head_kind(config)](config, target_size, embedding, name="logits")
 
     def _make_reader(self, config: ModelConfig, target_size: int) -> InputReader | None:
         return InputReader(config, target_size, is_tied=config.tied_output, name="target")
 
-    def memory(
-        self, encoder: Encoder, sequence: Tensor, mask: Tensor, state: EncoderState
-    ) -> Memory:
-        """Returns what every step may look at, computed once per source."""
-        if self.attention is None:
-            return {}
-        return {"values": sequence, "keys": self.attention.keys(sequence), "mask": mask}
+    def memory(self, encoded: Encoded) -> Memory:
+        """Returns the memory of a source, which is the same at every target step.
+
+        Attention adds `values` `[B, S, M]`, `keys` `[B, S, A]` and `mask` `[B, S]`.
+        """
+        of_attention = {} if self.attention is None else self.attention.memory(encoded)
+        return {**of_attention, **self.logits.memory(encoded)}
+
+    def start(self, layers: LayerStates, encoded: Encoded) -> DecoderState:
+        """Returns the state before the first step, given that of the recurrent layers."""
+        of_attention = () if self.attention is None else self.attention.start(encoded)
+        return DecoderState(layers, of_attention, self.logits.start(encoded))
 
     def inputs(self, target_in: Tensor, memory: Memory, training: bool | None) -> Tensor:
-        """Returns what the first recurrent layer reads `[B, T, …]`: the previous tokens."""
+        """Returns the input of the first recurrent layer `[B, T, …]`: the previous tokens."""
         assert self.reader is not None
         return self.reader(target_in, training=training)
 
@@ -78,77 +106,92 @@ class Decoder(CompositeLayer):
         state: DecoderState,
         memory: Memory,
         training: bool | None = None,
+        tap: Tap = run_layer,
     ) -> tuple[Tensor, DecoderState, dict[str, Tensor]]:
         """Runs T steps.
 
         Args:
             target_in: Ids `[B, T]`: the previous token of every step, `BOS` first.
-            state: The state to start from.
-            memory: What `memory()` returned.
+            state: The state before these steps.
+            memory: From `memory()`.
             training: Whether dropout is on.
+            tap: Runs each recurrent layer.
 
         Returns:
-            Logits `[B, T, V]`, the state after the last step, and what else there is to see:
+            Logits `[B, T, V]`, the state after the last step, and observations:
             `attention_weights` `[B, T, S]`, or nothing without attention.
         """
-        sequence, new_state, seen = self.read(target_in, state, memory, training)
-        return self.write(sequence), new_state, seen
+        hidden, state = self.hidden(target_in, state, memory, training, tap)
+        logits, of_head = self.logits(hidden, memory, state.head, training=training)
+        return logits, state._replace(head=of_head), hidden.seen
 
-    def read(
-        self, target_in: Tensor, state: DecoderState, memory: Memory, training: bool | None = None
-    ) -> tuple[Tensor, DecoderState, dict[str, Tensor]]:
-        """`call` up to the vectors `[B, T, U]` (tied: `[B, T, E]`) that the logits are made of."""
+    def log_probs(
+        self, target_in: Tensor, state: DecoderState, memory: Memory
+    ) -> tuple[Tensor, DecoderState]:
+        """Returns log-probabilities `[B, T, V]` for a search, and the state after T steps."""
+        hidden, state = self.hidden(target_in, state, memory, training=False)
+        log_probs, of_head = self.logits.log_probs(hidden, memory, state.head, training=False)
+        return log_probs, state._replace(head=of_head)
+
+    def token_sums(
+        self,
+        target_in: Tensor,
+        target_out: Tensor,
+        state: DecoderState,
+        memory: Memory,
+        label_smoothing: float = 0.0,
+        training: bool | None = None,
+    ) -> TokenSums:
+        """Returns the loss of the next tokens `target_out` `[B, T]`, see `OutputHead`."""
+        hidden, state = self.hidden(target_in, state, memory, training)
+        return self.logits.token_sums(
+            hidden, memory, state.head, target_out, label_smoothing, training
+        )
+
+    def hidden(
+        self,
+        target_in: Tensor,
+        state: DecoderState,
+        memory: Memory,
+        training: bool | None = None,
+        tap: Tap = run_layer,
+    ) -> tuple[Hidden, DecoderState]:
+        """Runs T steps up to the head; arguments as for `call`.
+
+        Returns:
+            The input of the head, and the state with the head's part as it was.
+        """
         sequence = self.inputs(target_in, memory, training)
-        new_state: DecoderState = []
-        for i, (layer, layer_state) in enumerate(zip(self.recurrent_layers, state, strict=True)):
+        layers: LayerStates = []
+        for i, (layer, initial) in enumerate(zip(self.recurrent_layers, state.layers, strict=True)):
             if i > 0:
                 sequence = self.dropout(sequence, training=training)
             # No mask: padding is on the right, after everything that is scored.
-            sequence, *layer_state = layer(sequence, initial_state=layer_state, training=training)
-            new_state.append(layer_state)
+            sequence, *final = tap(layer, sequence, initial, None, training)
+            layers.append(final)
         seen: dict[str, Tensor] = {}
+        of_attention = state.attention
         if self.attention is not None:
-            sequence, seen["attention_weights"] = self.attention(
-                sequence, memory["values"], memory["keys"], memory["mask"]
-            )
+            sequence, weights, of_attention = self.attention(sequence, memory, of_attention)
+            seen["attention_weights"] = weights
         sequence = self.dropout(sequence, training=training)
-        return self.logits(sequence) if self.is_tied else sequence, new_state, seen
-
-    def write(self, sequence: Tensor) -> Tensor:
-        """Turns what `read` returned into logits `[B, T, V]`, float32."""
-        if self.is_tied:
-            return ops.cast(self._table(sequence, reverse=True), "float32")
-        return self.logits(sequence)
-
-    def output_weights(self) -> tuple[Tensor, Tensor]:
-        """Returns the kernel `[U, V]` (tied: `[E, V]`) and the bias `[V]` of `write`."""
-        if self.is_tied:
-            table = ops.cast(self._table.embeddings, self.compute_dtype)
-            return ops.transpose(table), ops.zeros(table.shape[0])
-        return ops.copy(self.logits.kernel), ops.copy(self.logits.bias)
-
-    @property
-    def _table(self) -> Any:
-        assert self.reader is not None
-        return self.reader.embedding
+        after = DecoderState(layers, of_attention, state.head)
+        return Hidden(sequence, target_in, seen), after
 
 
 class RepeatVectorDecoder(Decoder):
     """Reads the encoder's final vector at every step instead of the previous token.
 
     This is the Keras RepeatVector + TimeDistributed(Dense) autoencoder: steps know the source and
-    their state, but not which tokens were chosen, so it needs no teacher.
+    their state, but not the chosen tokens, so it needs no teacher.
     """
 
     def _make_reader(self, config: ModelConfig, target_size: int) -> InputReader | None:
         return None
 
-    def memory(
-        self, encoder: Encoder, sequence: Tensor, mask: Tensor, state: EncoderState
-    ) -> Memory:
-        """Returns the memory with the encoder's final `vector` `[B, M]` added."""
-        vector = encoder.final_vector(state)
-        return {**super().memory(encoder, sequence, mask, state), "vector": vector}
+    def memory(self, encoded: Encoded) -> Memory:
+        """Returns the memory with the encoder's final `vector` `[B, M]`."""
+        return {**super().memory(encoded), "vector": encoded.final_vector}
 
     def inputs(self, target_in: Tensor, memory: Memory, training: bool | None) -> Tensor:
         """Returns the encoder's vector T times `[B, T, M]`."""

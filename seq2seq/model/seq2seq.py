@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import math
+import random
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
 import keras
+import tensorflow as tf
 from keras import ops
+from keras.src.backend.common import global_state
 
 from seq2seq.config.choices import DecoderKind, InputKind, Precision
+from seq2seq.config.resolve import resolve_model
 from seq2seq.config.schema import ModelConfig
 from seq2seq.errors import UserError
 from seq2seq.model.bridge import Bridge
 from seq2seq.model.composite import CompositeLayer
 from seq2seq.model.decoder import DECODERS
 from seq2seq.model.encoder import Encoder
-from seq2seq.model.losses import TokenSums, projected_token_sums, token_sums
-from seq2seq.model.types import DecoderState, Memory, StateShape, Tensor
-
-# With fewer target ids a second product of the decoder's output costs more time than it saves.
-_LARGE_VOCABULARY = 8192
+from seq2seq.model.losses import TokenSums
+from seq2seq.model.tap import Tap, run_layer
+from seq2seq.model.types import DecoderState, Encoded, Memory, StateShape, Tensor
 
 
 class Seq2Seq(CompositeLayer, keras.Model):
@@ -45,7 +49,7 @@ class Seq2Seq(CompositeLayer, keras.Model):
         """
         super().__init__(**model_arguments)
         _refuse_contradictions(config)
-        self.target_size = target_size
+        config = resolve_model(config)
         encoder, decoder = StateShape.of_encoder(config), StateShape.of_decoder(config)
         self.encoder = Encoder(config, source_size, name="encoder")
         self.bridge = Bridge(config.bridge, encoder, decoder, name="bridge")
@@ -75,33 +79,34 @@ class Seq2Seq(CompositeLayer, keras.Model):
         label_smoothing: float = 0.0,
         training: bool | None = None,
     ) -> TokenSums:
-        """Returns the loss of `call`'s logits; those of a large vocabulary are never all there.
+        """Returns the loss of `call`'s logits, without holding all those of a large vocabulary.
 
         Args:
             source: Ids `[B, S]`.
             target_in: Ids `[B, T]`, `BOS` first.
-            target_out: Ids `[B, T]` that the logits are to predict.
+            target_out: The next tokens `[B, T]`.
             label_smoothing: See `losses.token_sums`.
             training: Whether dropout is on.
         """
         memory, state = self.encode(source, training=training)
-        sequence, _, _ = self.decoder.read(target_in, state, memory, training=training)
-        if self.target_size < _LARGE_VOCABULARY:
-            return token_sums(self.decoder.write(sequence), target_out, label_smoothing)
-        kernel, bias = self.decoder.output_weights()
-        return projected_token_sums(
-            sequence, kernel, bias, target_out, label_smoothing, has_gradient=bool(training)
+        return self.decoder.token_sums(
+            target_in, target_out, state, memory, label_smoothing, training
         )
 
-    def encode(self, source: Tensor, training: bool | None = None) -> tuple[Memory, DecoderState]:
+    def encode(
+        self, source: Tensor, training: bool | None = None, tap: Tap = run_layer
+    ) -> tuple[Memory, DecoderState]:
         """Encodes once: ids `[B, S]` to the memory and the decoder's initial state."""
-        sequence, mask, encoder_state = self.encoder(source, training=training)
-        state = self.bridge(encoder_state)
-        return self.decoder.memory(self.encoder, sequence, mask, encoder_state), state
+        return self.hand_over(self.encoder(source, training=training, tap=tap))
+
+    def hand_over(self, encoded: Encoded) -> tuple[Memory, DecoderState]:
+        """Returns the memory and the decoder's initial state of an encoded batch."""
+        layers = self.bridge(encoded.state)
+        return self.decoder.memory(encoded), self.decoder.start(layers, encoded)
 
     @cached_property
     def encoder_model(self) -> keras.Model:
-        """Source ids `[B, S]` → `{"memory", "state"}`; the state is what the bridge hands over."""
+        """Source ids `[B, S]` → `{"memory", "state"}`; the state is a `DecoderState`."""
         source = keras.Input((None,), dtype="int32", name="source")
         memory, state = self.encode(source)
         return keras.Model(source, {"memory": memory, "state": state}, name="encoder_model")
@@ -110,7 +115,7 @@ class Seq2Seq(CompositeLayer, keras.Model):
     def decoder_model(self) -> keras.Model:
         """`{"target_in", "state", "memory"}` → `{"logits", "state"[, "attention_weights"]}`.
 
-        Feed the returned state back in to go on; T = 1 is one step.
+        Feed the returned state back in to continue; T = 1 is one step.
         """
         target_in = keras.Input((None,), dtype="int32", name="target_in")
         given = keras.tree.map_structure(
@@ -143,6 +148,49 @@ def build_model(
         return model
     finally:
         keras.config.set_dtype_policy(before)
+
+
+def count_weights(config: ModelConfig, source_size: int, target_size: int) -> int:
+    """Returns the number of trained weights of a model, without memory for any of them.
+
+    A model is created of shapes only: Keras makes no values inside a stateless scope, nothing in a
+    `tf.Graph` is computed, and recurrent layers are built but not run.
+
+    Raises:
+        UserError: The settings contradict each other.
+    """
+    random_state, waiting = random.getstate(), [*_waiting_variables()]
+    try:
+        with tf.Graph().as_default(), keras.StatelessScope(initialize_variables=False):
+            model = Seq2Seq(config, source_size, target_size)
+            tokens = ops.ones((1, 2), dtype="int32")
+            memory, state = model.encode(tokens, tap=_build_only)
+            model.decoder(tokens, state, memory, tap=_build_only)
+            return sum(math.prod(weight.shape) for weight in model.trainable_weights)
+    finally:
+        # Keras would make the values when the next stateless scope ends.
+        _waiting_variables()[:] = waiting
+        # Initializers draw their seeds from this generator: counting changes no later weights.
+        random.setstate(random_state)
+
+
+def _waiting_variables() -> list[keras.Variable]:
+    """Returns Keras's own list of variables without values; its name is private to Keras."""
+    waiting = global_state.get_global_attribute("uninitialized_variables", [], set_to_default=True)
+    assert isinstance(waiting, list)
+    return waiting
+
+
+def _build_only(
+    layer: keras.layers.RNN,
+    sequence: Tensor,
+    initial_state: Sequence[Tensor] | None,
+    mask: Tensor | None,
+    training: bool | None,
+) -> Sequence[Tensor]:
+    """Builds a layer instead of running it: a tap that returns zeros of the right shapes."""
+    layer.build(sequence.shape)
+    return [ops.zeros(shape) for shape in layer.compute_output_shape(sequence.shape)]
 
 
 def count_parameters(model: keras.Model) -> int:

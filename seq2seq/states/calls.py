@@ -3,25 +3,17 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
-from functools import partial
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 
-from seq2seq.config.choices import LayerKind
-from seq2seq.model.rnn.layers import RECURRENT_LAYERS, STATE_NAMES
+from seq2seq.config.choices import LAYERS, STACKED
+from seq2seq.model.rnn.cells import KERNEL_INITIALIZERS, Initializer, cell_spec
 from seq2seq.model.rnn.tracing import Array
 
 _STACKED_LAYERS = 2
-# How the weights are drawn, by their names in Keras's layers and in ours.
-_INITIALIZERS = {
-    "kernel": keras.initializers.GlorotUniform,
-    "recurrent_kernel": keras.initializers.Orthogonal,
-    "peephole": keras.initializers.GlorotUniform,
-    "start": partial(keras.initializers.RandomNormal, stddev=1.0),
-}
 
 
 class Returned(NamedTuple):
@@ -53,7 +45,7 @@ def make_layer(
     """Creates a layer with its weights.
 
     Args:
-        kind: One of `LayerKind`; `stacked` is `keras.layers.RNN` over two LSTM cells.
+        kind: One of `choices.LAYERS`; `stacked` is `keras.layers.RNN` over two LSTM cells.
         units: U, per direction.
         features: Size F of the input.
         return_sequences: Whether every step's output is returned, or the last one's.
@@ -64,30 +56,34 @@ def make_layer(
     Raises:
         ValueError: There is no such kind.
     """
-    if kind not in [*LayerKind]:
-        raise ValueError(f"layer={kind}: there are {', '.join(LayerKind)}")
+    if kind not in LAYERS:
+        raise ValueError(f"layer={kind}: there are {', '.join(LAYERS)}")
     arguments = {"return_sequences": return_sequences, "return_state": return_state}
-    cell = cell_of(kind)
-    if kind == LayerKind.stacked:
+    cell, initializers = cell_of(kind), KERNEL_INITIALIZERS
+    if kind == STACKED:
         cells = [keras.layers.LSTMCell(units) for _ in range(_STACKED_LAYERS)]
         layer = keras.layers.RNN(cells, name=kind, **arguments)
     else:
-        layer = RECURRENT_LAYERS[cell](units, name=cell, **arguments)
+        spec = cell_spec(cell)
+        initializers = spec.initializers
+        layer = spec.make(units, name=cell, **arguments)
     if is_bidirectional(kind):
         layer = keras.layers.Bidirectional(layer)
     layer.build((None, None, features))
     if weights is None:
-        _draw_weights(layer, np.random.default_rng(seed))
+        _draw_weights(layer, initializers, np.random.default_rng(seed))
     else:
         layer.set_weights(weights)
     return layer
 
 
-def _draw_weights(layer: keras.layers.Layer, rng: np.random.Generator) -> None:
-    """Draws the weights anew, each from Keras's usual distribution; biases keep their values."""
+def _draw_weights(
+    layer: keras.layers.Layer, initializers: Mapping[str, Initializer], rng: np.random.Generator
+) -> None:
+    """Draws the weights anew from their usual distributions; biases keep their values."""
     for weight in layer.weights:
-        if weight.name in _INITIALIZERS:
-            initializer = _INITIALIZERS[weight.name](seed=int(rng.integers(2**31)))
+        if weight.name in initializers:
+            initializer: Any = initializers[weight.name](seed=int(rng.integers(2**31)))
             weight.assign(initializer(weight.shape))
 
 
@@ -113,7 +109,7 @@ def returns(
     """Calls a layer in the four ways, always with the same weights.
 
     Args:
-        kind: One of `LayerKind`.
+        kind: One of `choices.LAYERS`.
         units: U, per direction.
         inputs: `[B, T, F]`.
         mask: `[B, T]`, True = real token.
@@ -145,13 +141,13 @@ def _output_name(return_sequences: bool, kind: str) -> tuple[str, str]:
 
 def _state_names(kind: str) -> list[tuple[str, str]]:
     """Returns name and meaning of the final states, in the order in which they are returned."""
-    if kind == "stacked":
+    if kind == STACKED:
         return [
             (f"layer_{i}_{name}", f"{name} of layer {i} after the last step")
             for i in range(_STACKED_LAYERS)
-            for name in STATE_NAMES["lstm"]
+            for name in cell_spec("lstm").state_names
         ]
-    names = STATE_NAMES[cell_of(kind)]
+    names = cell_spec(cell_of(kind)).state_names
     if not is_bidirectional(kind):
         return [(name, f"{name} after the last step") for name in names]
     where = {"forward": "the last token", "backward": "the first token, which it reads last"}

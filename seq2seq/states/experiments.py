@@ -15,13 +15,13 @@ from seq2seq.inference.compiled_search import decoder_step
 from seq2seq.inference.predictor import Predictor, Tokens
 from seq2seq.inference.search import greedy
 from seq2seq.model.rnn.tracing import Array
-from seq2seq.model.types import DecoderState
+from seq2seq.model.types import LayerStates
 
 # Takes and returns a decoder state: by layer, `[B, U]` each.
-Change = Callable[[DecoderState], DecoderState]
+Change = Callable[[LayerStates], LayerStates]
 
 
-class Scored(NamedTuple):
+class AlteredScores(NamedTuple):
     """How well altered states decode.
 
     Attributes:
@@ -64,10 +64,10 @@ class Components(NamedTuple):
         return self.mean + (vectors - self.mean) @ kept.T @ kept
 
 
-def initial_states(predictor: Predictor, sources: Sequence[tuple[Tokens, Tokens]]) -> DecoderState:
+def initial_states(predictor: Predictor, sources: Sequence[tuple[Tokens, Tokens]]) -> LayerStates:
     """Returns what the bridge hands to the decoder for (source tokens, feature tokens)."""
     _, state = predictor.model.encode(tf.constant(_ids(predictor, sources)), training=False)
-    return state
+    return state.layers
 
 
 def decode_from(
@@ -83,22 +83,23 @@ def decode_from(
     model, max_length = predictor.model, predictor.decoding.max_length
     assert max_length is not None
     memory, state = model.encode(tf.constant(_ids(predictor, sources)), training=False)
-    found = greedy(decoder_step(model, memory), change(state), len(sources), max_length)
+    state = state._replace(layers=change(state.layers))
+    found = greedy(decoder_step(model, memory), state, len(sources), max_length)
     rows = found.tokens.numpy()[:, 0]
     return [predictor.vocabularies.target.decode(row) for row in rows]
 
 
-def unchanged(state: DecoderState) -> DecoderState:
+def unchanged(state: LayerStates) -> LayerStates:
     """Leaves the state as it is."""
     return state
 
 
-def zeroed(state: DecoderState) -> DecoderState:
+def zeroed(state: LayerStates) -> LayerStates:
     """Hands over nothing: every state is zero."""
     return tf.nest.map_structure(tf.zeros_like, state)
 
 
-def swapped(state: DecoderState) -> DecoderState:
+def swapped(state: LayerStates) -> LayerStates:
     """Gives every row the state of the next one, the last that of the first."""
     return tf.nest.map_structure(lambda tensor: tf.roll(tensor, -1, axis=0), state)
 
@@ -106,7 +107,7 @@ def swapped(state: DecoderState) -> DecoderState:
 def interpolated(share: float) -> Change:
     """Mixes every row's state with the next one's; `share` of the next, 0 to 1."""
 
-    def change(state: DecoderState) -> DecoderState:
+    def change(state: LayerStates) -> LayerStates:
         def mix(own: Any, other: Any) -> Any:
             return (1.0 - share) * own + share * other
 
@@ -118,7 +119,7 @@ def interpolated(share: float) -> Change:
 def given(state: Any) -> Change:
     """Puts another state in the place of the encoder's: by layer, `[B, U]` or `[U]` each."""
 
-    def change(own: DecoderState) -> DecoderState:
+    def change(own: LayerStates) -> LayerStates:
         def put(tensor: Any, value: Any) -> Any:
             return tf.broadcast_to(tf.cast(value, tensor.dtype), tf.shape(tensor))
 
@@ -130,18 +131,18 @@ def given(state: Any) -> Change:
 def cut_to(components: Components, k: int) -> Change:
     """Keeps the k largest principal components of all states of a row, taken as one vector."""
 
-    def change(state: DecoderState) -> DecoderState:
+    def change(state: LayerStates) -> LayerStates:
         return from_vectors(components.cut(to_vectors(state), k), state)
 
     return change
 
 
-def to_vectors(state: DecoderState) -> Array:
+def to_vectors(state: LayerStates) -> Array:
     """Returns all states of each row side by side `[B, D]`."""
     return np.concatenate([np.asarray(tensor) for tensor in tf.nest.flatten(state)], axis=-1)
 
 
-def from_vectors(vectors: Array, like: DecoderState) -> DecoderState:
+def from_vectors(vectors: Array, like: LayerStates) -> LayerStates:
     """Takes apart what `to_vectors` put together."""
     flat = tf.nest.flatten(like)
     parts = np.split(vectors, np.cumsum([tensor.shape[-1] for tensor in flat])[:-1], axis=-1)
@@ -151,7 +152,7 @@ def from_vectors(vectors: Array, like: DecoderState) -> DecoderState:
 
 def accuracy(
     predictor: Predictor, examples: Sequence[Example], changes: dict[str, Change]
-) -> list[Scored]:
+) -> list[AlteredScores]:
     """Scores the decoding of examples from altered states, all as one batch."""
     groups = group_references(examples)
     sources = [(source, features) for source, features, _ in groups]
@@ -162,7 +163,7 @@ def accuracy(
     ]
 
 
-def chance(examples: Sequence[Example]) -> Scored:
+def chance(examples: Sequence[Example]) -> AlteredScores:
     """Scores what is possible without knowing the source: one answer for all of them.
 
     Each number is that of the reference with which it is best. No decoder that gives all sources
@@ -172,12 +173,14 @@ def chance(examples: Sequence[Example]) -> Scored:
     candidates = {reference for found in references for reference in found}
     scored = [_scored("chance", [one] * len(references), references) for one in candidates]
     most = max(one.sequence_accuracy for one in scored)
-    return Scored("chance", most, most, min(one.symbol_error_rate for one in scored))
+    return AlteredScores("chance", most, most, min(one.symbol_error_rate for one in scored))
 
 
-def _scored(name: str, answers: Sequence[Tokens], references: Sequence[Sequence[Tokens]]) -> Scored:
+def _scored(
+    name: str, answers: Sequence[Tokens], references: Sequence[Sequence[Tokens]]
+) -> AlteredScores:
     following = [*references[1:], references[0]]
-    return Scored(
+    return AlteredScores(
         name,
         sequence_accuracy(answers, references),
         sequence_accuracy(answers, following),
@@ -187,7 +190,7 @@ def _scored(name: str, answers: Sequence[Tokens], references: Sequence[Sequence[
 
 def accuracy_by_components(
     predictor: Predictor, examples: Sequence[Example], components: Components, ks: Sequence[int]
-) -> list[Scored]:
+) -> list[AlteredScores]:
     """Scores decoding from states of which k principal components are left: the bottleneck."""
     return accuracy(predictor, examples, {str(k): cut_to(components, k) for k in ks})
 

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from seq2seq.evaluation.figures import display_token, surroundings
 from seq2seq.model.rnn.tracing import Array, Trace
-from seq2seq.states.experiments import Scored
+from seq2seq.states.experiments import AlteredScores
 from seq2seq.states.handover import State
 
 # Of values with a sign, and of shares from 0 to 1; what was not read stays empty.
@@ -77,7 +77,7 @@ def state_figure(title: str, states: dict[str, State], is_dark: bool = False) ->
     return figure
 
 
-def components_figure(scores: Sequence[Scored], is_dark: bool = False) -> Figure:
+def components_figure(scores: Sequence[AlteredScores], is_dark: bool = False) -> Figure:
     """Draws how accuracy falls as fewer principal components of the state are left."""
     with surroundings(is_dark):
         figure = Figure(figsize=(5.5, 3.2), dpi=110, layout="constrained")

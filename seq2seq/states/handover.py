@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +14,7 @@ from seq2seq.data.tsv import feature_tokens, source_tokens
 from seq2seq.errors import UserError
 from seq2seq.files import write_arrays
 from seq2seq.inference.predictor import Predictor
-from seq2seq.model.rnn.tracing import Array, Trace, encoder_traces, trace
+from seq2seq.model.rnn.tracing import Array, Trace, Tracer
 from seq2seq.special_ids import BOS
 
 State = list[dict[str, Array]]  # by layer, by name; [U] each
@@ -81,26 +81,19 @@ def hand_over(predictor: Predictor, source: str, features: str = "") -> HandOver
     tokens, tags = source_tokens(source, data), feature_tokens(features, data)
     ids = tf.constant([vocabularies.encode_source(tokens, tags)], tf.int32)
     target_in = tf.constant([[BOS, *vocabularies.target.encode(prediction.tokens)]], tf.int32)
-    encoder = list(encoder_traces(model.encoder, ids))
-    sequence, mask, encoder_state = model.encoder(ids)
-    state = model.bridge(encoder_state)
-    memory = model.decoder.memory(model.encoder, sequence, mask, encoder_state)
+    reading, writing = Tracer(), Tracer()
+    encoded = model.encoder(ids, training=False, tap=reading)
+    memory, state = model.hand_over(encoded)
+    model.decoder(target_in, state, memory, training=False, tap=writing)
     return HandOver(
         source=[*tags, *tokens],
         target=[*prediction.tokens, "<eos>"],
-        encoder=encoder,
-        bridge_input=_named(encoder_state, model.encoder.state_names),
-        bridge_output=_named(state, model.bridge.state_names),
-        decoder=list(_decoder_traces(model.decoder, target_in, state, memory)),
+        encoder=reading.traces,
+        bridge_input=_named(encoded.state, model.encoder.state_names),
+        bridge_output=_named(state.layers, model.bridge.state_names),
+        decoder=[one for traces in writing.traces for one in traces],
         attention=predictor.attention((tokens, tags), prediction.tokens),
     )
-
-
-def _decoder_traces(decoder: Any, target_in: Any, state: Any, memory: Any) -> Iterator[Trace]:
-    sequence = decoder.inputs(target_in, memory, training=False)
-    for layer, initial in zip(decoder.recurrent_layers, state, strict=True):
-        yield from trace(layer, sequence, initial)
-        sequence, *_ = layer(sequence, initial_state=initial)
 
 
 def _named(state: Any, names: Sequence[str]) -> State:

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from seq2seq.config.choices import LayerKind
+from seq2seq.config.choices import STACKED
+from seq2seq.model.rnn.cells import cell_spec
 from seq2seq.model.rnn.tracing import Array, Trace, trace
 from seq2seq.states.calls import Call, Returned, cell_of, is_bidirectional, make_layer, returns
 
@@ -45,7 +46,7 @@ def identities(
              ("return_state changes no output: it only adds to it", first, output)]  # fmt: skip
     found += _of_states(kind, output, states)
     layer = make_layer(kind, units, inputs.shape[-1], True, True, weights, seed)
-    if kind != LayerKind.stacked:
+    if kind != STACKED:
         traces = trace(layer, inputs)
         seen = np.concatenate([one.states["state_h"] for one in traces], axis=-1)
         found.append(("the sequence is state_h of every step", sequence, seen))
@@ -91,13 +92,13 @@ def _of_gates(one: Trace) -> Iterator[tuple[str, Array, Array]]:
 
 def _start(layer: Any, kind: str, rows: int) -> tuple[Any, str]:
     """Returns what the layer starts from by itself, as it takes it, and what that is."""
-    if kind == LayerKind.stacked:
+    if kind == STACKED:
         return layer.get_initial_state(rows), "zeros"
     halves = [layer.forward_layer, layer.backward_layer] if is_bidirectional(kind) else [layer]
     states = [np.asarray(state) for half in halves for state in half.get_initial_state(rows)]
-    if cell_of(kind) == LayerKind.rwa:
-        return states, "tanh of a trained vector, and the mean of nothing"
-    return [np.zeros_like(state) for state in states], "zeros"
+    start = cell_spec(cell_of(kind)).start
+    # Zeros are not taken from the layer, so that the statement is checked and not assumed.
+    return [np.zeros_like(state) for state in states] if start == "zeros" else states, start
 
 
 def _last(sequence: Array, kind: str) -> Array:
@@ -109,7 +110,7 @@ def _last(sequence: Array, kind: str) -> Array:
 
 
 def _of_states(kind: str, output: Array, states: list[Array]) -> list[tuple[str, Array, Array]]:
-    if kind == "stacked":
+    if kind == STACKED:
         return [("the output is state_h of the upper layer", output, states[2])]
     if not is_bidirectional(kind):
         name = "state_h" if len(states) > 1 else "the one state"

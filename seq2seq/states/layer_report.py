@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from seq2seq.config.choices import STACKED
 from seq2seq.config.commands import StatesConfig
 from seq2seq.errors import UserError
 from seq2seq.model.rnn.tracing import Array, Trace, trace
@@ -105,7 +106,7 @@ def show_layer(config: StatesConfig, output: Output) -> None:
     output.table("identities", ["always true", "largest difference"], rows)
     arrays: dict[str, Any] = {"input": inputs}
     arrays |= {tensor.name: tensor.values for call in calls for tensor in call.tensors}
-    if config.layer != "stacked":
+    if config.layer != STACKED:
         page.heading("What Keras does not return: every state and gate at every step")
         layer = make_layer(*arguments[:2], inputs.shape[-1], True, True, weights, config.seed)
         tokens = _step_names(config, inputs)

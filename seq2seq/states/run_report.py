@@ -147,6 +147,6 @@ def _show_experiments(predictor: Predictor, examples: Sequence[Example], output:
     write_projector(output.folder / "tensorboard", {"states handed over": (vectors, labels)})
 
 
-def _row(one: experiments.Scored) -> list[str]:
+def _row(one: experiments.AlteredScores) -> list[str]:
     numbers = (one.sequence_accuracy, one.accuracy_for_next, one.symbol_error_rate)
     return [one.name, *(f"{number:.1%}" for number in numbers)]

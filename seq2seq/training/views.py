@@ -75,7 +75,7 @@ def write_histograms(predictor: Predictor, examples: Sequence[Example]) -> None:
     encode = predictor.vocabularies.encode_source
     source = pad([encode(e.source, e.features) for e in examples])  # [N, S]
     encoder = predictor.model.encoder
-    _, _, state = encoder(tf.constant(source), training=False)
+    state = encoder(tf.constant(source), training=False).state
     for layer, tensors in enumerate(state):
         for name, tensor in zip(encoder.state_names, tensors, strict=True):
             tf.summary.histogram(f"encoder_state/layer_{layer}/{name}", tensor)

@@ -12,6 +12,7 @@ from seq2seq.evaluation.state_statistics import gradient_norms, state_statistics
 from seq2seq.model.losses import token_sums
 from seq2seq.model.rnn.tracing import trace
 from seq2seq.model.seq2seq import build_model
+from seq2seq.model.types import DecoderState
 from seq2seq.training.run import train
 
 SOURCE = np.array([[4, 5, 6, 7], [8, 4, 0, 0], [6, 6, 5, 0]], np.int32)
@@ -56,7 +57,9 @@ def loss_of(model, state_at, step):
     """The summed loss of the first example, going on from an LSTM's state after `step`."""
     layer = model.encoder.recurrent_layers[0]
     _, *state = layer(SOURCE[:1, step + 1 :, None], initial_state=state_at)
-    logits, _, _ = model.decoder(TARGET[:1], model.bridge([state]), {}, training=False)
+    logits, _, _ = model.decoder(
+        TARGET[:1], DecoderState(model.bridge([state])), {}, training=False
+    )
     return float(token_sums(logits, BATCH.target_out[:1]).loss)
 
 

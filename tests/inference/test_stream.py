@@ -56,7 +56,7 @@ def test_three_streams_in_random_pieces_are_bit_equal(tmp_path_factory, encoder,
 
 def test_equals_the_encoder(encoder):
     ids = np.array([[4, 7, 8, 5]], np.int32)
-    sequence, _, state = encoder(ids)
+    sequence, _, state, _ = encoder(ids)
     stream = StatefulEncoder(encoder)
     np.testing.assert_allclose(stream.feed("x", ids[0]), sequence[0], atol=1e-6)
     for a, b in zip(stream.state("x"), state, strict=True):
@@ -68,7 +68,7 @@ def test_an_rwa_starts_from_its_own_state():
     for layer in model.encoder.recurrent_layers:
         layer.cell.start.assign([0.5, -1.0, 2.0, 0.1, -0.3])
     ids = np.array([[4, 7, 8, 5]], np.int32)
-    sequence, _, state = model.encoder(ids)
+    sequence, _, state, _ = model.encoder(ids)
     stream = StatefulEncoder(model.encoder)
     found = [stream.feed("x", piece) for piece in (ids[0, :1], ids[0, 1:])]
     np.testing.assert_allclose(np.concatenate(found), sequence[0], atol=1e-6)
@@ -99,7 +99,7 @@ def test_another_process_goes_on(tmp_path):
     for name, ids in {"one": [4, 5], "two": [6]}.items():
         stream.feed(name, ids)
     stream.save(tmp_path / "states.npz")
-    tests = [str(ROOT / "tests"), str(ROOT / "tests" / "states")]
+    tests = [str(ROOT / "tests"), str(ROOT / "tests" / "inference")]
     (tmp_path / "go_on.py").write_text(SCRIPT.format(tests=tests))
     result = run_process("go_on.py", cwd=tmp_path)
     assert result.returncode == 0, result.stderr.decode()

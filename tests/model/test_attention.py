@@ -5,16 +5,18 @@ import numpy_models
 import pytest
 import tensorflow as tf
 
+from seq2seq.config.resolve import resolve_model
 from seq2seq.errors import UserError
-from seq2seq.model.attention import Attention
+from seq2seq.model.attention import ATTENTIONS
+from seq2seq.model.types import Encoded
 
 KINDS = ["dot", "general", "additive"]
 MASK = np.arange(6) < np.array([[6], [3], [1]])
 
 
 def settings(compose, kind, units="null"):
-    words = [f"model.attention.kind={kind}", f"model.attention.units={units}"]
-    return compose("run_dir=x", *words).model.attention
+    words = [f"model.attention.kind={kind}", f"model.attention.units={units}", "model.units=5"]
+    return resolve_model(compose("run_dir=x", *words).model).attention
 
 
 def make_attention(compose, kind, units="null", memory_size=5):
@@ -22,7 +24,7 @@ def make_attention(compose, kind, units="null", memory_size=5):
     rng = np.random.default_rng(1)
     query = rng.normal(size=(3, 4, 5)).astype("float32")
     memory = rng.normal(size=(3, 6, memory_size)).astype("float32")
-    layer = Attention(settings(compose, kind, units), 5, memory_size)
+    layer = ATTENTIONS[kind](settings(compose, kind, units), 5, memory_size)
     run(layer, query, memory)
     for weight in layer.trainable_weights:
         weight.assign(rng.normal(size=weight.shape))
@@ -30,8 +32,10 @@ def make_attention(compose, kind, units="null", memory_size=5):
 
 
 def run(layer, query, memory, mask=MASK):
-    memory = tf.constant(memory)
-    vectors, weights = layer(tf.constant(query), memory, layer.keys(memory), tf.constant(mask))
+    values, mask = tf.constant(memory), tf.constant(mask)
+    entries = layer.memory(Encoded(values, mask, [], source=tf.cast(mask, tf.int32)))
+    vectors, weights, state = layer(tf.constant(query), entries)
+    assert state == ()
     return vectors.numpy(), weights.numpy()
 
 
@@ -82,4 +86,4 @@ def test_all_queries_at_once_equal_one_by_one(compose, kind):
 
 def test_dot_between_unequal_sizes_is_refused_with_the_choices(compose):
     with pytest.raises(UserError, match=r"model\.attention\.kind=dot.*general or additive"):
-        Attention(settings(compose, "dot"), 5, 10)
+        ATTENTIONS["dot"](settings(compose, "dot"), 5, 10)

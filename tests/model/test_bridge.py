@@ -5,22 +5,24 @@ import pytest
 import tensorflow as tf
 
 from seq2seq.config.choices import BridgeKind, Cell
+from seq2seq.config.resolve import resolve_model
 from seq2seq.errors import UserError
 from seq2seq.model.bridge import Bridge, legal_bridges
-from seq2seq.model.rnn.layers import RWA, STATE_NAMES
+from seq2seq.model.rnn.cells import cell_spec
+from seq2seq.model.rnn.rwa import RWA
 from seq2seq.model.seq2seq import build_model
 from seq2seq.model.types import StateShape
 
 
 def settings(compose, kind, **states):
     words = [f"model.bridge.{name}={value}" for name, value in states.items()]
-    return compose("run_dir=x", f"model.bridge.kind={kind}", *words).model.bridge
+    return resolve_model(compose("run_dir=x", f"model.bridge.kind={kind}", *words).model).bridge
 
 
 def encoder_state(shape, batch=2):
     """Random states, and the same as arrays [layer][direction][name]."""
     rng = np.random.default_rng(1)
-    names = len(STATE_NAMES[shape.cell])
+    names = len(cell_spec(shape.cell).state_names)
     arrays = rng.normal(size=(shape.layers, shape.directions, names, batch, shape.units))
     arrays = arrays.astype("float32")
     return [[tf.constant(x) for d in layer for x in d] for layer in arrays], arrays
@@ -152,11 +154,12 @@ def test_average_and_weight_of_an_rwa_can_be_made(compose, kind, cell):
     if kind == "learned":
         for number, vector in enumerate(bridge.learned.values()):
             vector.assign([number + 1.0] * 4)
-    bridged = dict(zip(STATE_NAMES["rwa"], bridge(state)[0], strict=True))
+    bridged = dict(zip(cell_spec("rwa").state_names, bridge(state)[0], strict=True))
     for number, (name, found) in enumerate(bridged.items()):
         expected = np.full((2, 4), number + 1.0 if kind == "learned" else 0.0)
         if kind == "dense":
-            lent = STATE_NAMES[cell].index(name) if name in STATE_NAMES[cell] else 0
+            names = cell_spec(cell).state_names
+            lent = names.index(name) if name in names else 0
             kernel, bias = bridge.dense_layers[f"{name}_0"].get_weights()
             expected = np.tanh(np.concatenate([*arrays[0, :, lent]], -1) @ kernel + bias)
         np.testing.assert_allclose(tf.cast(found, tf.float32), expected, atol=0.05)

@@ -8,9 +8,10 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seq2seq.model.rnn.layers import LSTM, RECURRENT_LAYERS, RWA, STATE_NAMES, PeepholeLSTM
-from seq2seq.model.rnn.peephole import PeepholeLSTMCell
-from seq2seq.model.rnn.rwa import RWACell
+from seq2seq.model.rnn.cells import cell_spec
+from seq2seq.model.rnn.lstm import LSTM
+from seq2seq.model.rnn.peephole_lstm import PeepholeLSTM, PeepholeLSTMCell
+from seq2seq.model.rnn.rwa import RWA, RWACell
 
 LAYERS = {"peephole_lstm": PeepholeLSTM, "rwa": RWA}
 KERAS_CELLS = {"peephole_lstm": PeepholeLSTMCell, "rwa": RWACell}
@@ -36,7 +37,7 @@ def make(cell, rng, features=F, units=U, wrap=lambda layer: layer, **arguments):
 
 
 def states_of(cell, rng, rows=B, units=U):
-    return [normal(rng, rows, units) for _ in STATE_NAMES[cell]]
+    return [normal(rng, rows, units) for _ in cell_spec(cell).state_names]
 
 
 def assert_same(ours, expected, atol=1e-5):
@@ -354,7 +355,7 @@ def test_peepholes_of_zero_are_an_lstm():
     ("cell", "bias"), [("lstm", 1), ("peephole_lstm", 1), ("lstm_zero_forget_bias", 0)]
 )
 def test_the_forget_gate_starts_open_or_not(cell, bias):
-    layer = RECURRENT_LAYERS[cell](2)
+    layer = cell_spec(cell).make(2)
     layer.build((None, None, 3))
     np.testing.assert_array_equal(layer.cell.bias, [0, 0, bias, bias, 0, 0, 0, 0])
     assert layer.is_fast

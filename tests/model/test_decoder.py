@@ -5,6 +5,7 @@ import numpy_models
 import pytest
 import tensorflow as tf
 
+from seq2seq.model.types import DecoderState
 from seq2seq.special_ids import PAD
 
 STATES = {"lstm": 2, "gru": 1, "simple_rnn": 1, "peephole_lstm": 2, "rwa": 3}
@@ -22,7 +23,7 @@ VARIANTS = [
 
 def random_state(rng, cell, layers):
     shape = (layers, STATES[cell], 3, 6)
-    return [[*layer] for layer in rng.normal(size=shape).astype("float32")]
+    return DecoderState([[*layer] for layer in rng.normal(size=shape).astype("float32")])
 
 
 def tensors(nest):
@@ -54,10 +55,10 @@ def test_equals_numpy_from_any_state(make, source, target_in, cell, layers, kind
         memory = {"values": tf.constant(values), "keys": keys, "mask": tf.constant(mask)}
     logits, final, seen = model.decoder(tf.constant(target_in), tensors(state), memory)
     expected, expected_final, weights = numpy_models.decode(
-        model, config, target_in, state, values, mask
+        model, config, target_in, state.layers, values, mask
     )
     np.testing.assert_allclose(logits, expected, atol=1e-5)
-    assert_same(final, expected_final)
+    assert_same(final, DecoderState(expected_final))
     assert set(seen) == ({"attention_weights"} if kind != "none" else set())
     if kind != "none":
         np.testing.assert_allclose(seen["attention_weights"], weights, atol=1e-5)

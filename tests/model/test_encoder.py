@@ -27,7 +27,7 @@ def assert_states(ours, expected):
 @pytest.mark.parametrize("cell", CELLS)
 def test_equals_numpy(make, source, cell, bidirectional, layers, reading):
     model, config = encoder_of(make, cell, bidirectional, layers, f"model.input={reading}")
-    sequence, mask, state = model.encoder(source)
+    sequence, mask, state, _ = model.encoder(source)
     expected, expected_state = numpy_models.encode(model, config, source)
     is_real = source != PAD
     np.testing.assert_array_equal(mask, is_real)
@@ -39,7 +39,8 @@ def test_equals_numpy(make, source, cell, bidirectional, layers, reading):
 @pytest.mark.parametrize("cell", CELLS)
 def test_returns_the_sequence_and_every_state(make, source, cell, bidirectional):
     model, _ = encoder_of(make, cell, bidirectional)
-    sequence, _, state = model.encoder(source)
+    encoded = model.encoder(source)
+    sequence, state = encoded.sequence, encoded.state
     directions = 1 + bidirectional
     assert sequence.shape == (3, 5, 6 * directions)
     assert [len(layer) for layer in state] == [directions * STATES[cell]] * 2
@@ -51,7 +52,7 @@ def test_returns_the_sequence_and_every_state(make, source, cell, bidirectional)
     if bidirectional:
         np.testing.assert_allclose(state[-1][STATES[cell]], top[:, 0, 6:], atol=1e-6)
     np.testing.assert_array_equal(
-        model.encoder.final_vector(state), np.concatenate(state[-1][:: STATES[cell]], axis=-1)
+        encoded.final_vector, np.concatenate(state[-1][:: STATES[cell]], axis=-1)
     )
 
 
@@ -59,16 +60,16 @@ def test_returns_the_sequence_and_every_state(make, source, cell, bidirectional)
 @pytest.mark.parametrize("cell", CELLS)
 def test_padding_neighbours_and_order_change_nothing(make, source, cell, bidirectional):
     model, _ = encoder_of(make, cell, bidirectional)
-    sequence, _, state = model.encoder(source)
-    longer, _, longer_state = model.encoder(np.pad(source, [(0, 0), (0, 4)]))
+    sequence, _, state, _ = model.encoder(source)
+    longer, _, longer_state, _ = model.encoder(np.pad(source, [(0, 0), (0, 4)]))
     is_real = source != PAD
     np.testing.assert_allclose(longer.numpy()[:, :5][is_real], sequence.numpy()[is_real], atol=1e-6)
     assert_states(longer_state, state)
     order = [2, 0, 1]
-    _, _, reordered = model.encoder(source[order])
+    _, _, reordered, _ = model.encoder(source[order])
     assert_states(reordered, [[np.array(s)[order] for s in layer] for layer in state])
     for i, row in enumerate(source):
-        alone, _, alone_state = model.encoder(row[row != PAD][None])
+        alone, _, alone_state, _ = model.encoder(row[row != PAD][None])
         np.testing.assert_allclose(alone[0], sequence[i, : alone.shape[1]], atol=1e-6)
         assert_states(alone_state, [[s[i : i + 1] for s in layer] for layer in state])
 
@@ -76,8 +77,8 @@ def test_padding_neighbours_and_order_change_nothing(make, source, cell, bidirec
 def test_dropout_leaves_the_states_of_a_single_layer_alone(make, source):
     """It acts on what a layer reads and on the memory, not on the state that is handed over."""
     model, _ = encoder_of(make, "lstm", True, 1, "model.dropout=0.5")
-    still, _, state = model.encoder(source, training=False)
-    shaken, _, shaken_state = model.encoder(source, training=True)
+    still, _, state, _ = model.encoder(source, training=False)
+    shaken, _, shaken_state, _ = model.encoder(source, training=True)
     assert_states(shaken_state, state)
     kept = shaken.numpy() != 0
     is_real = np.broadcast_to((source != PAD)[..., None], kept.shape)

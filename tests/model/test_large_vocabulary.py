@@ -6,7 +6,7 @@ import tensorflow as tf
 from project import ROOT, run_process
 from test_seq2seq import SOURCE, TARGET_IN, random_model
 
-from seq2seq.model import seq2seq
+from seq2seq.model import output
 from seq2seq.model.losses import token_sums
 
 TARGET_OUT = np.array([[4, 5, 6, 3], [7, 7, 3, 0], [5, 3, 0, 0]], np.int32)
@@ -15,7 +15,7 @@ TARGET_OUT = np.array([[4, 5, 6, 3], [7, 7, 3, 0], [5, 3, 0, 0]], np.int32)
 @pytest.mark.parametrize("tied", [False, True])
 @pytest.mark.parametrize("training", [False, True])
 def test_equals_the_sums_of_the_model_s_logits(compose, monkeypatch, tied, training):
-    monkeypatch.setattr(seq2seq, "_LARGE_VOCABULARY", 2)
+    monkeypatch.setattr(output, "_LARGE_VOCABULARY", 2)
     more = ["model.input=embedding", "model.tied_output=true"] if tied else []
     model = random_model(
         compose, "model=attention", "model.encoder.units=3", "model.dropout=0", *more

@@ -8,7 +8,10 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seq2seq.model.rnn.layers import GRU, LSTM, RECURRENT_LAYERS, STATE_NAMES, SimpleRNN
+from seq2seq.model.rnn.cells import cell_spec
+from seq2seq.model.rnn.gru import GRU
+from seq2seq.model.rnn.lstm import LSTM
+from seq2seq.model.rnn.simple_rnn import SimpleRNN
 
 KERAS = {"lstm": keras.layers.LSTM, "gru": keras.layers.GRU, "simple_rnn": keras.layers.SimpleRNN}
 CELLS = list(KERAS)
@@ -21,7 +24,7 @@ def random_like(rng, shape):
 def pair(cell, rng, features, bidirectional=False, batch=None, **arguments):
     """Returns Keras's layer and ours with the same random weights."""
     layers = []
-    for kind in (KERAS[cell], RECURRENT_LAYERS[cell]):
+    for kind in (KERAS[cell], cell_spec(cell).make):
         layer = kind(return_sequences=True, return_state=True, **arguments)
         layers.append(keras.layers.Bidirectional(layer) if bidirectional else layer)
         layers[-1].build((batch, None, features))
@@ -51,7 +54,7 @@ def assert_same(ours, theirs):
 def test_equals_keras_with_masks_and_initial_state(cell, bidirectional, how):
     rng = np.random.default_rng(7)
     batch, time, features, units = 3, 6, 4, 5
-    n_states = len(STATE_NAMES[cell]) * (1 + bidirectional)
+    n_states = len(cell_spec(cell).state_names) * (1 + bidirectional)
     x = random_like(rng, (batch, time, features))
     states = [random_like(rng, (batch, units)) for _ in range(n_states)]
     width = units * (1 + bidirectional)
@@ -93,7 +96,7 @@ def test_equals_keras_for_any_shape(cell, shape, direction, has_mask, seed):
         cell, rng, features, both, units=units, go_backwards=direction == "backwards"
     )
     x = random_like(rng, (batch, time, features))
-    states = [random_like(rng, (batch, units)) for _ in STATE_NAMES[cell] * (1 + both)]
+    states = [random_like(rng, (batch, units)) for _ in cell_spec(cell).state_names * (1 + both)]
     mask = tf.constant(rng.random((batch, time)) > 0.3) if has_mask else None
     width = units * (1 + both)
     loss = [random_like(rng, (batch, time, width)), *(random_like(rng, s.shape) for s in states)]
@@ -123,7 +126,7 @@ def test_stacked_layers_equal_keras(cell):
         pair(cell, rng, 4, units=2, go_backwards=True),
     ]
     x, mask = random_like(rng, (3, 6, 3)), tf.constant(rng.random((3, 6)) > 0.4)
-    n = len(STATE_NAMES[cell])
+    n = len(cell_spec(cell).state_names)
     states = [
         [random_like(rng, (3, units)) for _ in range(count)]
         for units, count in [(2, 2 * n), (4, n), (2, n)]
@@ -160,7 +163,7 @@ def test_equals_numpy(cell):
     rng = np.random.default_rng(3)
     _, ours = pair(cell, rng, 4, units=5)
     x = rng.normal(size=(3, 6, 4)).astype("float32")
-    states = [rng.normal(size=(3, 5)).astype("float32") for _ in STATE_NAMES[cell]]
+    states = [rng.normal(size=(3, 5)).astype("float32") for _ in cell_spec(cell).state_names]
     mask = np.arange(6) < np.array([[6], [4], [2]])
     expected = numpy_reference.CELLS[cell](x, *states, *ours.get_weights(), mask)
     assert_same(ours(x, initial_state=[tf.constant(s) for s in states], mask=mask), expected)
@@ -200,7 +203,7 @@ def test_ids_of_a_table_equal_its_vectors(cell, rows, how):
     # Of 4 rows each is multiplied once, of 40 those that are read.
     rng = np.random.default_rng(5)
     table = tf.Variable(random_like(rng, (rows, 6)))
-    layer = RECURRENT_LAYERS[cell](5, return_sequences=True, return_state=True)
+    layer = cell_spec(cell).make(5, return_sequences=True, return_state=True)
     layer.table = table.read_value
     ids = tf.constant(rng.integers(0, rows, (3, 5, 1)), tf.int32)
     mask = tf.constant(np.arange(5) < np.array([[4], [3], [1]]))
@@ -308,7 +311,7 @@ def test_input_dropout_keeps_its_meaning():
 def test_bfloat16_stays_close(cell):
     rng = np.random.default_rng(4)
     _, ours = pair(cell, rng, 4, units=8)
-    mixed = RECURRENT_LAYERS[cell](8, return_sequences=True, dtype="mixed_bfloat16")
+    mixed = cell_spec(cell).make(8, return_sequences=True, dtype="mixed_bfloat16")
     mixed.build((None, None, 4))
     mixed.set_weights(ours.get_weights())
     x = random_like(rng, (2, 5, 4))

@@ -265,7 +265,7 @@ def test_a_search_keeps_the_types_of_states_in_bfloat16(compose, bridge, encoder
     config = compose("run_dir=x", *SMALL, *words).model
     model = build_model(config, V_SOURCE, V_TARGET, Precision.mixed_bfloat16)
     memory, state = model.encode(tf.constant(SOURCE))
-    assert [tensor.dtype for tensor in state[0]] == [tf.bfloat16, tf.float32, tf.float32]
+    assert [tensor.dtype for tensor in state.layers[0]] == [tf.bfloat16, tf.float32, tf.float32]
     found = greedy(decoder_step(model, memory), state, len(SOURCE), 5)
     target_in = np.pad(found.tokens[:, 0, :4], [(0, 0), (1, 0)], constant_values=BOS)
     expected = logits(model, target_in=target_in)

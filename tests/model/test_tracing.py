@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from numpy_reference import sigmoid
 
-from seq2seq.model.rnn.layers import LSTM, RECURRENT_LAYERS, STATE_NAMES
+from seq2seq.model.rnn.cells import cell_spec
+from seq2seq.model.rnn.lstm import LSTM
 from seq2seq.states import trace
 
 KERAS = {"lstm": keras.layers.LSTM, "gru": keras.layers.GRU, "simple_rnn": keras.layers.SimpleRNN}
@@ -23,7 +24,7 @@ MASKS = {
 def by_hand(cell, x, states, weights, mask, backward):
     """From the equations, one row and one step at a time; what is not read stays as it was."""
     kernel, recurrent, bias, *more = (np.asarray(w, np.float64) for w in weights)
-    names = STATE_NAMES[cell]
+    names = cell_spec(cell).state_names
     gate_names = {"lstm": ["input", "forget", "candidate", "output"],
                   "peephole_lstm": ["input", "forget", "candidate", "output"],
                   "gru": ["update", "reset", "candidate"], "simple_rnn": [],
@@ -71,13 +72,14 @@ def by_hand(cell, x, states, weights, mask, backward):
 
 def setup(cell, bidirectional, ours, seed=0):
     rng = np.random.default_rng(seed)
-    layer = (RECURRENT_LAYERS if ours else KERAS)[cell](U, return_sequences=True, return_state=True)
+    make = cell_spec(cell).make if ours else KERAS[cell]
+    layer = make(U, return_sequences=True, return_state=True)
     if bidirectional:
         layer = keras.layers.Bidirectional(layer)
     layer.build((None, None, F))
     layer.set_weights([rng.normal(size=w.shape) for w in layer.get_weights()])
     x = rng.normal(size=(B, T, F)).astype("float32")
-    count = len(STATE_NAMES[cell]) * (1 + bidirectional)
+    count = len(cell_spec(cell).state_names) * (1 + bidirectional)
     return layer, x, [rng.normal(size=(B, U)).astype("float32") for _ in range(count)]
 
 
@@ -99,7 +101,7 @@ def test_every_state_and_gate_equals_numpy(cell, mask, bidirectional, ours):
         assert found.keys() == expected.keys()
         for name, value in expected.items():
             np.testing.assert_allclose(found[name], value, atol=1e-5, err_msg=name)
-        for name, value in zip(STATE_NAMES[cell], initial, strict=True):
+        for name, value in zip(cell_spec(cell).state_names, initial, strict=True):
             np.testing.assert_array_equal(one.initial[name], value)
 
 
@@ -147,7 +149,7 @@ def test_one_hot_input_is_read_as_ids():
 
 
 def test_what_cannot_be_traced_is_refused():
-    with pytest.raises(ValueError, match=r"Dense is none of LSTM, .*RWA, Bidirectional"):
+    with pytest.raises(ValueError, match=r"Dense cannot be traced: .*LSTM, .*RWA, Bidirectional"):
         trace(keras.layers.Dense(2), np.zeros((1, 2, 3)))
     layer = LSTM(2, activation="relu")
     layer.build((None, None, 3))

@@ -78,7 +78,7 @@ def test_the_decoder_s_last_state_is_that_of_the_search():
     memory, state = model.encode(tf.constant([vocabularies.encode_source(tuple("abca"), ())]))
     for token in ids:
         _, state, _ = model.decoder(tf.constant([[token]]), state, memory)
-    for one, expected in zip(seen.decoder, state, strict=True):
+    for one, expected in zip(seen.decoder, state.layers, strict=True):
         for found, value in zip(one.final.values(), expected, strict=True):
             np.testing.assert_allclose(found, value, atol=1e-5)
 

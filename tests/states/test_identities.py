@@ -6,7 +6,7 @@ import numpy_reference
 import pytest
 from numpy_reference import CELLS
 
-from seq2seq.config.choices import LayerKind
+from seq2seq.config.choices import LAYERS
 from seq2seq.states import make_layer
 
 B, T, F, U = 3, 5, 4, 2
@@ -18,8 +18,8 @@ MASKS = {
 }
 RNG = np.random.default_rng(5)
 X = RNG.normal(size=(B, T, F)).astype("float32")
-SINGLE = [kind for kind in LayerKind if kind in CELLS]
-DOUBLE = [kind for kind in LayerKind if "bidirectional" in kind]
+SINGLE = [kind for kind in LAYERS if kind in CELLS]
+DOUBLE = [kind for kind in LAYERS if "bidirectional" in kind]
 every_mask = pytest.mark.parametrize("mask", MASKS.values(), ids=MASKS)
 
 
@@ -109,7 +109,7 @@ def test_stacked(mask):
         same(state, value)
 
 
-@pytest.mark.parametrize("kind", LayerKind)
+@pytest.mark.parametrize("kind", LAYERS)
 @every_mask
 def test_what_is_masked_is_not_read(kind, mask):
     weights = draw(kind)

@@ -1,8 +1,13 @@
-"""A Keras recurrent layer with our loop over time in the place of Keras's.
+"""A Keras recurrent layer with this project's loop over time.
 
-`FastLayer` projects the input of all time steps at once and runs the loop of `loop.py`. All else,
-weights, configuration, masks, `Bidirectional`, `initial_state`, is that of the Keras layer behind
-it. It knows no cell in particular; the layers are in `recurrent.py`.
+`FastLayer` projects the input of all time steps in one product and runs the loop of `loop.py`.
+Everything else is inherited from the Keras layer behind it: weights, configuration, masks,
+`Bidirectional`, `initial_state`, `return_sequences`, `return_state`. A GPU keeps Keras's path,
+which is cuDNN there. The cells' layers are in the files of the cells.
+
+Above this file the only difference to a Keras layer is the input. An integer input `[B, T, 1]` may
+stand for vectors that are never made: one-hot vectors (`one_hot_depth`), or rows of a table
+(`table`).
 """
 
 from __future__ import annotations
@@ -15,8 +20,8 @@ import tensorflow as tf
 from keras import ops
 
 from seq2seq.hardware import has_gpu
+from seq2seq.model.rnn.equations import Equations, States
 from seq2seq.model.rnn.loop import (
-    States,
     Weights,
     gather_rows,
     run_forward,
@@ -24,16 +29,21 @@ from seq2seq.model.rnn.loop import (
     run_steps,
     states_before,
 )
-from seq2seq.model.types import Tensor
+from seq2seq.model.types import Tensor, at_least_float32
 
 
 class FastLayer(keras.layers.RNN):
-    """What the layers of `recurrent.py` share; stands before the Keras layer in their bases."""
+    """The base of all recurrent layers; stands before the Keras layer in their bases.
 
-    steps: Any
-    has_cudnn = True  # A GPU has a loop for this cell that is faster than ours.
-    # Returns the vectors [V, I] that an integer input stands for, unless that is one-hot. It is a
-    # function, because Keras would take weights in an attribute for the layer's own.
+    Attributes:
+        equations: The cell's equations.
+        has_cudnn: Whether a GPU has a faster loop for this cell.
+        table: Returns the vectors `[V, I]` that an integer input stands for; None: one-hot vectors.
+            It is a function, because Keras would count weights in an attribute as the layer's own.
+    """
+
+    equations: type[Equations]
+    has_cudnn = True
     table: Callable[[], Tensor] | None = None
 
     def __init__(self, *args: Any, one_hot_depth: int | None = None, **kwargs: Any) -> None:
@@ -42,7 +52,8 @@ class FastLayer(keras.layers.RNN):
             raise ValueError("dropout on the input needs dense input, not one_hot_depth")
         self.one_hot_depth = one_hot_depth
         if not has_gpu():
-            self.supports_jit = True  # Keras says False wherever cuDNN could be meant.
+            # Keras says False for every layer that could be cuDNN's.
+            self.supports_jit = True
 
     def build(self, sequences_shape: Any, initial_state_shape: Any = None) -> None:
         if self.one_hot_depth is not None:
@@ -58,15 +69,17 @@ class FastLayer(keras.layers.RNN):
         if not self.is_fast:
             vectors = self._vectors(sequences)
             return super().inner_loop(vectors, initial_state, mask, training=training)
-        x, time_mask = self._in_time(sequences, mask, training)
+        x, time_mask = self._in_time(sequences, mask, training)  # [T, B, G], [T, B, 1]
         initial, weights = self._start(initial_state), self._weights()
         if x.shape[0] == 1 and time_mask is None:
             # A single step, as in a search, needs no loop.
-            final, _ = run_step(self.steps, x[0], initial, weights)
+            # x[0] [B, G], final[0] [B, U] -> [B, 1, U]
+            final, _ = run_step(self.equations, x[0], initial, weights)
             return final[0], final[0][:, None], [*final]
-        sequence, final = run_steps(self.steps, x, initial, weights, time_mask)
+        sequence, final = run_steps(self.equations, x, initial, weights, time_mask)  # [T, B, U]
         if time_mask is not None:
-            # A masked step repeats the output before it, which is zero before the first real step.
+            # Keras's contract: a masked step repeats the output before it, and the output is zero
+            # before a row's first real step (whatever the initial state).
             is_written = time_mask
             if not self.zero_output_for_mask:
                 is_written = tf.cumsum(tf.cast(time_mask, tf.int32)) > 0
@@ -76,26 +89,26 @@ class FastLayer(keras.layers.RNN):
     def trace(
         self, sequences: Tensor, initial_state: Sequence[Tensor], mask: Tensor | None = None
     ) -> dict[str, Tensor]:
-        """Returns what `call` keeps to itself: every state and gate at every step `[B, T, U]`.
+        """Returns every state and gate at every step `[B, T, U]`, by name.
 
-        The steps are in the order of the input, with `go_backwards` too; a masked step shows the
+        The steps are in the order of the input, also with `go_backwards`. A masked step shows the
         states before it. Dropout is off.
 
         Raises:
-            ValueError: The layer has other than the standard activations.
+            ValueError: The layer has activations other than the standard ones.
         """
         if not self._is_standard:
             raise ValueError(
-                f"the gates of {self.name} are not at hand: it has other than the standard "
-                "activations, or reset_after=False"
+                f"the gates of {self.name} cannot be traced: its activations are not the standard "
+                "activations of its cell, or it has reset_after=False"
             )
         x, time_mask = self._in_time(sequences, mask, training=False)
         initial = self._start(initial_state)
-        states, saved, _ = run_forward(self.steps, x, initial, self._weights(), time_mask)
-        gates = self.steps.gates(saved, states_before(initial, states))
-        names = self.steps.state_names + self.steps.gate_names
+        states, saved, _ = run_forward(self.equations, x, initial, self._weights(), time_mask)
+        gates = self.equations.gates(saved, states_before(initial, states))
+        names = self.equations.state_names + self.equations.gate_names
         found = dict(zip(names, (*states, *gates), strict=True))
-        order = [0] if self.go_backwards else []
+        order = [0] if self.go_backwards else []  # [T, B, U] -> [B, T, U]
         return {n: tf.transpose(tf.reverse(v, order), [1, 0, 2]) for n, v in found.items()}
 
     def _in_time(
@@ -104,6 +117,7 @@ class FastLayer(keras.layers.RNN):
         """Returns the projected input `[T, B, G]` and the mask `[T, B, 1]`, in running order."""
         x = self._project(sequences, training)
         if mask is not None:
+            # [B, T] -> [T, B, 1], which broadcasts over U.
             mask = tf.transpose(tf.cast(keras.tree.flatten(mask)[0], tf.bool))[..., None]
         if self.go_backwards:
             x = tf.reverse(x, [0])
@@ -112,9 +126,10 @@ class FastLayer(keras.layers.RNN):
 
     @property
     def is_fast(self) -> bool:
-        """Whether this layer runs our loop: with the standard activations, where cuDNN is not.
+        """Whether this layer runs the loop of `loop.py`.
 
-        Recurrent dropout, unrolling and a GRU with `reset_after=False` are left to Keras.
+        Keras runs layers on cuDNN, other activations, recurrent dropout, unrolled layers, and a GRU
+        with `reset_after=False`.
         """
         is_left_to_cudnn = self.has_cudnn and has_gpu()
         is_simple = not self.recurrent_dropout and not self.unroll
@@ -122,7 +137,7 @@ class FastLayer(keras.layers.RNN):
 
     @property
     def _is_standard(self) -> bool:
-        """Whether our loop computes the same numbers as Keras's."""
+        """Whether the cell's equations are those of the Keras layer."""
         return (
             self.activation is keras.activations.tanh
             and getattr(self, "recurrent_activation", keras.activations.sigmoid)
@@ -131,12 +146,13 @@ class FastLayer(keras.layers.RNN):
         )
 
     def _project(self, sequences: Tensor, training: bool) -> Tensor:
-        """Returns the input's share of the gates for all steps `[T, B, G]`."""
+        """Returns the projected input of all steps `[T, B, G]`, bias included."""
         kernel = self._tensor(self.cell.kernel)
         if self.one_hot_depth is not None:
             if not sequences.dtype.is_integer:
                 dtype = sequences.dtype.name
                 raise ValueError(f"one_hot_depth reads integer class indices, not {dtype}")
+            # [B, T, 1] -> ids [T, B] -> rows of the kernel [T, B, G]
             x = gather_rows(kernel, tf.transpose(sequences[..., 0]))
         elif self.table is not None and sequences.dtype.is_integer:
             x = _multiply_rows(self.table(), kernel, tf.transpose(sequences[..., 0]))
@@ -144,11 +160,11 @@ class FastLayer(keras.layers.RNN):
             if training and self.dropout:
                 # Keras's mask: the same units at every step (Gal & Ghahramani 2016).
                 sequences = sequences * self.cell.get_dropout_mask(sequences[:, 0])[:, None]
-            x = tf.matmul(tf.transpose(sequences, [1, 0, 2]), kernel)
+            x = tf.matmul(tf.transpose(sequences, [1, 0, 2]), kernel)  # [T, B, I] · [I, G]
         return x + self._input_bias() if self.use_bias else x
 
     def _vectors(self, sequences: Tensor) -> Tensor:
-        """Returns what the input stands for `[B, T, I]`."""
+        """Returns the vectors that the input stands for `[B, T, I]`."""
         if self.one_hot_depth is not None:
             return ops.one_hot(sequences[..., 0], self.one_hot_depth, dtype=self.compute_dtype)
         if self.table is not None and sequences.dtype.is_integer:
@@ -156,19 +172,24 @@ class FastLayer(keras.layers.RNN):
         return sequences
 
     def _tensor(self, weight: keras.Variable) -> Tensor:
-        # A plain tensor: tf.custom_gradient treats variables apart.
+        # A plain tensor, because tf.custom_gradient handles variables separately.
         return tf.cast(tf.identity(weight.value), self.compute_dtype)
 
     def _start(self, initial: Sequence[Tensor]) -> States:
-        """Returns the initial states in the types that the loop keeps them in."""
-        return tuple(ops.cast(state, self.compute_dtype) for state in initial)
+        """Returns the initial states `[B, U]` in the types in which the loop keeps them."""
+        dtype, names = self.compute_dtype, self.equations.state_names
+        precise, in_float32 = at_least_float32(dtype), self.equations.precise_states
+        return tuple(
+            ops.cast(state, precise if name in in_float32 else dtype)
+            for name, state in zip(names, initial, strict=True)
+        )
 
     def _weights(self) -> Weights:
         kernel = self._tensor(self.cell.recurrent_kernel)
         return Weights(kernel, self._recurrent_bias(), self._cell_weights())
 
     def _cell_weights(self) -> tuple[Tensor, ...]:
-        """Returns what `steps` weighs with besides the kernels and biases."""
+        """Returns the further weights of `equations`, beside kernels and biases."""
         return ()
 
     def _input_bias(self) -> Tensor:
@@ -181,11 +202,32 @@ class FastLayer(keras.layers.RNN):
         return {**super().get_config(), "one_hot_depth": self.one_hot_depth}
 
 
+class CellLayer(FastLayer):
+    """The base of layers over a cell that Keras lacks: no choice of activations, no dropout."""
+
+    has_cudnn = False
+    _is_standard = use_bias = True
+    dropout = recurrent_dropout = 0.0
+
+    @property
+    def units(self) -> int:
+        return self.cell.units
+
+    def get_config(self) -> dict[str, Any]:
+        config = {**super().get_config(), "units": self.units}
+        del config["cell"]
+        return config
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> CellLayer:
+        return cls(**config)
+
+
 def _multiply_rows(table: Tensor, kernel: Tensor, ids: Tensor) -> Tensor:
     """Returns the rows of `table` `[V, I]` with the ids `[T, B]`, times `kernel`: `[T, B, G]`.
 
-    Where more rows are read than there are, each is multiplied once and read from the product. In a
-    search XLA then makes this product before the loop.
+    Where more rows are read than the table has, the whole table is multiplied once and rows of the
+    product are read. In a search XLA moves this product out of the loop.
     """
     return tf.cond(
         tf.size(ids) >= table.shape[0],

@@ -6,7 +6,7 @@ nor a gate. They are computed here by the loop of `seq2seq.model.loop`, from the
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import keras
@@ -14,22 +14,12 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from seq2seq.model.rnn.layers import GRU, LSTM, RWA, STATE_NAMES, PeepholeLSTM, SimpleRNN
-from seq2seq.model.rnn.loop import at_least_float32
-from seq2seq.special_ids import PAD
+from seq2seq.config.choices import Cell
+from seq2seq.model.rnn.cells import cell_spec
+from seq2seq.model.tap import run_layer
+from seq2seq.model.types import Tensor, at_least_float32
 
 Array = npt.NDArray[Any]
-
-# What may be traced: Keras's layer or ours, the cell's name, and our layer.
-_LAYERS = {
-    keras.layers.LSTM: ("lstm", LSTM),
-    keras.layers.GRU: ("gru", GRU),
-    keras.layers.SimpleRNN: ("simple_rnn", SimpleRNN),
-    PeepholeLSTM: ("peephole_lstm", PeepholeLSTM),
-    RWA: ("rwa", RWA),
-}
-_NAMES = [kind.__name__ for kind in _LAYERS]
-_SHARES = ("input", "forget", "output", "update", "reset", "share")
 
 
 class Trace(NamedTuple):
@@ -64,13 +54,8 @@ class Trace(NamedTuple):
         return {name: state[:, last] for name, state in self.states.items()}
 
     def bounds(self, name: str) -> tuple[float, float] | None:
-        """Returns where a state or gate stays if it started there; None: anywhere."""
-        if name in _SHARES:
-            return 0.0, 1.0
-        # An RWA's candidate is a product with an unbounded factor.
-        if name == "state_h" or (name == "candidate" and self.cell != "rwa"):
-            return -1.0, 1.0
-        return None
+        """Returns the range that a state or gate never leaves once inside; None: unbounded."""
+        return cell_spec(self.cell).equations.bounds.get(name)
 
 
 def trace(
@@ -101,13 +86,27 @@ def trace(
     return [_trace(one, inputs, state, mask) for one, state in zip(layers, halves, strict=True)]
 
 
-def encoder_traces(encoder: Any, ids: Any) -> Iterator[list[Trace]]:
-    """Yields the traces of each layer of an encoder while it reads ids `[B, S]`."""
-    mask = keras.ops.not_equal(ids, PAD)
-    sequence = encoder.reader(ids)
-    for layer in encoder.recurrent_layers:
-        yield trace(layer, sequence, mask=mask)
-        sequence, *_ = layer(sequence, mask=mask)
+class Tracer:
+    """A tap that records the traces of every recurrent layer that runs through it.
+
+    Attributes:
+        traces: By layer: one trace per direction.
+    """
+
+    def __init__(self) -> None:
+        self.traces: list[list[Trace]] = []
+
+    def __call__(
+        self,
+        layer: keras.layers.RNN,
+        sequence: Tensor,
+        initial_state: Sequence[Tensor] | None,
+        mask: Tensor | None,
+        training: bool | None,
+    ) -> Sequence[Tensor]:
+        """Traces the layer, then runs it."""
+        self.traces.append(trace(layer, sequence, initial_state, mask))
+        return run_layer(layer, sequence, initial_state, mask, training)
 
 
 def _trace(layer: Any, inputs: Any, initial_state: Any, mask: Any) -> Trace:
@@ -124,7 +123,7 @@ def _trace(layer: Any, inputs: Any, initial_state: Any, mask: Any) -> Trace:
         name: keras.ops.convert_to_numpy(keras.ops.cast(value, "float32"))
         for name, value in ours.trace(inputs, initial, None if mask is None else seen).items()
     }
-    names = STATE_NAMES[cell]
+    names = cell_spec(cell).state_names
     return Trace(
         layer.name,
         cell,
@@ -137,13 +136,18 @@ def _trace(layer: Any, inputs: Any, initial_state: Any, mask: Any) -> Trace:
 
 
 def _as_ours(layer: Any) -> tuple[str, Any]:
-    """Returns the cell's name, and the layer, or one of this project with its weights."""
-    for keras_layer, (cell, kind) in _LAYERS.items():
-        if isinstance(layer, kind):
+    """Returns the cell's name, and the layer, or a copy of a Keras layer that can be traced."""
+    specs = {cell: cell_spec(cell) for cell in Cell}
+    for cell, spec in specs.items():
+        if isinstance(layer, spec.layer):
             return cell, layer
-        if isinstance(layer, keras_layer):
-            ours = kind.from_config(layer.get_config())
+        if spec.keras_layer is not None and isinstance(layer, spec.keras_layer):
+            ours: Any = spec.layer.from_config(layer.get_config())
             ours.build((None, None, layer.cell.kernel.shape[0]))
             ours.set_weights(layer.get_weights())
             return cell, ours
-    raise ValueError(f"{type(layer).__name__} is none of {', '.join(_NAMES)}, Bidirectional")
+    names = dict.fromkeys(spec.layer.__name__ for spec in specs.values())
+    raise ValueError(
+        f"{type(layer).__name__} cannot be traced: it is not one of {', '.join(names)}, "
+        "Bidirectional"
+    )
