@@ -6,13 +6,14 @@ living hypotheses shrinks (Graves 2012; Bahdanau et al. 2015). Two things follow
 search whatever the length penalty, and a beam that never prunes is exhaustive search.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
 from seq2seq.errors import UserError
 from seq2seq.inference.search.hypotheses import (
     Hypotheses,
+    SearchSpec,
     State,
     Step,
     forbid_impossible,
@@ -89,6 +90,23 @@ def beam(
     start = _start(tile(state, beam_size), batch_size, max_length, beam_size)
     (final,) = tf.while_loop(goes_on, advance, (start,))
     return _n_best(final, penalties, n_best)
+
+
+def _find(
+    step: Step, state: State, batch_size: Any, max_length: int, settings: Any, seed: tf.Tensor
+) -> Hypotheses:
+    return beam(
+        step,
+        state,
+        batch_size,
+        max_length,
+        beam_size=settings.beam_size,
+        length_penalty=settings.length_penalty,
+        n_best=settings.n_best,
+    )
+
+
+SPEC = SearchSpec(rows_per_source=lambda settings: settings.beam_size, find=_find)
 
 
 def length_penalties(max_length: int, length_penalty: float | tf.Tensor) -> tf.Tensor:

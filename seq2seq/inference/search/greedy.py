@@ -1,12 +1,13 @@
 """Greedy search, and the loop it shares with sampling: one choice per row and step."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
 from seq2seq.inference.search.hypotheses import (
     Hypotheses,
+    SearchSpec,
     State,
     Step,
     forbid_impossible,
@@ -75,6 +76,15 @@ def roll_out(
     final: tuple[RolloutState]
     final = tf.while_loop(goes_on, lambda rollout: (_advance(step, choose, rollout),), (start,))
     return final[0]
+
+
+def _find(
+    step: Step, state: State, batch_size: Any, max_length: int, settings: Any, seed: tf.Tensor
+) -> Hypotheses:
+    return greedy(step, state, batch_size, max_length)
+
+
+SPEC = SearchSpec(rows_per_source=lambda settings: 1, find=_find)
 
 
 def _advance(step: Step, choose: Choose, now: RolloutState) -> RolloutState:

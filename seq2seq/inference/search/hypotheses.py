@@ -32,6 +32,21 @@ class Hypotheses(NamedTuple):
     scores: tf.Tensor  # [B, n] float32
 
 
+class SearchSpec(NamedTuple):
+    """A search by name: the `SPEC` of a file that is named like its word in `choices.SearchKind`.
+
+    `settings` is any object with the attributes that the search needs: the settings of `decoding`.
+    They have no type here, because searches know no configuration.
+
+    Attributes:
+        rows_per_source: (settings) -> number of rows that a step sees for each source.
+        find: (step, state, batch size, max_length, settings, seed) -> hypotheses.
+    """
+
+    rows_per_source: Callable[[Any], int]
+    find: Callable[[Step, State, Any, int, Any, tf.Tensor], Hypotheses]
+
+
 def make_hypotheses(tokens: tf.Tensor, lengths: tf.Tensor, scores: tf.Tensor) -> Hypotheses:
     """Clears what is left in hypotheses that came to a dead end (score -inf)."""
     is_possible = scores > -float("inf")  # [B, n]

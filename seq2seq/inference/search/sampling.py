@@ -1,10 +1,19 @@
 """Sampling: independent random hypotheses, with temperature, top-k and top-p (nucleus)."""
 
+from typing import Any
+
 import tensorflow as tf
 
 from seq2seq.errors import UserError
 from seq2seq.inference.search.greedy import roll_out
-from seq2seq.inference.search.hypotheses import Hypotheses, State, Step, make_hypotheses, tile
+from seq2seq.inference.search.hypotheses import (
+    Hypotheses,
+    SearchSpec,
+    State,
+    Step,
+    make_hypotheses,
+    tile,
+)
 
 
 def sample(
@@ -55,6 +64,25 @@ def sample(
     lengths = tf.reshape(final.lengths, [batch_size, n_best])
     best_first = (tf.gather(x, order, batch_dims=1) for x in (tokens, lengths, scores))
     return make_hypotheses(*best_first)
+
+
+def _find(
+    step: Step, state: State, batch_size: Any, max_length: int, settings: Any, seed: tf.Tensor
+) -> Hypotheses:
+    return sample(
+        step,
+        state,
+        batch_size,
+        max_length,
+        temperature=settings.temperature,
+        top_k=settings.top_k,
+        top_p=settings.top_p,
+        seed=seed,
+        n_best=settings.n_best,
+    )
+
+
+SPEC = SearchSpec(rows_per_source=lambda settings: settings.n_best, find=_find)
 
 
 def choose_randomly(
