@@ -1,4 +1,4 @@
-"""States during training: their size, spread and saturation, and how far gradients reach back."""
+"""State statistics during training: mean, spread, saturation, and the reach of gradients."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _CLOSE = 0.05  # to a bound, as a share of the range
 
 
 class Statistics(NamedTuple):
-    """Of a state or gate over all tokens that were read, and all units.
+    """Statistics of a state or gate over all real tokens and all units.
 
     Attributes:
         mean: The mean.
         spread: The standard deviation.
-        saturation: The share of values within 5 % of their range of a bound, where gradients hardly
-            pass; NaN for what has no bounds.
+        saturation: The share of values that lie within 5 % of their range from a bound, where
+            gradients almost vanish; NaN for an unbounded state or gate.
     """
 
     mean: float
@@ -54,6 +54,7 @@ def state_statistics(model: Seq2Seq, source: Tensor) -> dict[str, Statistics]:
 def _statistics(one: Trace, name: str, values: Array) -> Statistics:
     saturation = math.nan
     bounds, bounded = one.bounds(name), values
+    # An unbounded state saturates in the tanh through which it reaches the output.
     if name in cell_spec(one.cell).equations.tanh_states:
         bounds, bounded = (-1.0, 1.0), np.tanh(values)
     if bounds is not None:
@@ -64,16 +65,16 @@ def _statistics(one: Trace, name: str, values: Array) -> Statistics:
 
 
 def gradient_norms(model: Seq2Seq, batch: Batch) -> dict[str, Array]:
-    """Returns how much the loss depends on every state of the encoder, by distance from the end.
+    """Returns the gradient norms of the loss by every encoder state, by distance from the end.
 
-    It is the norm of the gradient of an example's summed loss by a state, all later steps included,
-    as a mean over the examples that have such a step (as in Pascanu et al. 2013, "On the difficulty
-    of training recurrent neural networks"). The end is where a layer's reading ends: the last token
-    for a forward layer, the first for a backward one.
+    Each is the norm of the gradient of an example's summed loss by a state, through all later
+    steps, averaged over the examples that have such a step (Pascanu et al. 2013, "On the difficulty
+    of training recurrent neural networks"). The end is the step that a layer runs last: the last
+    token for a forward layer, the first token for a backward layer.
 
     Returns:
-        For each direction of a layer and each state, e.g. `lstm_0/state_c`, `[S]`; the number at
-        place d belongs to the step d steps before the last one.
+        `[S]` for each direction of a layer and each state, e.g. `lstm_0/state_c`; the number at
+        index d belongs to the step d steps before the end.
     """
     source, target_in, target_out = map(tf.convert_to_tensor, batch)
     mask = tf.not_equal(source, PAD)
@@ -111,10 +112,11 @@ def _directions(encoder: Any) -> list[Any]:
 def _watched(
     layer: Any, sequence: Tensor, mask: Tensor, tape: tf.GradientTape, seen: dict[str, list[Tensor]]
 ) -> tuple[Tensor, list[Tensor]]:
-    """Runs a layer step by step and has the tape watch every state.
+    """Runs a layer step by step, so that the tape can watch every state.
 
     Returns:
-        All outputs `[B, S, M]` and the final states, as the layer returns them.
+        All outputs `[B, S, M]` and the final states, as the layer returns them. `seen` holds the
+        watched states of each direction by step.
     """
     if isinstance(layer, keras.layers.Bidirectional):
         halves = [
@@ -133,12 +135,12 @@ def _watched(
             tape.watch(tensor)
         by_step[t] = state
     seen[layer.name] = by_step
-    # state_h is what a layer returns at every step.
+    # The output of a step is its state_h: [B, U] each -> [B, S, U].
     return tf.stack([states[0] for states in by_step], axis=1), state
 
 
 def _by_distance(norms: Array, lengths: Array, is_backward: bool) -> Array:
-    """Returns means `[S]` of norms `[B, S]` by the distance from where reading ended."""
+    """Returns the means `[S]` of norms `[B, S]` by distance from the last step that was run."""
     steps = np.arange(norms.shape[1])
     distances = steps if is_backward else lengths[:, None] - 1 - steps
     distances = np.broadcast_to(distances, norms.shape)

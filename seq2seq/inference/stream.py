@@ -1,4 +1,4 @@
-"""Encoding sequences that arrive in pieces, each source of them with a state of its own."""
+"""Stateful encoding: sequences that arrive in pieces, with one state per source."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ from seq2seq.model.types import Tensor
 
 
 class StatefulEncoder:
-    """An encoder that goes on where each source stopped.
+    """An encoder that continues each source where its last piece ended.
 
-    Feeding a sequence in pieces gives the same bits as feeding it whole, in this process or after
-    `save` and `restore` in another: tokens are read one at a time, so that no sum is taken in
-    another order.
+    Feeding a sequence in pieces gives the same bits as feeding it whole, also after `save` in one
+    process and `restore` in another. Tokens are read one at a time, so that the order of every sum
+    is the same.
     """
 
     def __init__(self, encoder: Encoder) -> None:
         """Starts without any source.
 
         Raises:
-            UserError: The encoder is bidirectional: it reads the end of a sequence first.
+            UserError: The encoder is bidirectional, so that it reads the end of a sequence first.
         """
         if encoder.shape.directions > 1:
             raise UserError(
-                "a bidirectional encoder cannot read a stream, whose end it would have to read "
-                "first: train with model.encoder.bidirectional=false"
+                "a bidirectional encoder cannot read a stream, because it reads the end first: "
+                "train with model.encoder.bidirectional=false"
             )
         self.encoder = encoder
         self._states: dict[str, list[Array]] = {}
@@ -54,19 +54,19 @@ class StatefulEncoder:
 
     @property
     def sources(self) -> list[str]:
-        """The sources that were fed, in the order in which they came."""
+        """The names of all sources, in the order of their first pieces."""
         return list(self._states)
 
     def feed(self, source: str, ids: Sequence[int]) -> Array:
-        """Reads the next piece of a source; returns the encoder's outputs for it `[T, U]`."""
+        """Reads the next piece of a source; returns its encoder outputs `[T, U]`."""
         outputs, states = self._read(np.asarray(ids, np.int32), self.state(source))
         self._states[source] = [array.numpy() for array in tf.nest.flatten(states)]
         return outputs.numpy()
 
     def state(self, source: str) -> list[list[Array]]:
-        """Returns a source's state, `[1, U]` each, by layer: what a bridge takes.
+        """Returns a source's state by layer, `[1, U]` each: the input of a bridge.
 
-        A new source is in the state that the encoder starts from.
+        For a new source it is the encoder's initial state.
         """
         per_layer = len(cell_spec(self.encoder.shape.cell).state_names)
         flat = self._states.get(source)
@@ -76,11 +76,11 @@ class StatefulEncoder:
         return [flat[i : i + per_layer] for i in range(0, len(flat), per_layer)]
 
     def forget(self, source: str) -> None:
-        """Drops a source's state; it begins anew if it is fed again."""
+        """Drops a source's state; its next piece starts from the initial state."""
         self._states.pop(source, None)
 
     def save(self, path: str | Path) -> None:
-        """Writes all states to one `.npz` file, which holds arrays and nothing to execute."""
+        """Writes all states to one `.npz` file of plain arrays, without executable content."""
         arrays: dict[str, Any] = {
             f"{i}.{j}": array
             for i, states in enumerate(self._states.values())
@@ -94,16 +94,18 @@ class StatefulEncoder:
         """Replaces all states by those of a file.
 
         Raises:
-            UserError: There is no such file, or it belongs to an encoder of other sizes.
+            UserError: The file is missing or not a file of states, or its encoder has other sizes.
         """
         try:
             with zipfile.ZipFile(path) as archive:
                 about = json.loads(read_array(archive, "about").tobytes())
                 shape, sources, expected = about["encoder"], about["sources"], self._shape()
                 if shape != expected:
-                    raise UserError(f"{path}: its states are of an encoder {shape}, not {expected}")
+                    raise UserError(
+                        f"{path}: the states belong to an encoder {shape}, not {expected}"
+                    )
                 if not isinstance(sources, list) or any(type(name) is not str for name in sources):
-                    raise TypeError("the sources are no list of names")
+                    raise TypeError("the sources are not a list of names")
                 form = [array.shape for array in tf.nest.flatten(self.state(""))]
                 found = {
                     name: [_read_state(archive, f"{i}.{j}", shape) for j, shape in enumerate(form)]
@@ -111,7 +113,7 @@ class StatefulEncoder:
                 }
         except (OSError, LookupError, ValueError, TypeError, EOFError, RuntimeError,
                 zipfile.BadZipFile) as error:  # fmt: skip
-            raise UserError(f"{path}: no file of states: {error}") from error
+            raise UserError(f"{path}: not a valid file of states: {error}") from error
         self._states = found
 
     def _shape(self) -> dict[str, str | int]:

@@ -1,1 +1,1 @@
-"""From ids to log-probabilities."""
+"""The model: from token ids to log-probabilities."""

@@ -18,10 +18,10 @@ _HANDED_ON = (BridgeKind.copy, BridgeKind.sum, BridgeKind.concat)
 
 
 def legal_bridges(encoder: StateShape, decoder: StateShape) -> list[BridgeKind]:
-    """Returns the kinds that can be wired between the two shapes.
+    """Returns the kinds that fit between two shapes.
 
-    `copy` wants one direction and equal units, `sum` equal units, `concat` directions × units of
-    the encoder equal to the decoder's units; `dense`, `zero` and `learned` always fit.
+    `copy` needs one direction and equal units; `sum` equal units; `concat` an encoder whose
+    directions × units are the decoder's units. `dense`, `zero` and `learned` always fit.
     """
     fits = {
         BridgeKind.copy: encoder.directions == 1 and encoder.units == decoder.units,
@@ -32,20 +32,19 @@ def legal_bridges(encoder: StateShape, decoder: StateShape) -> list[BridgeKind]:
 
 
 class Bridge(CompositeLayer):
-    """Makes one decoder state per decoder layer; state_h and state_c may each have their own kind.
+    """Makes the initial states of the decoder's layers; state_h and state_c may differ in kind.
 
     - `copy`: the encoder's state itself (Sutskever et al. 2014);
-    - `sum`, `concat`: of the two directions;
+    - `sum`, `concat`: sum or concatenation of the two directions;
     - `dense`: tanh(W [forward; backward] + b) (Bahdanau et al. 2015, A.2.2);
-    - `zero`: nothing is handed over;
+    - `zero`: zeros;
     - `learned`: a trained vector, the same for every source.
 
-    Depths that differ are aligned at the top: a shallower decoder takes the encoder's upper
-    layers, a deeper one repeats the uppermost. An encoder cell without a state that the decoder's
-    has lends its state_h for it, with one exception: state_w of an RWA says how much the average
-    counts, which no other state does. `copy`, `sum` and `concat` then set it to 0, which is weight
-    1: the lent average counts as one token that was read. So do all three states of `zero`, with
-    an average of 0.
+    Different depths are aligned at the top: a shallower decoder takes the encoder's upper layers, a
+    deeper one repeats the uppermost. Where the encoder's cell lacks a state of the decoder's cell,
+    state_h takes its place. The exceptions are the `own_states` of a cell, such as state_w of an
+    RWA, the log weight of its average: `copy`, `sum` and `concat` set it to 0. That is weight 1:
+    the borrowed average counts as one token. The zeros of `zero` mean the same for an average of 0.
     """
 
     def __init__(
@@ -55,7 +54,13 @@ class Bridge(CompositeLayer):
         decoder: StateShape,
         **layer_arguments: Any,
     ) -> None:
-        """Checks that the kinds can be wired and creates the weights they need.
+        """Checks that the kinds fit, and creates their weights.
+
+        Args:
+            config: The resolved settings of the bridge.
+            encoder: The shape of the encoder's state.
+            decoder: The shape of the decoder's state.
+            **layer_arguments: Arguments of `keras.layers.Layer`.
 
         Raises:
             UserError: A kind does not fit the two shapes; the message lists those that do.
@@ -111,10 +116,10 @@ class Bridge(CompositeLayer):
             return self.dense_layers[slot](ops.concatenate(directions, axis=-1))
         if kind is BridgeKind.concat:
             return ops.concatenate(directions, axis=-1)
-        return sum(directions[1:], start=directions[0])  # copy has one direction only
+        return sum(directions[1:], start=directions[0])  # sum; copy has one direction only
 
     def _precise(self, state: Tensor, name: str) -> Tensor:
-        # In the type in which the decoder will return it: a search's loop wants no other.
+        # In the type in which the decoder returns it: the loop of a search keeps types.
         is_precise = name in self.target_spec.float32_states
         return ops.cast(state, at_least_float32(state.dtype)) if is_precise else state
 
@@ -123,7 +128,7 @@ class Bridge(CompositeLayer):
         depth = self.encoder_shape.layers
         aligned = min(layer + max(0, depth - self.decoder_shape.layers), depth - 1)
         names = self.source_spec.state_names
-        first = names.index(name) if name in names else 0
+        first = names.index(name) if name in names else 0  # state_h in place of a missing state
         return encoder_state[aligned][first :: len(names)]
 
     def _refuse_illegal(self, common_kind: BridgeKind) -> None:

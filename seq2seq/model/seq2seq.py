@@ -1,4 +1,4 @@
-"""The whole model: one set of layers, seen as a training model and as two inference models."""
+"""The whole model: one set of layers as a training model and two inference models."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ from seq2seq.model.types import DecoderState, Encoded, Memory, StateShape, Tenso
 class Seq2Seq(CompositeLayer, keras.Model):
     """An encoder-decoder; called with source and target it is the training model.
 
-    `encoder_model` and `decoder_model` are ordinary functional Keras models over the *same*
-    layers: what is trained here is there at once. Build it with `build_model`.
+    `encoder_model` and `decoder_model` are ordinary functional Keras models over the *same* layers,
+    so that training changes them too. `build_model` creates a model with its weights.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class Seq2Seq(CompositeLayer, keras.Model):
             config: The model's settings.
             source_size: Number of source (and feature) ids.
             target_size: Number of target ids, V.
-            **model_arguments: Those of `keras.Model`.
+            **model_arguments: Arguments of `keras.Model`.
 
         Raises:
             UserError: The settings contradict each other.

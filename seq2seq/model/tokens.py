@@ -1,4 +1,4 @@
-"""The encoder: reads the source and returns what it wrote down, and the state it ended in."""
+"""Reading of token ids: as one-hot vectors that are never made, or as embeddings."""
 
 from __future__ import annotations
 
@@ -15,17 +15,24 @@ from seq2seq.model.types import Tensor
 
 
 class InputReader(CompositeLayer):
-    """Turns ids `[B, T]` into what a recurrent layer reads: one-hot vectors, or embeddings.
+    """The input layer of an encoder or decoder: ids `[B, T]` to the input of a recurrent layer.
 
-    A one-hot vector is never made: an integer `[B, T, 1]` goes to a layer that was told the
-    depth, which picks rows of its kernel. Embeddings are made for training only, where dropout
-    may fall on them; else the layer is given integers, too, and the table.
+    One-hot vectors are never made: the recurrent layer takes integers `[B, T, 1]` and picks rows of
+    its kernel. Embeddings are made only in training, where dropout applies to them. Otherwise the
+    recurrent layer takes integers and the table, and may multiply each row of the table once.
     """
 
     def __init__(
         self, config: ModelConfig, size: int, is_tied: bool = False, **layer_arguments: Any
     ) -> None:
-        """Creates the table; `is_tied`: it also turns decoder outputs into logits."""
+        """Creates the layers.
+
+        Args:
+            config: The model's settings.
+            size: Number of ids, V.
+            is_tied: Whether the table also makes logits of decoder outputs.
+            **layer_arguments: Arguments of `keras.layers.Layer`.
+        """
         super().__init__(**layer_arguments)
         is_one_hot = config.input is InputKind.one_hot
         self.one_hot_depth = size if is_one_hot else None
@@ -36,13 +43,13 @@ class InputReader(CompositeLayer):
         self.dropout = Dropout(config.dropout, name="dropout")
 
     def build(self, ids_shape: Any) -> None:
-        """Creates the table."""
+        """Creates the table's weights."""
         if self.embedding is not None:
             self.embedding.build()
         super().build(ids_shape)
 
     def feed(self, layer: keras.layers.Layer) -> None:
-        """Makes a recurrent layer one that reads what `call` returns."""
+        """Gives a recurrent layer the table of the ids that `call` returns, if there is one."""
         if self.embedding is not None:
             has_two = isinstance(layer, keras.layers.Bidirectional)
             for one in (layer.forward_layer, layer.backward_layer) if has_two else (layer,):
@@ -54,7 +61,7 @@ class InputReader(CompositeLayer):
         return ops.cast(self.embedding.embeddings, self.compute_dtype)
 
     def call(self, ids: Tensor, training: bool | None = None) -> Tensor:
-        """Returns integers `[B, T, 1]`, or in training embeddings `[B, T, E]` with dropout."""
+        """Returns integers `[B, T, 1]`; embeddings `[B, T, E]` with dropout in training."""
         if self.embedding is None or not training:
             return ops.expand_dims(ids, axis=-1)
         return self.dropout(self.embedding(ids), training=training)

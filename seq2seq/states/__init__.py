@@ -1,6 +1,6 @@
-"""See the states: what a recurrent layer returns, what it keeps to itself, what it is given.
+"""The state explorer: the states and gates of a recurrent layer or of a trained model.
 
-Functions return NumPy arrays with named fields, and change nothing in the layers they look at.
+Functions return NumPy arrays with named fields and change nothing in the layers that they observe.
 Names are imported when they are first used, so that the command answers before TensorFlow is
 loaded.
 """

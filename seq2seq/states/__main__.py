@@ -1,4 +1,4 @@
-"""`python -m seq2seq.states [layer=gru units=2] [run=RUN_DIR source="1 2 3"]`: see the states."""
+"""The state explorer: `python -m seq2seq.states [layer=gru units=2] [run=RUN_DIR source=...]`."""
 
 from seq2seq.config.commands import StatesConfig
 from seq2seq.config.program import program
@@ -6,7 +6,7 @@ from seq2seq.config.program import program
 
 @program("states", StatesConfig)
 def main(config: StatesConfig) -> None:
-    """Writes the page."""
+    """Explores a layer or a run."""
     from seq2seq.states.report import show_states
 
     show_states(config)

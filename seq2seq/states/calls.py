@@ -1,4 +1,4 @@
-"""The table of returns: what `return_sequences` and `return_state` make a layer return."""
+"""The table of returns: a layer's outputs for each `return_sequences` and `return_state`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _STACKED_LAYERS = 2
 
 
 class Returned(NamedTuple):
-    """One tensor that a layer returns: its name, what it means, and its values."""
+    """One returned tensor: its name, its meaning in words, and its values."""
 
     name: str
     meaning: str
@@ -25,7 +25,7 @@ class Returned(NamedTuple):
 
 
 class Call(NamedTuple):
-    """What a layer returns for one choice of the two arguments."""
+    """The returned tensors for one choice of the two arguments."""
 
     return_sequences: bool
     return_state: bool
@@ -48,16 +48,16 @@ def make_layer(
         kind: One of `choices.LAYERS`; `stacked` is `keras.layers.RNN` over two LSTM cells.
         units: U, per direction.
         features: Size F of the input.
-        return_sequences: Whether every step's output is returned, or the last one's.
-        return_state: Whether the final states are returned besides.
-        weights: As `layer.get_weights()` lists them; None: drawn from the seed.
-        seed: Of the weights.
+        return_sequences: Whether to return the output of every step, or of the last step only.
+        return_state: Whether to return the final states too.
+        weights: In the order of `layer.get_weights()`; None: drawn from the seed.
+        seed: Seed of the weights.
 
     Raises:
-        ValueError: There is no such kind.
+        ValueError: `kind` is not one of `choices.LAYERS`.
     """
     if kind not in LAYERS:
-        raise ValueError(f"layer={kind}: there are {', '.join(LAYERS)}")
+        raise ValueError(f"layer={kind} is not a layer: there are {', '.join(LAYERS)}")
     arguments = {"return_sequences": return_sequences, "return_state": return_state}
     cell, initializers = cell_of(kind), KERNEL_INITIALIZERS
     if kind == STACKED:
@@ -88,12 +88,12 @@ def _draw_weights(
 
 
 def cell_of(kind: str) -> str:
-    """Returns the name of the cell of a kind of layer."""
+    """Returns the cell of a kind of layer."""
     return kind.removeprefix("bidirectional_")
 
 
 def is_bidirectional(kind: str) -> bool:
-    """Whether a kind of layer reads in both directions."""
+    """Returns whether a kind of layer reads in both directions."""
     return kind.startswith("bidirectional_")
 
 
@@ -106,22 +106,22 @@ def returns(
     weights: Sequence[Array] | None = None,
     seed: int = 1,
 ) -> list[Call]:
-    """Calls a layer in the four ways, always with the same weights.
+    """Calls a layer with all four choices of the two arguments and the same weights.
 
     Args:
         kind: One of `choices.LAYERS`.
         units: U, per direction.
         inputs: `[B, T, F]`.
         mask: `[B, T]`, True = real token.
-        initial_state: As the layer takes it; None: what it starts from by itself.
+        initial_state: The initial states as the layer takes them; None: the layer's default.
         weights: See `make_layer`.
-        seed: Of the weights.
+        seed: Seed of the weights.
     """
     calls = []
     for sequences, state in itertools.product((False, True), repeat=2):
         layer = make_layer(kind, units, inputs.shape[-1], sequences, state, weights, seed)
         outputs = layer(np.asarray(inputs, np.float32), initial_state=initial_state, mask=mask)
-        # `stacked` nests its states by layer.
+        # `stacked` nests its states by layer: they are flattened.
         values = [keras.ops.convert_to_numpy(value) for value in keras.tree.flatten(outputs)]
         names = [_output_name(sequences, kind), *(_state_names(kind) if state else [])]
         tensors = [
@@ -140,7 +140,7 @@ def _output_name(return_sequences: bool, kind: str) -> tuple[str, str]:
 
 
 def _state_names(kind: str) -> list[tuple[str, str]]:
-    """Returns name and meaning of the final states, in the order in which they are returned."""
+    """Returns names and meanings of the final states in the order of the layer."""
     if kind == STACKED:
         return [
             (f"layer_{i}_{name}", f"{name} of layer {i} after the last step")

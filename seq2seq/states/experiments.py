@@ -1,4 +1,4 @@
-"""Decoding from another state than the encoder's, to see what the state is for."""
+"""Experiments on the state: decoding from altered initial states."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from seq2seq.inference.search import greedy
 from seq2seq.model.rnn.tracing import Array
 from seq2seq.model.types import LayerStates
 
-# Takes and returns a decoder state: by layer, `[B, U]` each.
+# Takes and returns the initial states of the decoder's layers, `[B, U]` each.
 Change = Callable[[LayerStates], LayerStates]
 
 
 class AlteredScores(NamedTuple):
-    """How well altered states decode.
+    """Scores of decoding from altered states.
 
     Attributes:
-        name: What was done to the states.
-        sequence_accuracy: Share of answers that are right for their source.
-        accuracy_for_next: Share of answers that are right for the next source instead, the one
-            whose state `swapped` hands over.
-        symbol_error_rate: Edits per token of the source's own reference.
+        name: The alteration.
+        sequence_accuracy: Share of answers that are right for their own source.
+        accuracy_for_next: Share of answers that are right for the next source, the one whose state
+            `swapped` hands over.
+        symbol_error_rate: Edits per token of the nearest reference of the own source.
     """
 
     name: str
@@ -44,7 +44,7 @@ class Components(NamedTuple):
     Attributes:
         mean: `[D]`.
         directions: `[min(N, D), D]`, unit vectors, the largest variance first.
-        shares: `[min(N, D)]`, of the total variance.
+        shares: Shares of the total variance, `[min(N, D)]`.
     """
 
     mean: Array
@@ -53,19 +53,19 @@ class Components(NamedTuple):
 
     @classmethod
     def of(cls, vectors: Array) -> Components:
-        """Finds them by a singular value decomposition."""
+        """Computes them by a singular value decomposition."""
         mean = vectors.mean(axis=0)
         _, sizes, directions = np.linalg.svd(vectors - mean, full_matrices=False)
         return cls(mean, directions, sizes**2 / max(float((sizes**2).sum()), 1e-30))
 
     def cut(self, vectors: Array, k: int) -> Array:
-        """Returns the vectors without all but the k largest components."""
+        """Returns the vectors with only the k largest components left."""
         kept = self.directions[:k]
         return self.mean + (vectors - self.mean) @ kept.T @ kept
 
 
 def initial_states(predictor: Predictor, sources: Sequence[tuple[Tokens, Tokens]]) -> LayerStates:
-    """Returns what the bridge hands to the decoder for (source tokens, feature tokens)."""
+    """Returns the bridge's output for sources (source tokens, feature tokens)."""
     _, state = predictor.model.encode(tf.constant(_ids(predictor, sources)), training=False)
     return state.layers
 
@@ -73,12 +73,12 @@ def initial_states(predictor: Predictor, sources: Sequence[tuple[Tokens, Tokens]
 def decode_from(
     predictor: Predictor, sources: Sequence[tuple[Tokens, Tokens]], change: Change
 ) -> list[tuple[str, ...]]:
-    """Decodes greedily from altered initial states; the memory stays that of each source.
+    """Decodes greedily from altered initial states and the unaltered memory of each source.
 
     Args:
         predictor: The model.
         sources: (source tokens, feature tokens), all decoded as one batch.
-        change: What to do to the state that the bridge hands over; `zeroed`, `swapped`, …
+        change: The alteration of the bridge's output: `zeroed`, `swapped`, …
     """
     model, max_length = predictor.model, predictor.decoding.max_length
     assert max_length is not None
@@ -90,22 +90,22 @@ def decode_from(
 
 
 def unchanged(state: LayerStates) -> LayerStates:
-    """Leaves the state as it is."""
+    """Returns the same state."""
     return state
 
 
 def zeroed(state: LayerStates) -> LayerStates:
-    """Hands over nothing: every state is zero."""
+    """Returns zeros: nothing is handed over."""
     return tf.nest.map_structure(tf.zeros_like, state)
 
 
 def swapped(state: LayerStates) -> LayerStates:
-    """Gives every row the state of the next one, the last that of the first."""
+    """Returns the state of the next row in every row, and that of the first in the last."""
     return tf.nest.map_structure(lambda tensor: tf.roll(tensor, -1, axis=0), state)
 
 
 def interpolated(share: float) -> Change:
-    """Mixes every row's state with the next one's; `share` of the next, 0 to 1."""
+    """Returns a change that mixes a row's state with a `share` (0 to 1) of the next row's."""
 
     def change(state: LayerStates) -> LayerStates:
         def mix(own: Any, other: Any) -> Any:
@@ -117,7 +117,7 @@ def interpolated(share: float) -> Change:
 
 
 def given(state: Any) -> Change:
-    """Puts another state in the place of the encoder's: by layer, `[B, U]` or `[U]` each."""
+    """Returns a change to a given state: by layer, `[B, U]` or `[U]` each."""
 
     def change(own: LayerStates) -> LayerStates:
         def put(tensor: Any, value: Any) -> Any:
@@ -129,7 +129,7 @@ def given(state: Any) -> Change:
 
 
 def cut_to(components: Components, k: int) -> Change:
-    """Keeps the k largest principal components of all states of a row, taken as one vector."""
+    """Returns a change that keeps k principal components of a row's states, as one vector."""
 
     def change(state: LayerStates) -> LayerStates:
         return from_vectors(components.cut(to_vectors(state), k), state)
@@ -143,7 +143,7 @@ def to_vectors(state: LayerStates) -> Array:
 
 
 def from_vectors(vectors: Array, like: LayerStates) -> LayerStates:
-    """Takes apart what `to_vectors` put together."""
+    """Returns the nested states of vectors `[B, D]`: the inverse of `to_vectors`."""
     flat = tf.nest.flatten(like)
     parts = np.split(vectors, np.cumsum([tensor.shape[-1] for tensor in flat])[:-1], axis=-1)
     parts = [tf.cast(part, tensor.dtype) for part, tensor in zip(parts, flat, strict=True)]
@@ -153,7 +153,7 @@ def from_vectors(vectors: Array, like: LayerStates) -> LayerStates:
 def accuracy(
     predictor: Predictor, examples: Sequence[Example], changes: dict[str, Change]
 ) -> list[AlteredScores]:
-    """Scores the decoding of examples from altered states, all as one batch."""
+    """Scores the decoding of examples, all as one batch, for each change."""
     groups = group_references(examples)
     sources = [(source, features) for source, features, _ in groups]
     references = [found for _, _, found in groups]
@@ -164,16 +164,16 @@ def accuracy(
 
 
 def chance(examples: Sequence[Example]) -> AlteredScores:
-    """Scores what is possible without knowing the source: one answer for all of them.
+    """Scores the best single answer to all sources: the upper bound without knowing the source.
 
-    Each number is that of the reference with which it is best. No decoder that gives all sources
-    the same answer has more exact sequences.
+    Each number is that of the reference that gives the best number. No decoder that gives all
+    sources the same answer has more exact sequences.
     """
     references = [found for _, _, found in group_references(examples)]
     candidates = {reference for found in references for reference in found}
     scored = [_scored("chance", [one] * len(references), references) for one in candidates]
-    most = max(one.sequence_accuracy for one in scored)
-    return AlteredScores("chance", most, most, min(one.symbol_error_rate for one in scored))
+    best = max(one.sequence_accuracy for one in scored)
+    return AlteredScores("chance", best, best, min(one.symbol_error_rate for one in scored))
 
 
 def _scored(
@@ -191,7 +191,7 @@ def _scored(
 def accuracy_by_components(
     predictor: Predictor, examples: Sequence[Example], components: Components, ks: Sequence[int]
 ) -> list[AlteredScores]:
-    """Scores decoding from states of which k principal components are left: the bottleneck."""
+    """Scores decoding from states with only k principal components left, for each k."""
     return accuracy(predictor, examples, {str(k): cut_to(components, k) for k in ks})
 
 

@@ -1,4 +1,4 @@
-"""Pictures of states: tokens from left to right, units from top to bottom."""
+"""Figures of states: tokens from left to right, units from top to bottom."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from seq2seq.model.rnn.tracing import Array, Trace
 from seq2seq.states.experiments import AlteredScores
 from seq2seq.states.handover import State
 
-# Of values with a sign, and of shares from 0 to 1; what was not read stays empty.
+# Colour maps of signed values, and of shares from 0 to 1. Masked steps stay empty.
 _SIGNED, _SHARE = "RdBu_r", "viridis"
-_CHARACTER = 0.1  # inches of a token's character
-_WRITTEN_STEPS, _WRITTEN_UNITS = 6, 4  # so few numbers are written into their fields
+_CHARACTER = 0.1  # width of a token's character in inches
+_MAX_WRITTEN_STEPS, _MAX_WRITTEN_UNITS = 6, 4  # of a map with numbers in its fields
 
 
 def trace_figure(one: Trace, tokens: Sequence[str], is_dark: bool = False) -> Figure:
-    """Draws every state and gate of a trace's first row, one map each; few numbers are written."""
+    """Draws each state and gate of a trace's first row as a map; small maps show numbers."""
     maps = one.states | one.gates
     names = [display_token(token) for token in tokens]
     steps, units = one.states["state_h"].shape[1:]
     with surroundings(is_dark):
         width = max(4.5, 1.6 + 0.38 * steps)
-        longest = max(map(len, names), default=1)
-        is_upright = longest * _CHARACTER > (width - 1.6) / steps
+        max_characters = max(map(len, names), default=1)
+        is_upright = max_characters * _CHARACTER > (width - 1.6) / steps
         each = min(1.45, 0.5 + 0.2 * units)
-        height = 0.7 + each * len(maps) + 2 * longest * _CHARACTER * is_upright
+        height = 0.7 + each * len(maps) + 2 * max_characters * _CHARACTER * is_upright
         figure = Figure(figsize=(width, height), dpi=110, layout="constrained")
         arrow = " (read from right to left)" if one.is_backward else ""
         figure.suptitle(f"{one.name}{arrow}", fontsize=10)
@@ -37,7 +37,7 @@ def trace_figure(one: Trace, tokens: Sequence[str], is_dark: bool = False) -> Fi
         for axes, (name, values) in zip(all_axes, maps.items(), strict=True):
             _heat_map(axes, values[0], name, one.bounds(name))
             axes.set_xticks([])
-        # Above the first map and below the last: far from both, nobody counts columns.
+        # Tokens above the first map and below the last: a tall figure needs both.
         for axes, is_top in ((all_axes[0], True), (all_axes[-1], False)):
             axes.tick_params(axis="x", labeltop=is_top, labelbottom=not is_top, length=0)
             axes.set_xticks(range(steps), names, rotation=90 if is_upright else 0)
@@ -45,7 +45,7 @@ def trace_figure(one: Trace, tokens: Sequence[str], is_dark: bool = False) -> Fi
 
 
 def state_figure(title: str, states: dict[str, State], is_dark: bool = False) -> Figure:
-    """Draws states one below the other: what went into the bridge and what came out of it."""
+    """Draws states one below the other: the bridge's input and output."""
     rows = [
         (f"{side}, layer {number}: {name}", values)
         for side, layers in states.items()
@@ -94,8 +94,8 @@ def components_figure(scores: Sequence[AlteredScores], is_dark: bool = False) ->
 
 
 def _heat_map(axes: Axes, values: Array, name: str, bounds: tuple[float, float] | None) -> None:
-    most = max(1.0, float(np.nanmax(np.abs(values))))
-    low, high = bounds or (-most, most)
+    limit = max(1.0, float(np.nanmax(np.abs(values))))
+    low, high = bounds or (-limit, limit)
     cmap = _SIGNED if low < 0 else _SHARE
     image = axes.imshow(
         values.T, cmap=cmap, vmin=low, vmax=high, aspect="auto", interpolation="nearest"
@@ -105,7 +105,7 @@ def _heat_map(axes: Axes, values: Array, name: str, bounds: tuple[float, float] 
     axes.tick_params(axis="y", labelsize=7)
     axes.set_ylabel(name, fontsize=9)
     axes.figure.colorbar(image, ax=axes, format="%.2g", ticks=[low, (low + high) / 2, high])
-    if steps > _WRITTEN_STEPS or units > _WRITTEN_UNITS:
+    if steps > _MAX_WRITTEN_STEPS or units > _MAX_WRITTEN_UNITS:
         return
     for (t, unit), value in np.ndenumerate(values):
         red, green, blue, _ = image.to_rgba(value)

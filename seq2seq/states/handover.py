@@ -1,4 +1,4 @@
-"""The hand-over inside a trained model: encoder states, bridge, decoder states, attention."""
+"""The path of the state through a trained model: encoder, bridge, decoder, attention."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ State = list[dict[str, Array]]  # by layer, by name; [U] each
 
 
 class HandOver(NamedTuple):
-    """What happened between reading one source and writing its prediction; one row, so B = 1.
+    """All states between one source and its prediction; B = 1.
 
     Attributes:
-        source: The tokens that were read, features first.
-        target: The tokens that were written, the end of sequence last.
+        source: The source tokens, features first.
+        target: The predicted tokens, and the end of sequence.
         encoder: By layer: one trace per direction, over the source.
-        bridge_input: The encoder's final state; names of a bidirectional encoder begin with
+        bridge_input: The encoder's final state; the names of a bidirectional encoder start with
             `forward_` or `backward_`.
         bridge_output: The decoder's initial state.
         decoder: One trace per layer, over the target.
@@ -43,7 +43,7 @@ class HandOver(NamedTuple):
     attention: Array | None
 
     def arrays(self) -> dict[str, Array]:
-        """Returns all numbers by name, for an `.npz` file; tokens as text."""
+        """Returns all numbers and tokens by name, for an `.npz` file."""
         found: dict[str, Array] = {
             "source": np.array(self.source),
             "target": np.array(self.target),
@@ -69,7 +69,7 @@ class HandOver(NamedTuple):
 
 
 def hand_over(predictor: Predictor, source: str, features: str = "") -> HandOver:
-    """Encodes a source, decodes it as the predictor does, and returns all states on the way.
+    """Encodes a source, decodes it as the predictor does, and returns all states.
 
     Raises:
         UserError: The source is empty or too long.

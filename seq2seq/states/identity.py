@@ -1,4 +1,4 @@
-"""What is always true of the returns of a layer, checked on the spot."""
+"""Identities between the returns of a layer, checked for one input."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from seq2seq.states.calls import Call, Returned, cell_of, is_bidirectional, make
 
 
 class Identity(NamedTuple):
-    """Something that is true of the returns, and the largest difference that was found."""
+    """A statement about the returns, and the largest difference between its two sides."""
 
     statement: str
     largest_difference: float
@@ -27,9 +27,9 @@ def identities(
     weights: Sequence[Array] | None = None,
     seed: int = 1,
 ) -> list[Identity]:
-    """Checks what is true of every layer of this kind, on this input `[B, T, F]`.
+    """Checks the identities of a kind of layer for one input `[B, T, F]`.
 
-    The largest difference is an absolute one; float32 sums in another order differ by some 1e-7.
+    Differences are absolute; float32 sums in another order differ by about 1e-7.
     """
     inputs = np.asarray(inputs, np.float32)
 
@@ -67,7 +67,7 @@ def identities(
 
 
 def _of_gates(one: Trace) -> Iterator[tuple[str, Array, Array]]:
-    """Yields what is true of a cell's states and gates at every step."""
+    """Yields the identities between a cell's states and gates at every step."""
     states, gates = one.states, one.gates
     if "state_c" in states:
         h = gates["output"] * np.tanh(states["state_c"])
@@ -76,7 +76,7 @@ def _of_gates(one: Trace) -> Iterator[tuple[str, Array, Array]]:
         yield "h = tanh(m) at every step", states["state_h"], np.tanh(states["state_m"])
         order = slice(None, None, -1 if one.is_backward else 1)
         a, z = gates["log_weight"][:, order], gates["candidate"][:, order]
-        # Each weight as a share of the largest, which leaves the mean as it is and cannot overflow.
+        # Each weight relative to the largest: the mean is the same, and nothing overflows.
         largest = a.max(axis=1, keepdims=True)
         share = np.exp(a - largest)
         total = share.cumsum(axis=1)
@@ -91,7 +91,7 @@ def _of_gates(one: Trace) -> Iterator[tuple[str, Array, Array]]:
 
 
 def _start(layer: Any, kind: str, rows: int) -> tuple[Any, str]:
-    """Returns what the layer starts from by itself, as it takes it, and what that is."""
+    """Returns the layer's default initial states, as it takes them, and their description."""
     if kind == STACKED:
         return layer.get_initial_state(rows), "zeros"
     halves = [layer.forward_layer, layer.backward_layer] if is_bidirectional(kind) else [layer]
@@ -102,7 +102,7 @@ def _start(layer: Any, kind: str, rows: int) -> tuple[Any, str]:
 
 
 def _last(sequence: Array, kind: str) -> Array:
-    """The output of a backward layer is at the first token."""
+    """Returns a sequence's last output `[B, U]`; that of a backward layer is at the first token."""
     if not is_bidirectional(kind):
         return sequence[:, -1]
     forward, backward = np.split(sequence, 2, axis=-1)

@@ -1,4 +1,4 @@
-"""The page of a layer of its own: the table of returns, and what Keras does not return."""
+"""The page of a single layer: the table of returns, the identities, and every step."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from seq2seq.states.calls import Call, make_layer, returns
 from seq2seq.states.identity import identities
 from seq2seq.states.output import Output
 
-_MOST_ROWS = 24  # of a table of all gates; more are seen in the pictures only
-_WIDTH = 24  # characters of a line of values: as much as a terminal of 80 has left
+_MAX_ROWS = 24  # of the table of steps; longer ones are shown as figures only
+_MAX_WIDTH = 24  # of a line of values in characters: the rest of a terminal of 80
 _SYMBOLS = {
     "input": "i",
     "forget": "f",
@@ -30,10 +30,10 @@ _SYMBOLS = {
 
 
 def read_input(config: StatesConfig) -> Array:
-    """Returns the layer's input `[1, T, F]` that the settings ask for.
+    """Returns the layer's input `[1, T, F]` from the settings.
 
     Raises:
-        UserError: They describe no such array.
+        UserError: They do not describe an array of this form.
     """
     if config.input is None or config.time_steps is not None or config.features is not None:
         shape = (1, config.time_steps or 3, config.features or 1)
@@ -63,11 +63,11 @@ def _numbers(key: str, value: Any) -> Array:
         raise UserError(f"{key}={value}: not an array of numbers") from error
 
 
-def read_weights(config: StatesConfig, features: int) -> list[Array] | None:
-    """Returns the user's weights, checked against the layer's shapes; None: drawn by the seed.
+def given_weights(config: StatesConfig, features: int) -> list[Array] | None:
+    """Returns the weights of the settings, checked against the layer's shapes; None: no weights.
 
     Raises:
-        UserError: They have other shapes.
+        UserError: The shapes differ.
     """
     if config.weights is None:
         return None
@@ -87,7 +87,7 @@ def show_layer(config: StatesConfig, output: Output) -> None:
         UserError: The input or the weights do not fit it.
     """
     inputs = read_input(config)
-    weights = read_weights(config, inputs.shape[-1])
+    weights = given_weights(config, inputs.shape[-1])
     arguments = (config.layer, config.units, inputs)
     calls = returns(*arguments, weights=weights, seed=config.seed)
     checks = identities(*arguments, weights=weights, seed=config.seed)
@@ -119,10 +119,10 @@ def show_layer(config: StatesConfig, output: Output) -> None:
 
 
 def _show_steps(one: Trace, output: Output) -> None:
-    """Writes down all gates and states, if they are few, in the order of their computation."""
+    """Writes a short table of all gates and states, in the order of their computation."""
     values = one.gates | dict(reversed(one.states.items()))
     _, steps, units = one.states["state_h"].shape
-    if steps * units > _MOST_ROWS:
+    if steps * units > _MAX_ROWS:
         return
     columns = ["t", "unit", *(f"{name} {_SYMBOLS.get(name, '')}".strip() for name in values)]
     rows = [
@@ -147,7 +147,7 @@ def _return_rows(calls: Sequence[Call]) -> Iterator[list[str]]:
             choice = [str(call.return_sequences), str(call.return_state)] if i == 0 else ["", ""]
             values = np.array2string(
                 tensor.values,
-                max_line_width=_WIDTH,
+                max_line_width=_MAX_WIDTH,
                 precision=4,
                 threshold=40,
                 edgeitems=2,

@@ -1,4 +1,4 @@
-"""Where the explorer puts what it shows: terminal, one page, pictures, and TensorBoard."""
+"""The output of the explorer: terminal, one page, figures as PNG, and TensorBoard."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from seq2seq.evaluation.figures import pixels, png
 from seq2seq.evaluation.page import PIXELS, Page
 from seq2seq.files import write_arrays, write_text
 
-# Draws a picture; True: for dark surroundings.
+# Draws a figure; True: on a dark background.
 Draw = Callable[[bool], Figure]
 
 
 class Output:
-    """A folder with the page, each picture as PNG, the numbers, and the same in TensorBoard.
+    """A folder with the page, each figure as PNG, the numbers, and the same for TensorBoard.
 
-    Sentences and tables are printed, too.
+    Paragraphs and tables are also printed.
     """
 
     def __init__(self, folder: Path, title: str) -> None:
         """Creates the folder.
 
         Raises:
-            UserError: It cannot be written.
+            UserError: The folder cannot be created.
         """
         self.folder, self.page, self.console = folder, Page(title), Console()
         try:
@@ -48,7 +48,7 @@ class Output:
         self.page.paragraph(text)
 
     def figure(self, name: str, caption: str, draw: Draw) -> None:
-        """Adds a picture everywhere."""
+        """Adds a figure to the page, the folder and TensorBoard."""
         light, dark = draw(False), draw(True)
         with self.writer.as_default(0):
             tf.summary.image(name, pixels(light))
@@ -64,12 +64,12 @@ class Output:
         rows: Sequence[Sequence[str]],
         not_printed: Sequence[str] = (),
     ) -> None:
-        """Adds a table; the terminal leaves out columns for which it is too narrow."""
+        """Adds a table; the terminal leaves out the columns `not_printed`, for lack of width."""
         self.page.table(columns, rows)
         printed = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
         kept = [i for i, column in enumerate(columns) if column not in not_printed]
         for i in kept:
-            printed.add_column(columns[i], overflow="fold")  # No digit is left out.
+            printed.add_column(columns[i], overflow="fold")  # Folding loses no digit.
         for row in rows:
             printed.add_row(*(escape(row[i]) for i in kept))
         self.console.print(printed)
@@ -80,11 +80,11 @@ class Output:
             tf.summary.text(name, "\n".join(f"| {line} |" for line in flat), step=0)
 
     def numbers(self, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
-        """Writes the numbers behind the pictures to `states.npz`."""
+        """Writes the numbers of the figures to `states.npz`."""
         write_arrays(self.folder / "states.npz", arrays)
 
     def finish(self) -> Path:
-        """Writes the page and returns where it is."""
+        """Writes the page and returns its path."""
         self.writer.close()
         path = self.folder / "states.html"
         write_text(path, self.page.html())

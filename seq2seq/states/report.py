@@ -1,4 +1,4 @@
-"""What `python -m seq2seq.states` does: tables on the terminal, pictures, numbers, one page."""
+"""The command `python -m seq2seq.states`: explores a layer or a run."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from seq2seq.states.run_report import show_run
 
 
 def show_states(config: StatesConfig) -> Path:
-    """Explores a layer, or with `run` a trained model; returns the page that was written.
+    """Explores a layer, or a trained model if `run` is set; returns the path of the page.
 
     Raises:
-        UserError: The settings do not fit together, or there is no such run.
+        UserError: The settings contradict each other, or the run does not exist.
     """
     if config.run is None:
         for key in ("source", "state", "mix"):

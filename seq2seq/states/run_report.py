@@ -1,4 +1,4 @@
-"""The page of a trained run: the hand-over inside it, and what the state is for."""
+"""The page of a trained run: the path of the state, and experiments on it."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ _SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
 def show_run(config: StatesConfig, run: RunDir, output: Output) -> None:
-    """Follows one source through a trained model, and decodes dev examples from altered states.
+    """Shows the states of one source, and decodes dev examples from altered states.
 
     Raises:
-        UserError: There is nothing to read, or it cannot be decoded.
+        UserError: There is no source, or it cannot be decoded.
     """
     predictor = Predictor.load(run)
     settings = run.load_config().data
@@ -55,7 +55,7 @@ def show_run(config: StatesConfig, run: RunDir, output: Output) -> None:
 def _answers(
     config: StatesConfig, predictor: Predictor, source: str, features: str
 ) -> list[list[str]]:
-    """Decodes the source greedily from the states that the user asks for."""
+    """Decodes the source greedily from the states of the settings `state` and `mix`."""
     changes: dict[str, experiments.Change] = {}
     others = [source]
     if config.state is not None:

@@ -137,7 +137,7 @@ def test_a_file_cannot_claim_more_than_it_holds(tmp_path):
     ):
         stream.save(path)
         rewrite(path, save, **changes)
-        with pytest.raises(UserError, match=f"no file of states: {problem}"):
+        with pytest.raises(UserError, match=f"not a valid file of states: {problem}"):
             stream.restore(path)
     text = b"{'descr': '|u1', 'fortran_order': False, 'shape': (1000000000000,)}"
     header = b"\x93NUMPY\x01\x00" + (118).to_bytes(2, "little") + text.ljust(117) + b"\n"
@@ -156,18 +156,18 @@ def test_what_does_not_fit_is_refused(tmp_path, encoder):
     with pytest.raises(UserError, match="bidirectional"):
         StatefulEncoder(make("model=attention", "model.encoder.units=3", "model.units=6").encoder)
     stream = StatefulEncoder(make().encoder)
-    with pytest.raises(UserError, match="no file of states"):
+    with pytest.raises(UserError, match="not a valid file of states"):
         stream.restore(tmp_path / "none.npz")
     (tmp_path / "bad.npz").write_bytes(b"PK nothing")
-    with pytest.raises(UserError, match="no file of states"):
+    with pytest.raises(UserError, match="not a valid file of states"):
         stream.restore(tmp_path / "bad.npz")
     stream.feed("x", [4])
     stream.save(tmp_path / "states.npz")
     whole = (tmp_path / "states.npz").read_bytes()
     for cut in (10, 100, len(whole) - 30):
         (tmp_path / "bad.npz").write_bytes(whole[:cut])
-        with pytest.raises(UserError, match="no file of states"):
+        with pytest.raises(UserError, match="not a valid file of states"):
             stream.restore(tmp_path / "bad.npz")
-    with pytest.raises(UserError, match="its states are of an encoder"):
+    with pytest.raises(UserError, match="the states belong to an encoder"):
         StatefulEncoder(encoder).restore(tmp_path / "states.npz")
     assert stream.sources == ["x"]

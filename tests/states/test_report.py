@@ -11,7 +11,7 @@ from project import compose_config, run_process
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from seq2seq.errors import UserError
-from seq2seq.states.layer_report import read_input, read_weights
+from seq2seq.states.layer_report import given_weights, read_input
 from seq2seq.states.report import show_states
 
 
@@ -122,7 +122,7 @@ def test_inputs():
 
 def test_weights_of_the_user():
     config = settings("weights=[[[1,2,3,4]],[[1,1,1,1]],[0,1,0,0]]")
-    kernel, recurrent, bias = read_weights(config, 1)
+    kernel, recurrent, bias = given_weights(config, 1)
     assert (kernel.shape, recurrent.shape, bias.shape) == ((1, 4), (1, 4), (4,))
 
 
@@ -143,7 +143,7 @@ def test_inputs_that_are_none(overrides, words):
 
 def test_weights_of_other_shapes_are_refused():
     with pytest.raises(UserError, match=r"weights have shapes .*, the layer's are"):
-        read_weights(settings("weights=[[1,2]]"), 1)
+        given_weights(settings("weights=[[1,2]]"), 1)
 
 
 @pytest.mark.parametrize(

@@ -1,18 +1,19 @@
 """Beam search with a length penalty, an n-best list, and a stop that provably loses nothing.
 
-There is one beam of K slots. A hypothesis that reaches EOS keeps its slot for good; the slots
-still free are filled with the best extensions of the hypotheses still alive, so the beam of
-living hypotheses shrinks (Graves 2012; Bahdanau et al. 2015). Two things follow: K = 1 is greedy
-search whatever the length penalty, and a beam that never prunes is exhaustive search.
+There is one beam of K slots. A hypothesis that reaches EOS keeps its slot. The free slots are
+filled with the best extensions of the living hypotheses, so that the beam of living hypotheses
+shrinks (Graves 2012; Bahdanau et al. 2015). It follows that K = 1 is greedy search whatever the
+length penalty is, and that a beam that never prunes is exhaustive search.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
 from seq2seq.errors import UserError
 from seq2seq.inference.search.hypotheses import (
     Hypotheses,
+    SearchSpec,
     State,
     Step,
     forbid_impossible,
@@ -25,7 +26,8 @@ from seq2seq.special_ids import BOS, EOS, PAD
 
 
 class BeamState(NamedTuple):
-    """What the loop carries. A slot with log-prob -inf is empty, as all but one are at first."""
+    """The loop variables. A slot with log-prob -inf is empty, as all but the first are at the
+    start."""
 
     position: tf.Tensor  # [] int32: the position written next
     last_tokens: tf.Tensor  # [B, K] int32
@@ -38,7 +40,7 @@ class BeamState(NamedTuple):
 
 
 class Extensions(NamedTuple):
-    """The best ways to make the living hypotheses one token longer, the best first."""
+    """The best extensions of the living hypotheses by one token, the best first."""
 
     log_probs: tf.Tensor  # [B, K] float32: of the whole hypothesis, -inf if there are fewer than K
     parents: tf.Tensor  # [B, K] int32: the slot that is extended
@@ -55,17 +57,17 @@ def beam(
     n_best: int,
     stop_early: bool = True,
 ) -> Hypotheses:
-    """Searches with `beam_size` hypotheses per row side by side.
+    """Keeps the `beam_size` best hypotheses of each row at every step.
 
     Args:
         step: The model, one token at a time, for B * K rows.
         state: The state before the first token, leaves [B, ...]; it is tiled here.
         batch_size: B, a number or a scalar tensor.
-        max_length: Tokens per hypothesis at most, EOS included.
+        max_length: Maximum number of tokens of a hypothesis, EOS included.
         beam_size: K.
-        length_penalty: 0 ranks by log-prob, above 0 favours long hypotheses, below 0 short ones.
-        n_best: Hypotheses to return per row, at most `beam_size`.
-        stop_early: Stop as soon as the n-best list is final; without it the result is the same.
+        length_penalty: 0 ranks by log-prob; above 0 favours long, below 0 short hypotheses.
+        n_best: Number of hypotheses to return per row, at most `beam_size`.
+        stop_early: Whether to stop as soon as the n-best list is final; the result is the same.
 
     Returns:
         Finished hypotheses before unfinished ones, then by falling score, the shorter on a tie.
@@ -76,29 +78,47 @@ def beam(
     if not 1 <= n_best <= beam_size:
         raise UserError(f"n_best={n_best} must be at least 1 and at most beam_size={beam_size}")
 
-    def goes_on(beams: BeamState) -> tf.Tensor:
+    def continues(beams: BeamState) -> tf.Tensor:
         return (beams.position < max_length) & ~tf.reduce_all(beams.is_stopped)
 
     def advance(beams: BeamState) -> tuple[BeamState]:
         beams = _advance(step, beams)
+        # Without the early stop a row is final once all K slots are.
         is_final = _is_final(beams, penalties, n_best if stop_early else beam_size)
         # A tuple of one, or the while loop would unpack the named tuple.
         return (beams._replace(is_stopped=beams.is_stopped | is_final),)
 
     penalties = length_penalties(max_length, length_penalty)
     start = _start(tile(state, beam_size), batch_size, max_length, beam_size)
-    (final,) = tf.while_loop(goes_on, advance, (start,))
+    (final,) = tf.while_loop(continues, advance, (start,))
     return _n_best(final, penalties, n_best)
 
 
+def _find(
+    step: Step, state: State, batch_size: Any, max_length: int, settings: Any, seed: tf.Tensor
+) -> Hypotheses:
+    return beam(
+        step,
+        state,
+        batch_size,
+        max_length,
+        beam_size=settings.beam_size,
+        length_penalty=settings.length_penalty,
+        n_best=settings.n_best,
+    )
+
+
+SPEC = SearchSpec(rows_per_source=lambda settings: settings.beam_size, find=_find)
+
+
 def length_penalties(max_length: int, length_penalty: float | tf.Tensor) -> tf.Tensor:
-    """Returns [max_length + 1] what to divide log-probs by, by length (Wu et al. 2016, eq. 14)."""
+    """Returns the divisors of log-probs by length [max_length + 1] (Wu et al. 2016, eq. 14)."""
     lengths = tf.range(max_length + 1, dtype=tf.float32)
     return ((5.0 + lengths) / 6.0) ** length_penalty
 
 
 def _start(state: State, batch_size: int | tf.Tensor, max_length: int, beam_size: int) -> BeamState:
-    # The beams of a row begin alike: only one may live, or all would stay copies of each other.
+    # All beams of a row start equal. Only one may live, or all would remain copies of each other.
     first_row = [0.0] + [-float("inf")] * (beam_size - 1)
     return BeamState(
         position=tf.constant(0),
@@ -116,10 +136,11 @@ def _advance(step: Step, now: BeamState) -> BeamState:
     """Extends the living hypotheses by one token."""
     # [B * K, V], leaves [B * K, ...]
     log_probs, state = step(tf.reshape(now.last_tokens, [-1]), now.state)
-    # [B, K]: slots that stay as they are; in a stopped row, all.
+    # [B, K]: slots that do not change; all of them in a stopped row.
     is_kept = now.is_finished | now.is_stopped[:, None]
     best = _best_extensions(now, is_kept, forbid_impossible(log_probs))
-    # [B, K]: the r-th free slot takes the r-th best extension.
+    # [B, K]: the number of free slots before each slot. The r-th free slot takes the r-th best
+    # extension, so that kept slots never move.
     rank = tf.cumsum(tf.cast(~is_kept, tf.int32), axis=1, exclusive=True)
     beam_size = rank.shape[1]
     parents = tf.where(is_kept, tf.range(beam_size), tf.gather(best.parents, rank, batch_dims=1))
@@ -127,6 +148,7 @@ def _advance(step: Step, now: BeamState) -> BeamState:
     totals = tf.where(is_kept, now.log_probs, tf.gather(best.log_probs, rank, batch_dims=1))
     # An empty slot never counts as finished: it is free for a later extension.
     ends_now = ~is_kept & (tokens == EOS) & (totals > -float("inf"))
+    # A kept slot is its own parent.
     history = tf.gather(now.tokens, parents, batch_dims=1)  # [B, K, max_length]
     return BeamState(
         position=now.position + 1,
@@ -144,50 +166,55 @@ def _advance(step: Step, now: BeamState) -> BeamState:
 def _best_extensions(now: BeamState, is_kept: tf.Tensor, log_probs: tf.Tensor) -> Extensions:
     """Picks the K best extensions of each row among the log-probs [B * K, V]."""
     beam_size, vocabulary_size = is_kept.shape[1], log_probs.shape[-1]
-    # No beam can contribute more than K, so all but the best k of its V are dropped first. The
-    # order is that of the log-probs themselves, as in greedy search, before any sum is rounded.
+    # No slot can contribute more than K extensions, so all but the best k of its V are dropped
+    # first: the second top-k sorts K · k numbers instead of K · V. This order is that of the
+    # log-probs themselves, as in greedy search, before any sum is rounded.
     k = min(beam_size, vocabulary_size)
     log_probs, tokens = tf.math.top_k(log_probs, k)  # [B * K, k]
+    # A kept slot has no extensions.
     grown_from = tf.where(is_kept, -float("inf"), now.log_probs)  # [B, K]
     totals = tf.reshape(grown_from, [-1, 1]) + log_probs  # [B * K, k]
-    # [B, K * k] -> [B, K]
+    # [B * K, k] -> [B, K * k] -> [B, K]; place p of a row is extension p % k of slot p // k.
     totals, places = tf.math.top_k(tf.reshape(totals, [-1, beam_size * k]), beam_size)
     tokens = tf.gather(tf.reshape(tokens, [-1, beam_size * k]), places, batch_dims=1)
     return Extensions(log_probs=totals, parents=places // k, tokens=tokens)
 
 
 def _gather_rows(state: State, parents: tf.Tensor) -> State:
-    """Gives every slot the state of its parent: leaves [B * K, ...], parents [B, K]."""
+    """Returns the state of every slot's parent: leaves [B * K, ...], parents [B, K]."""
     batch_size, beam_size = tf.shape(parents)[0], parents.shape[1]
+    # Slot s of batch row b is row b · K + s of the state.
     first_rows = tf.range(batch_size)[:, None] * beam_size  # [B, 1]
     rows = tf.reshape(first_rows + parents, [-1])  # [B * K]
     return tf.nest.map_structure(lambda leaf: tf.gather(leaf, rows), state)
 
 
 def _is_final(beams: BeamState, penalties: tf.Tensor, n_best: int) -> tf.Tensor:
-    """Returns [B] whether no living hypothesis can enter the n-best list any more.
+    """Returns whether each row's n-best list is final [B]: no living hypothesis can enter it.
 
-    A log-prob is never positive and only falls, so the best that can still happen to a living
-    hypothesis is to lose nothing and to be divided by the largest of the penalties ahead of it.
-    With no living hypothesis that bound is -inf, which everything reaches.
+    A log-prob is never positive and only falls. The best possible future of a living hypothesis is
+    therefore to lose nothing and to be divided by the largest penalty ahead of it. Its score is
+    bounded by log-prob / max(penalties ahead). Without a living hypothesis the bound is -inf, which
+    every score reaches.
     """
     max_length = beams.tokens.shape[2]
     finished = beams.log_probs / tf.gather(penalties, beams.lengths)  # [B, K]
     finished = tf.where(beams.is_finished, finished, -float("inf"))
     n_th_best = tf.math.top_k(finished, n_best).values[:, -1]  # [B]
     alive = tf.reduce_max(tf.where(beams.is_finished, -float("inf"), beams.log_probs), axis=1)
-    # Once all positions are written nothing lies ahead; the last penalty then keeps 0 / 0 away.
+    # Lengths that a living hypothesis can still reach. After the last position there is none; the
+    # last penalty then avoids 0 / 0.
     is_ahead = tf.range(max_length + 1) > tf.minimum(beams.position, max_length - 1)
     bound = alive / tf.reduce_max(tf.where(is_ahead, penalties, 0.0))  # [B]
-    # Equality suffices: what finishes later is longer, and the shorter wins a tie.
+    # Equality suffices: a hypothesis that finishes later is longer, and the shorter wins a tie.
     return n_th_best >= bound
 
 
 def _n_best(beams: BeamState, penalties: tf.Tensor, n_best: int) -> Hypotheses:
     """Ranks the slots and returns the first `n_best`."""
     scores = beams.log_probs / tf.gather(penalties, beams.lengths)  # [B, K]
-    # Stable sorts, the most important key last. No later finisher can thus come between those
-    # that were in the list when the row stopped.
+    # Stable sorts, the most important key last: finished before unfinished, then score, then
+    # length. A later finisher cannot come between those that were in the list when the row stopped.
     order = tf.argsort(beams.lengths, stable=True)
     for key in (-scores, tf.cast(~beams.is_finished, tf.int32)):
         by_key = tf.argsort(tf.gather(key, order, batch_dims=1), stable=True)

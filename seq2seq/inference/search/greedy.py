@@ -1,12 +1,13 @@
-"""Greedy search, and the loop it shares with sampling: one choice per row and step."""
+"""Greedy search, and the rollout loop that it shares with sampling."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
 from seq2seq.inference.search.hypotheses import (
     Hypotheses,
+    SearchSpec,
     State,
     Step,
     forbid_impossible,
@@ -21,7 +22,7 @@ Choose = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
 
 class RolloutState(NamedTuple):
-    """What the loop carries."""
+    """The loop variables of a rollout."""
 
     position: tf.Tensor  # [] int32: the position written next
     last_tokens: tf.Tensor  # [N] int32
@@ -33,13 +34,13 @@ class RolloutState(NamedTuple):
 
 
 def greedy(step: Step, state: State, batch_size: int | tf.Tensor, max_length: int) -> Hypotheses:
-    """Takes the most probable token at every step.
+    """Chooses the most probable token at every step.
 
     Args:
         step: The model, one token at a time.
         state: The state before the first token, leaves [B, ...].
         batch_size: B, a number or a scalar tensor.
-        max_length: Tokens per hypothesis at most, EOS included.
+        max_length: Maximum number of tokens of a hypothesis, EOS included.
 
     Returns:
         One hypothesis per row; its score is the sum of its log-probs.
@@ -49,7 +50,7 @@ def greedy(step: Step, state: State, batch_size: int | tf.Tensor, max_length: in
 
 
 def most_probable(log_probs: tf.Tensor, position: tf.Tensor) -> tf.Tensor:
-    """Chooses the id with the highest log-prob, the lowest such id if several tie."""
+    """Returns the ids with the highest log-prob; of several, the lowest id."""
     del position
     return tf.argmax(log_probs, axis=-1, output_type=tf.int32)
 
@@ -57,9 +58,9 @@ def most_probable(log_probs: tf.Tensor, position: tf.Tensor) -> tf.Tensor:
 def roll_out(
     step: Step, state: State, rows: int | tf.Tensor, max_length: int, choose: Choose
 ) -> RolloutState:
-    """Lets `choose` pick one token per row and step until every row has finished."""
+    """Chooses one token per row and step until every row has finished."""
 
-    def goes_on(rollout: RolloutState) -> tf.Tensor:
+    def continues(rollout: RolloutState) -> tf.Tensor:
         return (rollout.position < max_length) & ~tf.reduce_all(rollout.is_finished)
 
     start = RolloutState(
@@ -73,15 +74,24 @@ def roll_out(
     )
     # The extra parentheses keep the while loop from unpacking the named tuple.
     final: tuple[RolloutState]
-    final = tf.while_loop(goes_on, lambda rollout: (_advance(step, choose, rollout),), (start,))
+    final = tf.while_loop(continues, lambda rollout: (_advance(step, choose, rollout),), (start,))
     return final[0]
+
+
+def _find(
+    step: Step, state: State, batch_size: Any, max_length: int, settings: Any, seed: tf.Tensor
+) -> Hypotheses:
+    return greedy(step, state, batch_size, max_length)
+
+
+SPEC = SearchSpec(rows_per_source=lambda settings: 1, find=_find)
 
 
 def _advance(step: Step, choose: Choose, now: RolloutState) -> RolloutState:
     # [N, V], leaves [N, ...]
     log_probs, state = step(now.last_tokens, now.state)
     log_probs = forbid_impossible(log_probs)
-    # [N]
+    # [N]; a finished row is filled up with PAD, at log-prob -inf, hence the second `where`.
     tokens = tf.where(now.is_finished, PAD, choose(log_probs, now.position))
     scores = now.scores + tf.gather(log_probs, tokens, batch_dims=1)
     scores = tf.where(now.is_finished, now.scores, scores)

@@ -1,4 +1,4 @@
-"""What every search takes and returns: a step, its nested state, and hypotheses made of ids.
+"""The types of every search: a step, its nested state, and hypotheses of ids.
 
 Shapes: N is the number of rows a step sees, B for greedy search and B * K for a beam of K; n is
 the number of hypotheses returned for each row of the batch; the rest as in `seq2seq/__init__.py`.
@@ -18,7 +18,7 @@ Step = Callable[[tf.Tensor, State], tuple[tf.Tensor, State]]
 """(tokens [N] int32, state) -> (log_probs [N, V] float32, new state); V is static."""
 
 IMPOSSIBLE = -1e4
-"""A log-prob this low is a mask such as -1e9, no probability: e**-104 is already 0 in float32."""
+"""A log-prob this low is a mask such as -1e9 and not a probability: e**-104 is 0 in float32."""
 
 
 class Hypotheses(NamedTuple):
@@ -32,8 +32,23 @@ class Hypotheses(NamedTuple):
     scores: tf.Tensor  # [B, n] float32
 
 
+class SearchSpec(NamedTuple):
+    """A search by name: the `SPEC` of a file that is named like its word in `choices.SearchKind`.
+
+    `settings` is any object with the attributes that the search needs: the settings of `decoding`.
+    They have no type here, because searches know no configuration.
+
+    Attributes:
+        rows_per_source: (settings) -> number of rows that a step sees for each source.
+        find: (step, state, batch size, max_length, settings, seed) -> hypotheses.
+    """
+
+    rows_per_source: Callable[[Any], int]
+    find: Callable[[Step, State, Any, int, Any, tf.Tensor], Hypotheses]
+
+
 def make_hypotheses(tokens: tf.Tensor, lengths: tf.Tensor, scores: tf.Tensor) -> Hypotheses:
-    """Clears what is left in hypotheses that came to a dead end (score -inf)."""
+    """Returns hypotheses of which those with score -inf (dead ends) are emptied."""
     is_possible = scores > -float("inf")  # [B, n]
     return Hypotheses(
         tokens=tf.where(is_possible[:, :, None], tokens, PAD),
@@ -45,8 +60,8 @@ def make_hypotheses(tokens: tf.Tensor, lengths: tf.Tensor, scores: tf.Tensor) ->
 def tile(state: State, beam_size: int) -> State:
     """Repeats every row `beam_size` times: leaves [B, ...] become [B * K, ...].
 
-    Searches tile the state themselves. A caller needs this for tensors that its step closes over,
-    such as the memory, because they stay the same from step to step and need not be carried.
+    Searches tile the state themselves. A caller tiles the tensors that its step closes over, such
+    as the memory: they are constant and are not part of the state.
     """
     return tf.nest.map_structure(lambda leaf: tf.repeat(leaf, beam_size, axis=0), state)
 
@@ -54,8 +69,8 @@ def tile(state: State, beam_size: int) -> State:
 def forbid_impossible(log_probs: tf.Tensor) -> tf.Tensor:
     """Returns [N, V] log-probs with -inf for PAD, BOS, masked ids and NaN.
 
-    A masked id that kept a finite log-prob could fill a free slot of a beam, finish there and so
-    take the place of a real hypothesis.
+    A masked id with a finite log-prob could fill a free slot of a beam, finish there, and take the
+    place of a real hypothesis.
     """
     ids = tf.range(log_probs.shape[-1])  # [V]
     is_possible = (log_probs > IMPOSSIBLE) & (ids != PAD) & (ids != BOS)
@@ -64,10 +79,10 @@ def forbid_impossible(log_probs: tf.Tensor) -> tf.Tensor:
 
 def write(buffer: tf.Tensor, position: tf.Tensor, tokens: tf.Tensor) -> tf.Tensor:
     """Returns the buffer [..., max_length] with `tokens` [...] at `position`."""
-    # A select over the whole buffer is one fused pass under XLA; a scatter is a loop of its own.
+    # A select over the whole buffer is one fused pass under XLA; a scatter is a separate loop.
     return tf.where(tf.range(buffer.shape[-1]) == position, tokens[..., None], buffer)
 
 
 def keep_shapes(new: State, old: State) -> State:
-    """Gives the new state the static shapes of the old one, as a while loop demands."""
+    """Returns the new state with the static shapes of the old one, which a while loop requires."""
     return tf.nest.map_structure(lambda n, o: tf.ensure_shape(n, o.shape), new, old)

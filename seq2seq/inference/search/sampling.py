@@ -1,10 +1,19 @@
-"""Sampling: independent random hypotheses, with temperature, top-k and top-p (nucleus)."""
+"""Sampling of independent hypotheses with temperature, top-k and top-p (nucleus)."""
+
+from typing import Any
 
 import tensorflow as tf
 
 from seq2seq.errors import UserError
 from seq2seq.inference.search.greedy import roll_out
-from seq2seq.inference.search.hypotheses import Hypotheses, State, Step, make_hypotheses, tile
+from seq2seq.inference.search.hypotheses import (
+    Hypotheses,
+    SearchSpec,
+    State,
+    Step,
+    make_hypotheses,
+    tile,
+)
 
 
 def sample(
@@ -20,22 +29,22 @@ def sample(
 ) -> Hypotheses:
     """Draws `n_best` independent hypotheses per row.
 
-    The temperature is applied first, then top-k, then top-p to what top-k left.
+    The temperature is applied first, then top-k, then top-p to the tokens that remain.
 
     Args:
         step: The model, one token at a time.
         state: The state before the first token, leaves [B, ...].
         batch_size: B, a number or a scalar tensor.
-        max_length: Tokens per hypothesis at most, EOS included.
+        max_length: Maximum number of tokens of a hypothesis, EOS included.
         temperature: Divides the log-probs: below 1 sharper, above 1 flatter.
-        top_k: Draw among this many most probable tokens; 0 for all.
-        top_p: Draw among the fewest tokens whose mass is at least this; 1.0 for all.
+        top_k: Number of most probable tokens to draw from; 0 for all.
+        top_p: Mass of the smallest set of tokens to draw from; 1.0 for all tokens.
         seed: The same seed gives the same hypotheses; a scalar.
-        n_best: Hypotheses per row. They are independent, so some may be equal.
+        n_best: Number of hypotheses per row. They are independent, so some may be equal.
 
     Returns:
-        Hypotheses by falling score, which is the sum of the model's own log-probs: temperature,
-        top-k and top-p do not enter it.
+        Hypotheses by falling score. The score is the sum of the model's log-probs, without
+        temperature, top-k and top-p.
 
     Raises:
         UserError: A number is out of range.
@@ -57,6 +66,25 @@ def sample(
     return make_hypotheses(*best_first)
 
 
+def _find(
+    step: Step, state: State, batch_size: Any, max_length: int, settings: Any, seed: tf.Tensor
+) -> Hypotheses:
+    return sample(
+        step,
+        state,
+        batch_size,
+        max_length,
+        temperature=settings.temperature,
+        top_k=settings.top_k,
+        top_p=settings.top_p,
+        seed=seed,
+        n_best=settings.n_best,
+    )
+
+
+SPEC = SearchSpec(rows_per_source=lambda settings: settings.n_best, find=_find)
+
+
 def choose_randomly(
     log_probs: tf.Tensor,
     draws: tf.Tensor,
@@ -64,24 +92,24 @@ def choose_randomly(
     top_k: int,
     top_p: float,
 ) -> tf.Tensor:
-    """Turns uniform draws [N] into tokens [N] distributed as the filtered log-probs [N, V]."""
+    """Returns tokens [N] that follow the filtered log-probs [N, V], from uniform draws [N]."""
     # A finite floor: the softmax of a dead end, where all ids are -inf, would be NaN.
     logits = tf.maximum(log_probs / temperature, tf.float32.min)  # [N, V]
     if top_k == 0 and top_p == 1.0:
         return _invert(tf.nn.softmax(logits), draws)
     vocabulary_size = log_probs.shape[-1]
-    # [N, k]: sorted, so that exactly k remain even if the k-th and the next are equal.
+    # [N, k], sorted: exactly k remain even if the k-th and the next logit are equal.
     logits, ids = tf.math.top_k(logits, min(top_k, vocabulary_size) or vocabulary_size)
     probabilities = keep_nucleus(tf.nn.softmax(logits), top_p)
     return tf.gather(ids, _invert(probabilities, draws), batch_dims=1)
 
 
 def keep_nucleus(probabilities: tf.Tensor, top_p: float) -> tf.Tensor:
-    """Sets to 0 what lies outside the nucleus (Holtzman et al. 2020, eq. 2).
+    """Returns the probabilities with 0 outside the nucleus (Holtzman et al. 2020, eq. 2).
 
     Args:
         probabilities: [N, k], each row sorted, the largest first.
-        top_p: The mass that the nucleus reaches with as few tokens as possible.
+        top_p: The mass of the nucleus, the smallest set of tokens that reaches it.
     """
     if top_p == 1.0:
         return probabilities
@@ -91,23 +119,23 @@ def keep_nucleus(probabilities: tf.Tensor, top_p: float) -> tf.Tensor:
 
 
 def _invert(probabilities: tf.Tensor, draws: tf.Tensor) -> tf.Tensor:
-    """Returns [N] the index where the cumulative mass [N, k] first exceeds the draw [N].
+    """Returns the indices [N] at which the cumulative mass [N, k] first exceeds the draw [N].
 
     The probabilities need not sum to 1. One draw per row is much cheaper than the Gumbel trick,
     which takes one per id.
     """
     cumulative = tf.cumsum(probabilities, axis=-1)
-    # Rounding must never select an id without any probability: 0 exceeds no draw.
+    # Rounding must never select an id of probability 0: no draw is below a mass of 0.
     cumulative = tf.where(probabilities > 0.0, cumulative, 0.0)
     thresholds = draws[:, None] * tf.reduce_max(cumulative, axis=-1, keepdims=True)
     return tf.argmax(tf.cast(cumulative > thresholds, tf.int32), axis=-1, output_type=tf.int32)
 
 
 def draw_uniforms(rows: int | tf.Tensor, max_length: int, seed: int | tf.Tensor) -> tf.Tensor:
-    """Returns [max_length, rows] numbers from 0 to below 1, each a function of seed and place."""
-    # Philox, and bits instead of floats, because XLA has another default generator and makes
-    # other floats of the same bits. Drawn row by row, so that rows added at the end of a batch
-    # change nothing before them.
+    """Returns numbers [max_length, rows] in [0, 1), each a function of seed and position."""
+    # Philox by name, because XLA has another default generator; and bits instead of floats, because
+    # XLA makes other floats of the same bits. The rows are the first axis, so that rows added at
+    # the end of a batch change no number before them.
     bits = tf.random.stateless_uniform(
         [rows, max_length],
         seed=tf.stack([tf.cast(seed, tf.int64), 0]),
@@ -116,7 +144,7 @@ def draw_uniforms(rows: int | tf.Tensor, max_length: int, seed: int | tf.Tensor)
         dtype=tf.uint32,
         alg="philox",
     )
-    # The 23 upper bits: as many as surely leave the largest number below 1 after rounding.
+    # The upper 23 bits: with more, rounding to float32 could make the largest number 1.
     fractions = tf.cast(tf.bitwise.right_shift(bits, tf.constant(9, tf.uint32)), tf.float32)
     return tf.transpose(fractions * 2.0**-23)
 

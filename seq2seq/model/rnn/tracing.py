@@ -1,7 +1,7 @@
-"""Every state and every gate of a recurrent layer, at every step.
+"""Traces: every state and every gate of a recurrent layer at every step.
 
 Keras returns the sequence of state_h and the final states, but neither the sequence of cell states
-nor a gate. They are computed here by the loop of `seq2seq.model.loop`, from the same weights.
+nor the gates. `loop.py` computes them from the same weights.
 """
 
 from __future__ import annotations
@@ -23,20 +23,19 @@ Array = npt.NDArray[Any]
 
 
 class Trace(NamedTuple):
-    """What one direction of a layer went through, at the places of the tokens it read.
+    """States and gates of one direction of a layer, at the positions of its input.
 
     Attributes:
         name: The layer's name.
-        cell: `lstm`, `gru`, `simple_rnn`, `peephole_lstm` or `rwa`.
-        is_backward: Whether it read the last token first: its final state is then at token 0.
-        mask: `[B, T]`, True = a token that was read.
+        cell: A word of `choices.Cell`.
+        is_backward: Whether the layer reads the last token first; its final state is then at
+            token 0.
+        mask: `[B, T]`, True = real token.
         initial: The states before the first step, by name, `[B, U]` each.
-        states: state_h (and state_c; of an RWA state_m and state_w) after every step, `[B, T, U]`
-            each.
-        gates: Of an LSTM, with peepholes or without, `input`, `forget`, `candidate`, `output`; of a
-            GRU `update`, `reset`, `candidate`; of an RWA `candidate`, its `log_weight`, and the
-            `share` it gets in the average; none of a simple RNN; `[B, T, U]` each. NaN where no
-            token was read.
+        states: The states after every step, by name, `[B, T, U]` each.
+        gates: The gates of every step, by name, `[B, T, U]` each; NaN at masked steps. An LSTM has
+            `input`, `forget`, `candidate`, `output`; a GRU `update`, `reset`, `candidate`; an RWA
+            `candidate`, its `log_weight`, and its `share` in the average; a simple RNN none.
     """
 
     name: str
@@ -61,20 +60,21 @@ class Trace(NamedTuple):
 def trace(
     layer: keras.layers.Layer, inputs: Any, initial_state: Any = None, mask: Any = None
 ) -> list[Trace]:
-    """Runs a layer and returns what it went through.
+    """Runs a layer and returns its traces.
 
     Args:
-        layer: `LSTM`, `GRU` or `SimpleRNN` of Keras or of this project, `PeepholeLSTM` or `RWA`,
-            alone or in a `Bidirectional`; it has its weights.
-        inputs: `[B, T, F]`, or what the layer reads.
-        initial_state: As the layer takes it, `[B, U]` each; None: what it starts from by itself.
-        mask: `[B, T]`, True = real token; None: all are.
+        layer: A built layer of any cell, of Keras or of this project, alone or in a
+            `Bidirectional`.
+        inputs: The layer's input, `[B, T, F]` or integers `[B, T, 1]`.
+        initial_state: The initial states as the layer takes them, `[B, U]` each; None: the layer's
+            default.
+        mask: `[B, T]`, True = real token; None: all are real.
 
     Returns:
-        One trace, or two of a bidirectional layer, forward first.
+        One trace, or two for a bidirectional layer, forward first.
 
     Raises:
-        ValueError: It is another kind of layer, or one with other than the standard activations.
+        ValueError: The layer has another cell, or activations other than the standard ones.
     """
     if not isinstance(layer, keras.layers.Bidirectional):
         return [_trace(layer, inputs, initial_state, mask)]
@@ -138,6 +138,10 @@ def _trace(layer: Any, inputs: Any, initial_state: Any, mask: Any) -> Trace:
 def _as_ours(layer: Any) -> tuple[str, Any]:
     """Returns the cell's name, and the layer, or a copy of a Keras layer that can be traced."""
     specs = {cell: cell_spec(cell) for cell in Cell}
+    # The exact class first: the layer of one cell may be a subclass of another's.
+    for cell, spec in specs.items():
+        if type(layer) is spec.layer:
+            return cell, layer
     for cell, spec in specs.items():
         if isinstance(layer, spec.layer):
             return cell, layer
