@@ -1,4 +1,4 @@
-# Every target sets up what it needs: a virtual environment in .venv with the project in it.
+# Targets set up their environment first: .venv, with the project installed in it.
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
@@ -12,7 +12,7 @@ ARGS ?=
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-setup: $(READY) ## Create .venv and install the project with all it needs
+setup: $(READY) ## Create .venv and install the project with its dependencies
 
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -26,7 +26,7 @@ train: $(READY) ## Train; ARGS="data=addition model=attention" overrides any set
 test: $(READY) ## Run all tests
 	$(BIN)/python -m pytest -n auto $(ARGS)
 
-test-slow: $(READY) ## Run what takes minutes: trainings that are killed again and again
+test-slow: $(READY) ## Run the tests that take minutes: trainings that are killed again and again
 	$(BIN)/python -m pytest -n auto -m slow $(ARGS)
 
 lint: $(READY) ## Check style, format and types
@@ -44,15 +44,15 @@ $(PEERS)/.ready: benchmarks/requirements.txt
 	$(PEERS)/bin/python -m pip install --quiet --requirement benchmarks/requirements.txt
 	touch $(PEERS)/.ready
 
-bench: $(READY) $(PEERS)/.ready ## Measure beside Keras, PyTorch, yoyodyne (3/4 h); ARGS="--train F --dev F"
+bench: $(READY) $(PEERS)/.ready ## Compare with Keras, PyTorch and yoyodyne (45 minutes); ARGS="--train F --dev F"
 	$(BIN)/python -m benchmarks --peers $(PEERS)/bin/python $(ARGS)
 
-docs: $(READY) ## Run docs/states.md, write down what it prints, draw its figures (1 minute)
+docs: $(READY) ## Run docs/states.md and update its output and figures (1 minute)
 	$(BIN)/python docs/make.py
 
 tensorboard: $(READY) ## Show all runs below outputs/ in TensorBoard
 	$(BIN)/tensorboard --logdir outputs
 
-clean: ## Remove the environment and caches; runs in outputs/ stay
+clean: ## Remove environments and caches; runs in outputs/ stay
 	rm -rf $(VENV) $(PEERS) .pytest_cache .ruff_cache .mypy_cache .hypothesis *.egg-info
 	find . -name __pycache__ -prune -exec rm -rf {} +

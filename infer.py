@@ -1,4 +1,4 @@
-"""Decodes lines with a trained run: a file, a pipe, or a prompt."""
+"""Decodes lines from a file, a pipe or a prompt with a trained run."""
 
 from seq2seq.cli import infer
 

@@ -1,4 +1,4 @@
-"""Trains an encoder-decoder; alone it trains the toy, and `--help` shows every setting."""
+"""Trains an encoder-decoder. Without arguments it trains the toy; `--help` lists all settings."""
 
 from seq2seq.cli import train
 

@@ -1,4 +1,4 @@
-"""Speed of this project beside its peers, measured in turns on one machine.
+"""Speed measurements of this project against Keras, PyTorch and yoyodyne on one machine.
 
-`python -m benchmarks --help` says how. Nothing here is imported by the package or its tests.
+Usage: `python -m benchmarks --help`. The package does not import this folder.
 """

@@ -1,4 +1,4 @@
-"""Measures this project beside its peers: `python -m benchmarks --help`."""
+"""Benchmark against Keras, PyTorch and yoyodyne: `python -m benchmarks --help`."""
 
 from __future__ import annotations
 
@@ -13,17 +13,7 @@ from pathlib import Path
 
 from benchmarks import data, machine, report
 from benchmarks.context import Context
-from benchmarks.parts import (
-    checkpoints,
-    decoding,
-    epoch,
-    growth,
-    limit,
-    profile,
-    step,
-    streams,
-    words,
-)
+from benchmarks.parts import decoding, epoch, step, words
 from benchmarks.results import PartResult
 
 PARTS: dict[str, Callable[[Context], PartResult]] = {
@@ -31,16 +21,11 @@ PARTS: dict[str, Callable[[Context], PartResult]] = {
     "epoch": epoch.run,
     "decoding": decoding.run,
     "words": words.run,
-    "profile": profile.run,
-    "limit": limit.run,
-    "growth": growth.run,
-    "streams": streams.run,
-    "checkpoints": checkpoints.run,
 }
 
 
 def main() -> None:
-    """Measures the parts that are asked for; writes the results after each of them."""
+    """Measures the selected parts and writes the results after each of them."""
     arguments = _parse()
     about = {"date": datetime.now().astimezone().isoformat(timespec="seconds")}
     about |= machine.describe() | {"rounds": str(arguments.rounds)}
@@ -67,26 +52,26 @@ def main() -> None:
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     add = parser.add_argument
-    add("--peers", metavar="PYTHON", type=_interpreter, help="of the peers' environment")
-    add("--only", type=_parts, default=[*PARTS], help=f"some of {','.join(PARTS)}")
-    add("--rounds", type=int, default=7, help="of every case; long ones take fewer")
-    add("--train", type=Path, metavar="FILE", help="source, tab, target; default: generated")
-    add("--dev", type=Path, metavar="FILE", help="the same; its sources are decoded")
-    add("--quick", action="store_true", help="tiny sizes: only whether everything works")
-    add("--output", type=Path, default=Path(__file__).parent, help="the folder of the results")
+    add("--peers", metavar="PYTHON", type=_interpreter, help="interpreter of the peers")
+    add("--only", type=_parts, default=[*PARTS], help=f"comma-separated: {','.join(PARTS)}")
+    add("--rounds", type=int, default=7, help="rounds per case (long cases take fewer)")
+    add("--train", type=Path, metavar="FILE", help="source, tab, target (default: generated)")
+    add("--dev", type=Path, metavar="FILE", help="same format; its sources are decoded")
+    add("--quick", action="store_true", help="tiny sizes, to check that everything runs")
+    add("--output", type=Path, default=Path(__file__).parent, help="folder of the results")
     arguments = parser.parse_args()
     if (arguments.train is None) != (arguments.dev is None):
-        parser.error("--train and --dev belong together")
+        parser.error("--train and --dev must be given together")
     for file in (arguments.train, arguments.dev):
         if file and not file.is_file():
-            parser.error(f"{file} is no file")
+            parser.error(f"{file} is not a file")
     if arguments.rounds < 1:
-        parser.error("--rounds is at least 1")
+        parser.error("--rounds must be at least 1")
     return arguments
 
 
 def _interpreter(path: str) -> str:
-    # Not resolved: a virtual environment is known by the link's own place.
+    # Not resolved: Python finds a virtual environment by the location of this link.
     absolute = Path(path).absolute()
     if not absolute.exists():
         raise argparse.ArgumentTypeError(f"{path} does not exist")
@@ -96,12 +81,12 @@ def _interpreter(path: str) -> str:
 def _parts(text: str) -> list[str]:
     names = text.split(",")
     if wrong := [name for name in names if name not in PARTS]:
-        raise argparse.ArgumentTypeError(f"{wrong[0]} is none of {', '.join(PARTS)}")
+        raise argparse.ArgumentTypeError(f"{wrong[0]} is not one of {', '.join(PARTS)}")
     return names
 
 
 def _files(arguments: argparse.Namespace, work: Path) -> tuple[Path, Path]:
-    """Returns the training and the dev file."""
+    """Returns the paths of the training and the dev file."""
     if arguments.train is None:
         return data.generate(work, *((200, 20) if arguments.quick else (10_000, 2_750)))
     if arguments.quick:
@@ -119,7 +104,7 @@ def _show_failures(context: Context, part: PartResult) -> None:
 
 
 def _earlier(path: Path) -> tuple[dict[str, PartResult], dict[str, dict[str, str]]]:
-    """Returns the parts of the last run, which stay until they are measured again, and versions."""
+    """Returns the stored parts, which stay until they are measured again, and the versions."""
     if not path.exists():
         return {}, {}
     earlier = json.loads(path.read_text(encoding="utf-8"))

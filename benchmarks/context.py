@@ -1,4 +1,4 @@
-"""What every part of the benchmark is given: the peers, the data, how long to measure."""
+"""Settings that every part of the benchmark receives: peers, data, number of rounds."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ from benchmarks.results import CaseResult
 
 @dataclass(frozen=True)
 class Trained:
-    """Two models trained for the same number of epochs; yoyodyne's only if there are peers."""
+    """Models of ours and of yoyodyne, trained for the same number of epochs.
+
+    `yoyodyne` is None without an environment of peers.
+    """
 
     run: Path
     yoyodyne: Path | None
@@ -23,16 +26,16 @@ class Trained:
 
 @dataclass
 class Context:
-    """The settings of one benchmark.
+    """Settings of one benchmark run.
 
     Attributes:
-        peers: The interpreter of the peers' environment; None leaves their columns out.
-        rounds: Rounds of a case; cases with long turns take fewer.
-        is_quick: Tiny sizes: whether everything works, and nothing else.
-        train: Training examples, source and target separated by a tab.
-        dev: The words to decode are its first column.
-        work: A folder for what is trained and written on the way.
-        trained: The models of the part `epoch`, for the part `words`.
+        peers: Interpreter of the peers' environment; None leaves out their columns.
+        rounds: Rounds per case; cases with long turns take fewer.
+        is_quick: Tiny sizes, to check that everything runs; the numbers mean nothing.
+        train: File of training examples, source and target separated by a tab.
+        dev: File whose first column holds the words to decode.
+        work: Folder for temporary files and trained models.
+        trained: Models that the part `epoch` leaves for the part `words`.
     """
 
     peers: str | None
@@ -46,23 +49,23 @@ class Context:
 
     @property
     def words(self) -> Path:
-        """The file of the words to decode."""
+        """Path of the file with the words to decode."""
         return self.work / "words.txt"
 
     def peer(self, name: str, worker: str, spec: dict, work: float = 1.0) -> list[Contestant]:
-        """Returns a contestant of the peers' environment, or none."""
+        """Returns a contestant in the peers' environment, or an empty list without one."""
         return [Contestant(name, worker, spec, self.peers, work)] if self.peers else []
 
     def measure(
         self,
         name: str,
         contestants: list[Contestant],
-        most_rounds: int | None = None,
+        max_rounds: int | None = None,
         turn_seconds: float | None = 1.0,
     ) -> CaseResult:
-        """Measures a case and shows its table while it goes; `turn_seconds`: see `Case`."""
+        """Measures a case and shows its table meanwhile; `turn_seconds` as in `Case`."""
         if self.is_quick and turn_seconds is not None:
             turn_seconds = 0.01
-        case = Case(name, contestants, min(self.rounds, most_rounds or self.rounds), turn_seconds)
+        case = Case(name, contestants, min(self.rounds, max_rounds or self.rounds), turn_seconds)
         with Live(console=self.console, refresh_per_second=1) as live:
             return measure(case, lambda result: live.update(case_table(result)))

@@ -1,4 +1,4 @@
-"""The data that the parts `epoch` and `words` use: files that are given, or a generated task."""
+"""Data of the parts `epoch` and `words`: the given files, or a generated task."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SOUNDS = {**_VOWEL_SOUNDS, **_PAIR_SOUNDS, "ck": "K"}
 
 
 def generate(folder: Path, train_words: int, dev_words: int) -> tuple[Path, Path]:
-    """Writes a training and a dev file of made-up words, letters to phones; no word is in both."""
+    """Writes a training and a dev file of made-up words and their phones, with no shared word."""
     rng = random.Random(1)
     words: dict[str, str] = {}
     while len(words) < train_words + dev_words:
@@ -27,25 +27,6 @@ def generate(folder: Path, train_words: int, dev_words: int) -> tuple[Path, Path
     return train, dev
 
 
-def write_pairs(path: Path, lines: int) -> Path:
-    """Writes as many made-up words with their phones as are asked for, and holds none of them."""
-    rng = random.Random(2)
-    with path.open("w", encoding="utf-8") as file:
-        for _ in range(lines):
-            spelling = _spelling(rng)
-            file.write(f"{spelling}\t{pronounce(spelling)}\n")
-    return path
-
-
-def write_words(path: Path, lines: int) -> Path:
-    """Writes made-up words alone."""
-    rng = random.Random(3)
-    with path.open("w", encoding="utf-8") as file:
-        for _ in range(lines):
-            file.write(_spelling(rng) + "\n")
-    return path
-
-
 def _spelling(rng: random.Random) -> str:
     return "".join(
         rng.choice(_ONSETS) + rng.choice(_VOWELS) + rng.choice(_CODAS)
@@ -54,7 +35,7 @@ def _spelling(rng: random.Random) -> str:
 
 
 def pronounce(spelling: str) -> str:
-    """Reads a made-up word aloud: two letters where they make one sound, and a soft c."""
+    """Returns the phones of a made-up word; `ch` is one sound, and c is soft before e and i."""
     phones, i = [], 0
     while i < len(spelling):
         size = 2 if spelling[i : i + 2] in _SOUNDS else 1
@@ -68,20 +49,20 @@ def pronounce(spelling: str) -> str:
 
 
 def cut(source: Path, target: Path, lines: int) -> Path:
-    """Writes the first lines of a file to another."""
+    """Copies the first lines of a file to another and returns the path of the copy."""
     kept = source.read_text(encoding="utf-8").splitlines(keepends=True)[:lines]
     target.write_text("".join(kept), encoding="utf-8")
     return target
 
 
 def first_column(source: Path, target: Path) -> int:
-    """Writes the first column of a file to another; returns the number of lines."""
+    """Copies the first column of a file to another and returns the number of lines."""
     lines = source.read_text(encoding="utf-8").splitlines()
     target.write_text("".join(line.split("\t")[0] + "\n" for line in lines), encoding="utf-8")
     return len(lines)
 
 
-def longest_target(path: Path) -> int:
-    """Returns the tokens of the longest second column."""
+def max_target_length(path: Path) -> int:
+    """Returns the number of tokens of the longest second column."""
     lines = path.read_text(encoding="utf-8").splitlines()
     return max(len(line.split("\t")[1].split()) for line in lines)

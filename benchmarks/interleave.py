@@ -1,7 +1,7 @@
-"""Measuring in turns: the contestants of a case work one after another, round after round.
+"""Interleaved measurement: the contestants of a case take turns, round after round.
 
-Noise of the machine then hits all alike, and the ratio of two contestants in the same round means
-more than the ratio of two medians.
+Noise on the machine then affects all of them alike, and the ratio of two contestants in the same
+round is more reliable than the ratio of two medians.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from benchmarks.results import CaseResult, Measured
 from benchmarks.workers.protocol import cores
 
 ROOT = Path(__file__).resolve().parents[1]
-MOST_REPETITIONS = 100_000
+MAX_REPETITIONS = 100_000
 
 
 @dataclass(frozen=True)
 class Contestant:
-    """One worker.
+    """One worker process and its work.
 
     Attributes:
-        name: What the report calls it.
-        worker: The module below `benchmarks.workers`.
-        spec: What it is asked to do.
-        python: The interpreter of its environment.
-        work: Units of work in one repetition; the seconds are divided by it.
+        name: Name in the report.
+        worker: Module below `benchmarks.workers`.
+        spec: Description of the work, passed as JSON.
+        python: Interpreter of its environment.
+        work: Units of work in one repetition, by which the seconds are divided.
     """
 
     name: str
@@ -46,10 +46,10 @@ class Contestant:
 
 @dataclass(frozen=True)
 class Case:
-    """One thing to measure; the first contestant is what the others are compared with.
+    """One measurement; the first contestant is the reference for the others.
 
     Attributes:
-        turn_seconds: How long a turn is to last; None: one repetition.
+        turn_seconds: Intended duration of a turn; None means one repetition.
     """
 
     name: str
@@ -59,20 +59,21 @@ class Case:
 
 
 class WorkerFailedError(Exception):
-    """A worker ended or did not answer; the message holds the end of its standard error."""
+    """A worker exited or did not answer; the message holds the end of its standard error."""
 
 
 @dataclass
 class Worker:
-    """A running worker process; it waits in a read whenever it is not its turn."""
+    """A running worker process, which blocks in a read between its turns."""
 
     contestant: Contestant
-    patience: float
+    timeout: float
     info: dict[str, Any] = field(init=False)
 
     def __post_init__(self) -> None:
         contestant = self.contestant
-        # A file, because a pipe that nobody reads would fill up; `finish` closes it.
+        # A file, because a pipe without a reader would fill up and block the worker; `finish`
+        # closes it.
         self._errors = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115
         self._process = subprocess.Popen(
             [
@@ -90,7 +91,7 @@ class Worker:
         )
 
     def wait_until_ready(self) -> None:
-        """Reads `ready`, and what the worker tells of itself."""
+        """Waits for `ready` and keeps the worker's info."""
         self.info = json.loads(self._read().removeprefix("ready "))
 
     def go(self, repetitions: int) -> dict[str, Any]:
@@ -100,11 +101,11 @@ class Worker:
             self._process.stdin.write(f"go {repetitions}\n")
             self._process.stdin.flush()
         except BrokenPipeError:
-            raise WorkerFailedError(self._last_words()) from None
+            raise WorkerFailedError(self._error_report()) from None
         return json.loads(self._read())
 
     def finish(self) -> None:
-        """Lets the worker end, or ends it."""
+        """Closes the worker's input, and kills it if it does not exit."""
         assert self._process.stdin is not None
         with self._errors:
             try:
@@ -116,20 +117,20 @@ class Worker:
 
     def _read(self) -> str:
         assert self._process.stdout is not None
-        # A worker that hangs is ended, and so is the read.
-        timer = threading.Timer(self.patience, self._process.kill)
+        # Killing a worker that hangs also ends the read.
+        timer = threading.Timer(self.timeout, self._process.kill)
         timer.start()
         line = self._process.stdout.readline()
         is_late = not timer.is_alive()
         timer.cancel()
         if not line:
-            reason = f"no answer within {self.patience:.0f} s\n" if is_late else ""
-            raise WorkerFailedError(reason + self._last_words())
+            reason = f"no answer within {self.timeout:.0f} s\n" if is_late else ""
+            raise WorkerFailedError(reason + self._error_report())
         return line
 
-    def _last_words(self) -> str:
+    def _error_report(self) -> str:
         with suppress(subprocess.TimeoutExpired):
-            self._process.wait(10)  # it may still be on its way out
+            self._process.wait(10)  # it may still be exiting
         self._process.kill()
         code = self._process.wait()
         self._errors.seek(0)
@@ -137,15 +138,15 @@ class Worker:
 
 
 def measure(
-    case: Case, on_progress: Callable[[CaseResult], None], patience: float = 1800.0
+    case: Case, on_progress: Callable[[CaseResult], None], timeout: float = 1800.0
 ) -> CaseResult:
-    """Runs all rounds of a case; a contestant that fails is left out of the rounds that remain."""
+    """Runs all rounds of a case; a contestant that fails takes no part in the remaining rounds."""
     result = CaseResult(case.name, [Measured(c.name, c.work) for c in case.contestants])
     with ExitStack() as stack:
-        running: dict[int, tuple[Worker, int]] = {}  # and the repetitions of its turns
+        running: dict[int, tuple[Worker, int]] = {}  # worker, repetitions per turn
         for i, contestant in enumerate(case.contestants):
-            # One after another: two that load or compile at once would only delay each other.
-            worker = Worker(contestant, patience)
+            # One after another: workers that load or compile at the same time delay each other.
+            worker = Worker(contestant, timeout)
             stack.callback(worker.finish)
             try:
                 worker.wait_until_ready()
@@ -163,7 +164,7 @@ def measure(
 
 
 def _round(number: int, running: dict[int, tuple[Worker, int]], result: CaseResult) -> None:
-    """Gives every contestant one turn; each round begins with another one."""
+    """Gives every contestant one turn; each round starts with the next contestant."""
     order = sorted(running)
     start = number % len(order) if order else 0
     for i in order[start:] + order[:start]:
@@ -180,14 +181,14 @@ def _round(number: int, running: dict[int, tuple[Worker, int]], result: CaseResu
 
 
 def _repetitions(worker: Worker, turn_seconds: float | None) -> int:
-    """Returns how many repetitions fill a turn, found out by one of them."""
+    """Returns the number of repetitions that fill a turn, estimated from one repetition."""
     if turn_seconds is None:
         return 1
-    return max(1, min(MOST_REPETITIONS, round(turn_seconds / worker.go(1)["seconds"])))
+    return max(1, min(MAX_REPETITIONS, round(turn_seconds / worker.go(1)["seconds"])))
 
 
 def environment() -> dict[str, str]:
-    """Returns the environment of a worker: the same number of threads for all, no GPU."""
+    """Returns the environment variables of a worker: equal thread counts for all, no GPU."""
     threads = str(cores())
     names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")
     settings = {"TF_CPP_MIN_LOG_LEVEL": "2", "CUDA_VISIBLE_DEVICES": "-1", "PYTHONPATH": str(ROOT)}

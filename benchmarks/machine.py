@@ -1,4 +1,4 @@
-"""What the numbers depend on: the processor and the versions of every package."""
+"""Description of the machine and of the installed package versions."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _LIST = (
 
 
 def describe() -> dict[str, str]:
-    """Returns the processor, the cores and memory, and the system."""
+    """Returns the processor, the number of cores, the memory and the system."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return {
         "processor": _processor(),
@@ -29,7 +29,7 @@ def describe() -> dict[str, str]:
 
 
 def versions(python: str) -> dict[str, str]:
-    """Returns the version of every package in the environment of an interpreter."""
+    """Returns the version of every package in an interpreter's environment."""
     listed = subprocess.run([python, "-c", _LIST], check=True, capture_output=True, text=True)
     return dict(sorted(json.loads(listed.stdout).items(), key=lambda item: item[0].lower()))
 

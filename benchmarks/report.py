@@ -1,4 +1,4 @@
-"""The results as tables: on the terminal while going, and as Markdown."""
+"""Result tables, for the terminal and as Markdown."""
 
 from __future__ import annotations
 
@@ -10,31 +10,32 @@ from rich.table import Table as RichTable
 
 from benchmarks.results import CaseResult, Measured, PartResult, Spread, Table
 
-# What the report names; results.json has all packages.
+# Packages listed in the report; results.json lists all of them.
 VERSIONS = ("python", "tensorflow", "keras", "numpy", "torch", "lightning", "yoyodyne")
 HOW_TO_READ = (
-    "Every cell is the median of the rounds. A number with × is this contestant's time in units of "
-    "ours in the same round, median and (least–greatest): above 1 we are faster, below 1 slower."
+    "Each cell is the median over the rounds. A number after × is the ratio of this contestant's "
+    "time to ours in the same round, as median (minimum–maximum): above 1 we are faster, below 1 "
+    "slower."
 )
 
 
 def number(value: float) -> str:
-    """Writes a positive number with about three digits."""
+    """Formats a positive number with about three digits."""
     if value >= 100:
         return f"{value:,.0f}"
     return f"{value:.1f}" if value >= 10 else f"{value:.2f}" if value >= 0.1 else f"{value:.2g}"
 
 
 def spread(values: Spread | None, scale: float = 1.0) -> str:
-    """Writes `median (least–greatest)`."""
+    """Formats a spread as `median (minimum–maximum)`."""
     if values is None:
         return "–"
-    median, least, greatest = (number(value * scale) for value in values)
-    return f"{median} ({least}–{greatest})"
+    median, minimum, maximum = (number(value * scale) for value in values)
+    return f"{median} ({minimum}–{maximum})"
 
 
 def cell(result: CaseResult, measured: Measured | None, scale: float) -> str:
-    """Writes one contestant's time, and how the first contestant compares with it."""
+    """Formats one contestant's time and its ratio to the first contestant's."""
     if measured is None:
         return "–"
     if measured.seconds is None:
@@ -47,7 +48,7 @@ def cell(result: CaseResult, measured: Measured | None, scale: float) -> str:
 
 
 def case_table(result: CaseResult) -> RichTable:
-    """One case, one row per contestant."""
+    """Returns the table of one case, with a row per contestant."""
     columns = ["contestant", "ms", "this ÷ ours", "rounds", "first s", "parameters"]
     table = RichTable(*columns, title=result.name, box=box.SIMPLE)
     for measured in result.contestants:
@@ -66,7 +67,7 @@ def case_table(result: CaseResult) -> RichTable:
 def comparison(
     title: str, cases: Sequence[CaseResult], unit: str = "ms", scale: float = 1e3
 ) -> Table:
-    """One row per case, one column per contestant, and below who is faster where."""
+    """Returns a table with a row per case and a column per contestant, and verdicts below it."""
     names = list(dict.fromkeys(m.name for case in cases for m in case.contestants))
     rows = []
     for case in cases:
@@ -77,7 +78,7 @@ def comparison(
 
 
 def verdict(name: str, cases: Sequence[CaseResult]) -> str:
-    """Says in which cases the first contestant is faster or slower than another in every round."""
+    """Lists the cases in which the first contestant is faster or slower in every round."""
     found: dict[str, list[str]] = {"faster": [], "slower": [], "undecided": []}
     for case in cases:
         for measured in case.contestants:
@@ -85,17 +86,17 @@ def verdict(name: str, cases: Sequence[CaseResult]) -> str:
             if ratio is not None:
                 word = "faster" if ratio.minimum > 1 else "slower" if ratio.maximum < 1 else None
                 found[word or "undecided"].append(f"{case.name} ×{number(ratio.median)}")
-    told = [
+    verdicts = [
         f"{word} in {len(where)} ({'; '.join(where)})" for word, where in found.items() if where
     ]
     ours = cases[0].contestants[0].name
     return (
-        f"{ours} beside {name}, counting all rounds: " + (", ".join(told) or "not measured") + "."
+        f"{ours} against {name}, over all rounds: " + (", ".join(verdicts) or "not measured") + "."
     )
 
 
 def failures(cases: Sequence[CaseResult]) -> list[str]:
-    """Says which contestants fell out, and the last line of the reason."""
+    """Lists the contestants that failed, each with the last line of the reason."""
     return [
         f"{measured.name} failed in {case.name}: {measured.error.strip().splitlines()[-1]}"
         for case in cases
@@ -105,13 +106,13 @@ def failures(cases: Sequence[CaseResult]) -> list[str]:
 
 
 def parameters(cases: Sequence[CaseResult]) -> Table:
-    """The number of trained weights of every contestant, and what its first repetition took."""
+    """Returns a table of every contestant's trained weights and first repetition."""
     names = list(dict.fromkeys(m.name for case in cases for m in case.contestants))
     rows = []
     for case in cases:
         by_name = {measured.name: measured for measured in case.contestants}
         rows.append([case.name, *(_about(by_name.get(name)) for name in names)])
-    title = "Parameters, and seconds of the first repetition, which compiles"
+    title = "Parameters; seconds of the first repetition, which includes compilation"
     return Table(title, ["case", *names], rows)
 
 
@@ -122,7 +123,7 @@ def _about(measured: Measured | None) -> str:
 
 
 def rich_table(table: Table) -> RichTable:
-    """A finished table for the terminal."""
+    """Returns a finished table for the terminal."""
     shown = RichTable(*table.columns, title=table.title, box=box.SIMPLE, caption_justify="left")
     for row in table.rows:
         shown.add_row(*map(escape, row))
@@ -131,7 +132,7 @@ def rich_table(table: Table) -> RichTable:
 
 
 def markdown(parts: Sequence[PartResult], versions: dict[str, dict[str, str]]) -> str:
-    """The whole report."""
+    """Returns the whole report."""
     lines = ["# Benchmark results", ""]
     lines += ["Written by `python -m benchmarks`; `results.json` holds every round.", ""]
     for part in parts:

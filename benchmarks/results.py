@@ -1,4 +1,4 @@
-"""What was measured, and the statistics of it."""
+"""Measured times and their statistics."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 
 class Spread(NamedTuple):
-    """A median with the least and the greatest value."""
+    """Median, minimum and maximum."""
 
     median: float
     minimum: float
@@ -18,21 +18,21 @@ class Spread(NamedTuple):
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Spread:
-        """Summarises at least one value."""
+        """Returns the spread of one or more values."""
         return cls(median(values), min(values), max(values))
 
 
 @dataclass
 class Measured:
-    """One contestant's seconds.
+    """Measured times of one contestant.
 
     Attributes:
         work: Units of work in one repetition.
         rounds: Seconds per unit of work, by round.
-        first_seconds: Of the first repetition as a whole, which compiles; it is in no round.
-        info: What the worker told of itself.
-        answers: What else the worker told after each round.
-        error: Why it fell out, or None.
+        first_seconds: Seconds of the first repetition, which compiles and is not in any round.
+        info: Facts that the worker reports once, such as its number of parameters.
+        answers: Further values that the worker reports after each round.
+        error: Reason why it failed, or None.
     """
 
     name: str
@@ -45,19 +45,19 @@ class Measured:
 
     @property
     def seconds(self) -> Spread | None:
-        """The seconds per unit of work, if there are any."""
+        """Seconds per unit of work, or None if no round was completed."""
         return Spread.of([*self.rounds.values()]) if self.rounds else None
 
 
 @dataclass
 class CaseResult:
-    """All contestants of a case; the first is what the others are compared with."""
+    """All contestants of a case; the first is the reference for the others."""
 
     name: str
     contestants: list[Measured]
 
     def ratio(self, other: Measured) -> Spread | None:
-        """Returns another's time in units of the first contestant's in the same round."""
+        """Returns the ratio of another contestant's time to the first one's in the same rounds."""
         ours = self.contestants[0].rounds
         common = [seconds / ours[i] for i, seconds in other.rounds.items() if i in ours]
         return Spread.of(common) if common else None
@@ -65,7 +65,7 @@ class CaseResult:
 
 @dataclass
 class Table:
-    """Rows of cells, ready to be shown; `notes` stand below it."""
+    """Formatted cells; the notes are shown below the table."""
 
     title: str
     columns: list[str]
@@ -75,10 +75,10 @@ class Table:
 
 @dataclass
 class PartResult:
-    """One part of the benchmark: what was measured, and how it is shown.
+    """Results of one part of the benchmark, as numbers and as tables.
 
     Attributes:
-        about: When, where and how it was measured.
+        about: Date, machine and settings of the measurement.
     """
 
     name: str
@@ -88,7 +88,7 @@ class PartResult:
 
     @classmethod
     def from_json(cls, part: dict[str, Any]) -> PartResult:
-        """Takes up a part of an earlier run."""
+        """Returns a part that an earlier run has stored."""
         cases = [
             CaseResult(case["name"], [Measured(**measured) for measured in case["contestants"]])
             for case in part["cases"]

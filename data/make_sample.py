@@ -1,4 +1,4 @@
-"""Writes the sample: numbers in English words, and the same numbers in digits.
+"""Generator of the sample: numbers in English words, and the same numbers in digits.
 
 python data/make_sample.py [DIRECTORY]
 """
@@ -31,7 +31,7 @@ def in_words(number: int) -> str:
 
 
 def main(directory: Path) -> None:
-    """Draws different numbers, as many of two and three as of four digits, and writes them."""
+    """Writes distinct numbers, half of them with two or three digits and half with four."""
     rng = random.Random(1)
     count = sum(PARTS.values())
     numbers = rng.sample(range(10, 1000), count // 2) + rng.sample(range(1000, 10000), count // 2)

@@ -1,8 +1,8 @@
-"""Runs all that `docs/states.md` shows, writes what was printed into it, and makes its figures.
+"""Runner of `docs/states.md` (`make docs`): runs its blocks, stores their output, draws figures.
 
-`make docs`. Blocks of `sh` are processes, blocks of `python` share one namespace; both run in one
-empty folder, in the order of the page. A block of `text` holds what the block before it printed;
-`text varies` says that the numbers in it come from a training, and differ between machines.
+`sh` blocks are processes, `python` blocks share one namespace. Both run in one empty folder, in the
+order of the page. A `text` block holds the output of the block before it. `text varies` marks
+output whose numbers come from a training run and differ between machines.
 """
 
 from __future__ import annotations
@@ -19,12 +19,13 @@ from typing import Any
 
 from PIL import Image
 
-# TensorFlow is imported by the page's Python, and would tell much of itself.
+# The page imports TensorFlow, which would log its start-up.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "states.md"
-# Picture of the page -> what the commands of the page write.
+OVERVIEW = ROOT / "docs" / "figures" / "overview.png"  # of the README
+# Figure of the page -> file that the page's commands write.
 FIGURES = {
     "lstm": "outputs/states/lstm.png",
     "encoder": "toy/states/encoder_0_lstm_0.png",
@@ -36,12 +37,12 @@ _BLOCK = re.compile(r"^```(sh|python|text|text varies)\n(.*?)^```$", re.MULTILIN
 
 
 def run_page(page: str, folder: Path, names: dict[str, Any] | None = None) -> str:
-    """Runs a page's blocks in a folder and returns the page with what they printed.
+    """Runs a page's blocks in a folder and returns the page with their output.
 
     Args:
         page: Markdown.
-        folder: Where the blocks run; the entry scripts are put there.
-        names: The namespace of the Python blocks.
+        folder: Where the blocks run; the entry scripts are linked into it.
+        names: Namespace of the Python blocks.
     """
     for script in ("train.py", "infer.py"):
         (folder / script).symlink_to(ROOT / script)
@@ -63,10 +64,10 @@ def run_page(page: str, folder: Path, names: dict[str, Any] | None = None) -> st
 
 
 def run_shell(body: str, folder: Path) -> str:
-    """Runs commands as a user would and returns what they print, without spaces at line ends.
+    """Runs commands as a user would and returns their output, without spaces at line ends.
 
     Raises:
-        RuntimeError: One of them failed.
+        RuntimeError: A command failed.
     """
     environment = os.environ | {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
@@ -83,7 +84,7 @@ def run_shell(body: str, folder: Path) -> str:
 
 
 def run_python(body: str, folder: Path, names: dict[str, Any]) -> str:
-    """Runs statements in a namespace and returns what they print."""
+    """Runs statements in a namespace and returns their output."""
     printed = io.StringIO()
     with contextlib.chdir(folder), contextlib.redirect_stdout(printed):
         exec(compile(body, "docs/states.md", "exec"), names)
@@ -102,10 +103,13 @@ def _copy_figures(folder: Path) -> None:
 
 
 def main() -> None:
-    """Makes the page and its figures anew."""
+    """Rewrites the page and draws its figures and that of the README."""
+    from overview import draw_overview
+
     with tempfile.TemporaryDirectory() as folder:
         page = run_page(PAGE.read_text(encoding="utf-8"), Path(folder))
         _copy_figures(Path(folder))
+        draw_overview(Path(folder) / "toy", "1 2 3 4", OVERVIEW)
     PAGE.write_text(page, encoding="utf-8")
 
 

@@ -1,4 +1,4 @@
-"""`python -m seq2seq COMMAND`: the same as the console command `seq2seq COMMAND`."""
+"""`python -m seq2seq COMMAND ...`, the same as the console command `seq2seq COMMAND ...`."""
 
 from seq2seq.cli import main
 

@@ -1,30 +1,40 @@
-"""The commands `train` and `infer`, and all commands behind the one word `seq2seq`.
+"""The console command `seq2seq COMMAND ...`, and the commands `train` and `infer`.
 
-Installed as a package, `seq2seq train ...` equals `python train.py ...` of a clone.
+Installed as a package, `seq2seq train ...` equals `python train.py ...` in a clone.
 """
 
 from __future__ import annotations
 
 import importlib
 import sys
+from typing import NamedTuple
 
 from seq2seq.config.commands import InferConfig
+from seq2seq.config.mistakes import did_you_mean, refuse
 from seq2seq.config.program import hydra_record, output_dir, overrides, program
 from seq2seq.config.schema import RunConfig
 
-# Command → the module and function that run it.
+
+class Command(NamedTuple):
+    """The function that runs a command, and one line for the list of commands."""
+
+    module: str
+    function: str
+    summary: str
+
+
 COMMANDS = {
-    "train": ("seq2seq.cli", "train"),
-    "infer": ("seq2seq.cli", "infer"),
-    "evaluate": ("seq2seq.evaluate", "main"),
-    "states": ("seq2seq.states.__main__", "main"),
-    "reproduce": ("seq2seq.reproduce", "main"),
+    "train": Command("seq2seq.cli", "train", "train a model, or resume a stopped run"),
+    "infer": Command("seq2seq.cli", "infer", "decode lines with a trained run"),
+    "evaluate": Command("seq2seq.evaluate", "main", "score a trained run on a file"),
+    "states": Command("seq2seq.states.__main__", "main", "show the states of a layer or a run"),
+    "reproduce": Command("seq2seq.reproduce", "main", "train a run again and compare"),
 }
 
 
 @program("train", RunConfig)
 def train(config: RunConfig) -> None:
-    """Trains a new run, or goes on with a stopped one."""
+    """Trains a new run, or resumes a stopped one."""
     # TensorFlow is imported here, after every check of the settings.
     from seq2seq.training import run
 
@@ -44,18 +54,27 @@ def infer(config: InferConfig) -> None:
 
 
 def main() -> None:
-    """Runs `seq2seq COMMAND [GROUP=CHOICE] [KEY=VALUE] ...`."""
-    usage = f"usage: seq2seq {{{','.join(COMMANDS)}}} [GROUP=CHOICE] [KEY=VALUE] ..."
-    if len(sys.argv) < 2 or sys.argv[1] in ("-h", "--help"):
-        print(f"{usage}\n\nseq2seq COMMAND --help shows every setting of a command.")
+    """Runs `seq2seq COMMAND [GROUP=CHOICE] [KEY=VALUE] ...`; without a command it lists them."""
+    if len(sys.argv) < 2 or sys.argv[1] in ("-h", "--help", "help"):
+        print(_list_of_commands())
         return
+    # Hydra reads the rest of the command line.
     name = sys.argv.pop(1)
     if name not in COMMANDS:
-        sys.exit(_refuse(f"{name}: no such command; {usage}"))
-    module, function = COMMANDS[name]
-    getattr(importlib.import_module(module), function)()
+        hint = did_you_mean(name, COMMANDS) or f"; there are {', '.join(COMMANDS)}"
+        sys.exit(refuse(f"{name}: no such command{hint}"))
+    command = COMMANDS[name]
+    getattr(importlib.import_module(command.module), command.function)()
 
 
-def _refuse(message: str) -> int:
-    print(f"error: {message}", file=sys.stderr)
-    return 2
+def _list_of_commands() -> str:
+    lines = [f"  {name:<10} {command.summary}" for name, command in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: seq2seq COMMAND [GROUP=CHOICE] [KEY=VALUE] ...",
+            "",
+            *lines,
+            "",
+            "`seq2seq COMMAND --help` shows every setting of a command.",
+        ]
+    )

@@ -1,4 +1,4 @@
-"""`python -m seq2seq.evaluate run=RUN_DIR data.test=F`: scores a run on a file, as JSON."""
+"""Command `python -m seq2seq.evaluate run=RUN_DIR data.test=F`: scores of a run as JSON."""
 
 import json
 

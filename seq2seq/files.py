@@ -1,6 +1,7 @@
-"""Writing files so that nothing is ever half-written, and nobody else writes them meanwhile.
+"""Atomic file writes (temporary file, fsync, rename), a per-folder lock, and bounded reads.
 
-A file appears under its name only when all of it is on the disk: temporary name, fsync, rename.
+Bounded reads are for files from anywhere: they limit the memory that a file can take, and never
+run anything that it holds.
 """
 
 from __future__ import annotations
@@ -20,43 +21,46 @@ import numpy.typing as npt
 
 from seq2seq.errors import UserError
 
-_BLOCK = 1 << 20  # bytes
+_BLOCK = 2**20  # bytes that are read at once
 
 
 class DiskError(UserError):
-    """A file cannot be written: the disk is full, the folder read-only, …"""
+    """A file cannot be written, e.g. because the disk is full or the folder is read-only."""
 
 
 @contextlib.contextmanager
 def writing(path: Path, name: Callable[[], str] | None = None) -> Iterator[Path]:
-    """Gives a temporary path to write to, and publishes it as `path` when that went well.
+    """Yields a temporary path to write to, and renames it to `path` if no error was raised.
 
     Args:
         path: The file.
-        name: Called when all is written, for a name that depends on it; None: that of `path`.
+        name: Returns the final name. It is called after the write, because a name may contain a
+            checksum of the content. None: the name of `path`.
 
     Raises:
-        DiskError: It did not; what was there before is still there.
+        DiskError: The file cannot be written; a former file of this name is unchanged.
     """
     temporary = path.with_name(f".tmp.{path.name}")
     is_written = False
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
+        # The content has to be on the disk before the name: after a power cut, a file with its
+        # final name would be empty otherwise.
         sync(temporary)
         temporary.replace(path.with_name(name()) if name else path)
         is_written = True
-        sync(path.parent)
+        sync(path.parent)  # The name itself is an entry of the folder.
     except OSError as error:
         raise DiskError(f"{path}: cannot be written: {error.strerror or error}") from error
     finally:
         if not is_written:
             with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)  # A full disk needs the room.
+                temporary.unlink(missing_ok=True)  # A full disk needs the space.
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes a text file.
+    """Writes a UTF-8 text file atomically; its line ends are those of `text`.
 
     Raises:
         DiskError: It cannot be written.
@@ -66,7 +70,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_arrays(path: Path, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
-    """Writes named arrays as an `.npz` file, which holds no objects and so no code.
+    """Writes named arrays atomically as an `.npz` file, without pickled objects.
 
     Raises:
         DiskError: It cannot be written.
@@ -76,7 +80,7 @@ def write_arrays(path: Path, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
 
 
 def checksum(file: BinaryIO) -> str:
-    """Returns the SHA-256 of what is left to read, in hexadecimal."""
+    """Returns the SHA-256 of the rest of a file, in hexadecimal."""
     digest = hashlib.sha256()
     while block := file.read(_BLOCK):
         digest.update(block)
@@ -85,11 +89,13 @@ def checksum(file: BinaryIO) -> str:
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Keeps other processes out of a folder while the context lasts; a killed one leaves no lock.
+    """Locks a folder against other processes while the context lasts.
+
+    The system releases the lock when a process ends, even one that is killed.
 
     Raises:
         DiskError: The folder cannot be written.
-        UserError: Another process is in it.
+        UserError: Another process has locked it.
     """
     path = folder / ".lock"
     try:
@@ -103,10 +109,10 @@ def locked(folder: Path) -> Iterator[None]:
             file.seek(0)
             owner = file.read(32).strip() or "unknown"
             raise UserError(
-                f"{folder}: another process (number {owner}) is training in it; wait for it, or "
+                f"{folder}: another process (number {owner}) is training in it; wait for it or "
                 "stop it"
             ) from error
-        with contextlib.suppress(OSError):  # The number only helps people; the lock holds anyway.
+        with contextlib.suppress(OSError):  # The number is for messages; the lock holds without.
             file.truncate(0)
             file.write(str(os.getpid()))
             file.flush()
@@ -114,7 +120,7 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def sync(path: Path) -> None:
-    """Waits until a file or a folder is on the disk."""
+    """Waits until the content of a file, or the entries of a folder, are on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -122,26 +128,35 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
-_MOST_FILES = 100_000
+_MAX_FILES = 100_000  # of a run folder
 _PIECE = 2**20  # bytes of an overlong line that are in memory at once
 
 
-def read_text(path: Path, most_bytes: int) -> str:
-    """Returns a whole UTF-8 file, whose line ends stay as they are.
+def local_path(path: str) -> Path:
+    """Returns the path of a file that a setting names; a leading `~` is the home directory.
+
+    The shell leaves the `~` of `data.train=~/words.tsv` alone. The name of an unknown user, as in
+    `~words.tsv`, is part of a file's name; `Path.expanduser` would raise an error.
+    """
+    return Path(os.path.expanduser(path))  # noqa: PTH111
+
+
+def read_text(path: Path, max_bytes: int) -> str:
+    """Returns the text of a UTF-8 file with its line ends unchanged.
 
     Raises:
-        UserError: It is missing, is not UTF-8, is no ordinary file (a pipe would be waited for,
-            a device may have no end), or is longer than `most_bytes`.
+        UserError: The file is missing, is not UTF-8, has more than `max_bytes` bytes, or is not a
+            regular file: reading a pipe could block, and a device may have no end.
     """
     try:
         if not stat.S_ISREG(path.stat().st_mode):
-            raise UserError(f"{path}: cannot be read: it is no ordinary file")
+            raise UserError(f"{path}: cannot be read: it is not a regular file")
         with path.open("rb") as file:
-            content = file.read(most_bytes + 1)
+            content = file.read(max_bytes + 1)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         raise UserError(f"{path}: cannot be read: {_reason(error)}") from error
-    if len(content) > most_bytes:
-        raise UserError(f"{path}: has more than {most_bytes} bytes, which nothing of ours has")
+    if len(content) > max_bytes:
+        raise UserError(f"{path}: has more than {max_bytes} bytes, too many for such a file")
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -151,13 +166,13 @@ def read_text(path: Path, most_bytes: int) -> str:
         ) from error
 
 
-def read_lines(stream: BinaryIO, most_bytes: int) -> Iterator[bytes | None]:
-    """Yields lines with their end, None for one that is longer than `most_bytes` without it.
+def read_lines(stream: BinaryIO, max_bytes: int) -> Iterator[bytes | None]:
+    """Yields each line with its end, or None for a line of more than `max_bytes` bytes without it.
 
-    An overlong line is passed over in pieces, so that even one without an end takes no memory.
+    An overlong line is skipped in pieces, so that even a line without an end takes little memory.
     """
-    while line := stream.readline(most_bytes + 1):
-        if len(line.removesuffix(b"\n")) <= most_bytes:
+    while line := stream.readline(max_bytes + 1):
+        if len(line.removesuffix(b"\n")) <= max_bytes:
             yield line
             continue
         yield None
@@ -166,42 +181,43 @@ def read_lines(stream: BinaryIO, most_bytes: int) -> Iterator[bytes | None]:
 
 
 def read_array(archive: zipfile.ZipFile, name: str) -> npt.NDArray[Any]:
-    """Reads an array of an `.npz` file: as many bytes as the file has, and nothing to execute.
+    """Reads an array of an `.npz` file without allocating more than the file holds.
 
-    `np.load` makes room for whatever shape an entry claims, and expands what is compressed.
+    `np.load` allocates the shape that an entry claims, and expands compressed entries.
 
     Raises:
         KeyError: There is no such entry.
-        ValueError: It is compressed, or no array of numbers of the size that it claims.
+        ValueError: The entry is compressed, holds objects, or has another size than it claims.
     """
     entry = archive.getinfo(f"{name}.npy")
     if entry.compress_type != zipfile.ZIP_STORED:
-        raise ValueError(f"{name} is compressed")
+        raise ValueError(f"{name} is compressed")  # A small entry could expand without limit.
     with archive.open(entry) as file:
         if np.lib.format.read_magic(file) != (1, 0):
-            raise ValueError(f"{name} is of another version")
+            raise ValueError(f"{name} has another format version than 1.0")
         shape, is_fortran, dtype = np.lib.format.read_array_header_1_0(file)
         if dtype.hasobject:
             raise ValueError(f"{name} holds objects, not numbers")
+        # `frombuffer` allocates nothing; `reshape` refuses a shape that claims more.
         values = np.frombuffer(file.read(), dtype)
     return values.reshape(shape, order="F" if is_fortran else "C")
 
 
 def refuse_links_outside(folder: Path) -> None:
-    """Refuses a folder with symbolic links that would have other files read or written.
+    """Refuses a folder with symbolic links through which files outside would be read or written.
 
     Raises:
-        UserError: There is one, or the folder is too large to tell.
+        UserError: There is such a link, or the folder has too many files to check.
     """
-    # os.path.realpath, because Path.resolve raises on links that go in a circle.
+    # os.path.realpath, because Path.resolve raises an error for links that form a circle.
     home, seen = os.path.realpath(folder), 0
     for parent, folders, files in os.walk(folder):
         for name in (*folders, *files):
             path, seen = Path(parent, name), seen + 1
             if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(home):
                 raise UserError(f"{path}: is a link that leads out of the folder")
-        if seen > _MOST_FILES:
-            raise UserError(f"{folder}: has more than {_MOST_FILES} files, which no run has")
+        if seen > _MAX_FILES:
+            raise UserError(f"{folder}: has more than {_MAX_FILES} files, too many for a run")
 
 
 def _reason(error: Exception) -> str:

@@ -1,6 +1,6 @@
-"""Cores, GPUs, threads, and how the C library keeps freed memory.
+"""Cores, GPUs, threads, and the memory allocator of the C library.
 
-TensorFlow is imported when a function needs it, so that settings can be checked without it.
+Functions import TensorFlow late, so that settings can be checked without it.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ import sys
 
 
 def has_gpu() -> bool:
-    """Whether TensorFlow sees a GPU."""
+    """Tells whether TensorFlow sees a GPU."""
     import tensorflow as tf
 
     return bool(tf.config.list_physical_devices("GPU"))
 
 
 def threads() -> dict[str, int]:
-    """Returns the numbers of threads that TensorFlow was told to use; 0: it chooses."""
+    """Returns the sizes of TensorFlow's thread pools as configured; 0: TensorFlow chooses."""
     import tensorflow as tf
 
     return {
@@ -28,23 +28,23 @@ def threads() -> dict[str, int]:
 
 
 def cores() -> int:
-    """Returns how many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):  # Linux only; knows of containers and taskset
+    """Returns the number of cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):  # Linux only; respects containers and taskset
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
-# Of glibc's <malloc.h>.
+# Constants of glibc's <malloc.h>.
 _M_TRIM_THRESHOLD = -1
 _M_MMAP_MAX = -4
 
 
 def keep_freed_memory() -> None:
-    """Makes the C library keep what is freed for what is asked for next, where it is glibc.
+    """Makes glibc keep freed memory for the next allocation; does nothing with other C libraries.
 
-    A training step and a search ask for tens of megabytes and free them at their end. By default
-    much of it goes back to the system, which then clears every page before it hands it out again:
-    5 to 15 % of a step, differently in every process.
+    A training step and a search allocate tens of megabytes and free them at their end. By default
+    much of that memory returns to the system, which clears every page before it hands it out
+    again. This took 5 to 15 % of a step, and differed from process to process.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is not None:

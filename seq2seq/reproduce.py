@@ -1,4 +1,4 @@
-"""`python -m seq2seq.reproduce run=RUN_DIR`: trains again from the record; equal or not?"""
+"""Command `python -m seq2seq.reproduce run=RUN_DIR`: trains a run again and compares."""
 
 import sys
 
@@ -8,7 +8,7 @@ from seq2seq.config.program import program
 
 @program("reproduce", ReproduceConfig)
 def main(config: ReproduceConfig) -> None:
-    """Prints what differs; exits with 1 if anything does."""
+    """Prints the differences; exits with 1 if there are any."""
     from seq2seq.training.reproduction import reproduce
 
     found = reproduce(config)

@@ -1,4 +1,4 @@
-"""What tests share: the real configuration composed with overrides, and processes."""
+"""Shared parts of the tests: the real configs composed with overrides, and processes."""
 
 import copy
 import functools
@@ -43,7 +43,7 @@ def compose_config(*overrides, name="train"):
 @functools.cache
 def _compose(overrides, name):
     settings.register()
-    with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
+    with initialize_config_dir(str(settings.CONFIGS), version_base="1.3"):
         return settings.from_hydra(hydra_compose(name, list(overrides)), SCHEMAS[name])
 
 

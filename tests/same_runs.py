@@ -1,4 +1,4 @@
-"""What tests compare of two run folders: everything but the time it took."""
+"""Comparison of two run folders: all but the times."""
 
 import csv
 import json
@@ -12,7 +12,7 @@ TIMED = ("seconds", "examples_per_second")
 
 
 def assert_same_runs(a, b):
-    """Checks that all numbers and texts of two finished runs are the same to the last bit."""
+    """Checks that two finished runs have equal numbers and texts, to the last bit."""
     assert_same_arrays(best_weights(a), best_weights(b))
     newest_a, newest_b = (sorted((run / "checkpoints").glob("*.npz"))[-1] for run in (a, b))
     assert newest_a.name.split(".")[0] == newest_b.name.split(".")[0]
@@ -47,7 +47,7 @@ def best_weights(run):
 
 
 def without_times(arrays):
-    """Takes the progress out of a checkpoint's arrays."""
+    """Removes the progress from a checkpoint's arrays, and returns it without times."""
     progress = json.loads(arrays.pop("progress").tobytes())
     for row in progress["rows"]:
         for name in TIMED:
@@ -66,14 +66,14 @@ def results(run):
 
 
 def points(folder):
-    """All that TensorBoard is shown, in the order it was written: (tag, step, value)."""
+    """Returns all events of a folder in the order they were written: (tag, step, value)."""
     found = []
     for path in sorted(folder.glob("events.*")):
         for raw in RawEventFileLoader(str(path)).Load():
             event = Event.FromString(raw)
             for value in event.summary.value:
                 is_timed = value.tag in TIMED
-                # A new tensor each time: what TensorBoard itself draws into images is compared too.
+                # As bytes: images are compared too.
                 content = b"" if is_timed else value.tensor.SerializeToString()
                 found.append((value.tag, event.step, content))
     return found

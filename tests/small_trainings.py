@@ -40,7 +40,7 @@ def steps(batches):
 def weights_after(config, batches, per_call=None):
     keras.utils.set_random_seed(1)
     model = build_model(config.model, 9, 8)
-    optimizer = make_optimizer(config.optimizer, 10)
+    optimizer = make_optimizer(config.optimizer)
     optimizer.build(model.trainable_variables)
     train_steps = compile_training(model, optimizer, config.training)
     iterator, sums = steps(batches), 0

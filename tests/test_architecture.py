@@ -31,6 +31,7 @@ NO_TENSORFLOW = [
     "runs.run_dir",
     "runs.checkpoints",
     "runs.provenance",
+    "runs.weights",
     "data.vocabulary",
     "data.splits",
     "evaluation.metrics",

@@ -1,4 +1,4 @@
-"""Files that are whole or not there at all, and folders with one owner."""
+"""Atomic writes: a file is complete or unchanged. Locks: a folder has one owner."""
 
 import errno
 import signal

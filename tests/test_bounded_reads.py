@@ -1,4 +1,4 @@
-"""Reading within bounds: what fits is whole, what does not is passed over or refused."""
+"""Bounded reads: complete within the limit, skipped or refused above it."""
 
 import io
 import os
@@ -23,7 +23,7 @@ def test_lines_are_those_of_split_or_none(pieces, most):
 
 
 class Endless(io.RawIOBase):
-    """Gives the same byte for ever, and counts."""
+    """Returns the same byte again and again, and counts."""
 
     def __init__(self, most):
         self.left, self.largest = most, 0
@@ -50,9 +50,9 @@ def test_a_long_line_is_read_in_pieces():
         (lambda path: None, "cannot be read: No such file"),
         (lambda path: path.write_bytes(b"a" * 11), "has more than 10 bytes"),
         (lambda path: path.write_bytes(b"a\nb\xff\n"), r"file:2: .*byte 0xff is not UTF-8"),
-        (lambda path: path.mkdir(), "no ordinary file"),
-        (lambda path: os.mkfifo(path), "no ordinary file"),
-        (lambda path: path.symlink_to("/dev/zero"), "no ordinary file"),
+        (lambda path: path.mkdir(), "not a regular file"),
+        (lambda path: os.mkfifo(path), "not a regular file"),
+        (lambda path: path.symlink_to("/dev/zero"), "not a regular file"),
         (lambda path: path.symlink_to(path), "cannot be read"),
     ],
 )

@@ -1,4 +1,4 @@
-"""The documentation: what it shows is run, and what it says is true."""
+"""The documentation: its blocks run, its outputs, paths and claims are right."""
 
 import ast
 import importlib.util
@@ -10,18 +10,27 @@ import numpy as np
 import pytest
 from PIL import Image
 from project import ROOT
+from test_architecture import FLOORS
 
-_SPEC = importlib.util.spec_from_file_location("make_docs", ROOT / "docs" / "make.py")
-make = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(make)
+
+def load(name):
+    spec = importlib.util.spec_from_file_location(f"docs_{name}", ROOT / "docs" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+make = load("make")
 
 PAGE = make.PAGE.read_text(encoding="utf-8")
+MAP = (ROOT / "docs" / "ARCHITECTURE.md").read_text(encoding="utf-8")
+CORE = re.findall(r"^\d+\. `(seq2seq/[^`]+)`: ", MAP, re.MULTILINE)
 NUMBER = re.compile(r"-?\d+(\.\d+)?(e[-+]\d+)?")
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """The page as it comes out here and now, and the folder in which it was run."""
+    """The page as it comes out now, and the folder in which it ran."""
     folder = tmp_path_factory.mktemp("docs")
     return make.run_page(PAGE, folder), folder
 
@@ -33,7 +42,7 @@ def outputs(page):
 
 
 def table(page, header):
-    """Rows of the printed table whose header line begins so: first cell → other cells."""
+    """Rows of the printed table with this beginning of a header: first cell → other cells."""
     lines = iter(page.splitlines())
     while not next(lines).strip().startswith(header):
         pass
@@ -84,7 +93,7 @@ def sigmoid(z):
 
 
 def hand_calculation():
-    """Steps of the page's calculation: by name, the sides of each equation."""
+    """Steps of the page's calculation: name → sides of its equation."""
     [text] = re.findall(r"^```\n(t = 1.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
     steps = []
     for part in text.strip().split("\n\n"):
@@ -95,7 +104,7 @@ def hand_calculation():
 
 
 def test_the_calculation_by_hand_is_right():
-    """Against the same in plain Python, with the weights of the page's command."""
+    """Compared with plain Python, with the weights of the page's command."""
     kernel, recurrent, bias = weights_of_the_page()
     h = c = 0.0
     steps = hand_calculation()
@@ -143,7 +152,7 @@ def test_figures_are_there_and_small():
 
 
 def test_the_readme_s_python_runs(made):
-    """Where a line ends in a comment that is a value, it is the line's value."""
+    """A comment that is a string literal shows the value of its line."""
     _, folder = made
     shutil.copytree(folder / "toy", folder / "outputs" / "reverse" / "toy")
     text = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -156,5 +165,59 @@ def test_the_readme_s_python_runs(made):
             if shown:
                 assert eval(shown.group(1), names) == ast.literal_eval(shown.group(2))
                 compared += 1
-    assert (len(blocks) >= 2, compared >= 1) == (True, True)
-    assert names["seen"].gates["forget"].shape == (1, 3, 4)
+    assert (len(blocks) >= 1, compared >= 1) == (True, True)
+    assert names["seen"].bridge_output[0]["state_h"].shape == (128,)
+    assert names["seen"].decoder[0].gates["forget"].shape == (1, 5, 128)
+
+
+def test_the_readme_s_picture_is_current_and_small(made, tmp_path):
+    _, folder = made
+    load("overview").draw_overview(folder / "toy", "1 2 3 4", tmp_path / "overview.png")
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert f'src="{make.OVERVIEW.relative_to(ROOT)}"' in readme
+    assert make.OVERVIEW.stat().st_size < 60_000
+    assert Image.open(make.OVERVIEW).size == Image.open(tmp_path / "overview.png").size
+
+
+def test_the_map_s_rooms_and_floors_are_those_of_the_package():
+    rows = re.findall(r"^\| `(\w+)(?:\.py|/)` \| (\d) \| .+ \|$", MAP, re.MULTILINE)
+    floors = {name: i for i, names in enumerate(FLOORS, start=1) for name in names}
+    assert {name: int(number) for name, number in rows} == floors
+    assert len(rows) == len(floors)
+
+
+def test_the_map_s_files_exist():
+    named = set(re.findall(r"`([\w/]+(?:\.py|\.yaml|/))`", MAP)) - {"deploy/"}
+    named = {path for path in named if "NAME" not in path}
+    assert len(named) > 40
+    missing = {
+        path
+        for path in named
+        if not any((base / path).exists() for base in (ROOT, ROOT / "seq2seq"))
+    }
+    assert not missing
+
+
+def test_the_core_is_read_in_an_hour():
+    lines = sum(len((ROOT / path).read_text(encoding="utf-8").splitlines()) for path in CORE)
+    assert 16 <= len(CORE) <= 20
+    assert lines <= 2_900
+
+
+@pytest.mark.parametrize(
+    "page",
+    ["README.md", "CONTRIBUTING.md", "data/README.md"]
+    + [f"docs/{name}.md" for name in ("ARCHITECTURE", "reliability", "speed", "states")],
+)
+def test_links_between_pages_lead_somewhere(page):
+    text = (ROOT / page).read_text(encoding="utf-8")
+    links = re.findall(r"\]\(([^)]+)\)", text) + re.findall(r'src="([^"]+)"', text)
+    for link in links:
+        path, _, heading = link.partition("#")
+        if link.startswith("https:"):
+            continue
+        target = (ROOT / page).parent / path
+        assert target.exists(), link
+        if heading:
+            titles = re.findall(r"^#+ (.+)$", target.read_text(encoding="utf-8"), re.MULTILINE)
+            assert heading in [title.lower().replace(" ", "-") for title in titles], link

@@ -1,4 +1,4 @@
-"""Tasks that are learned in seconds, by the real training, and scored by free-running search."""
+"""Tasks that the real training learns in seconds, scored by free-running search."""
 
 import itertools
 import random
@@ -21,14 +21,14 @@ THREE_DIGITS = [
 
 
 def write_voices(path, sources, voices=("same", "back", "twice")):
-    """Lines whose feature alone says what becomes of the source."""
+    """Writes lines in which the feature alone decides the target."""
     rules = {"same": lambda s: s, "back": lambda s: s[::-1], "twice": lambda s: s + s}
     lines = [f"{s}\t{rules[voice](s)}\t{voice}" for s in sources for voice in voices]
     path.write_text("\n".join(lines) + "\n")
 
 
 def test_only_the_feature_decides(compose, tmp_path):
-    """The same sources under three features: a model blind to them is right once in three."""
+    """Every source comes with three features: a model that ignores them is right once in three."""
     sources = ["".join(letters) for letters in itertools.product("abcdef", repeat=3)]
     random.Random(1).shuffle(sources)
     write_voices(tmp_path / "train.tsv", sources[:180])
@@ -76,7 +76,7 @@ def test_the_repeat_vector_variant_learns_too(compose, tmp_path):
 
 @pytest.mark.parametrize("cell", ["peephole_lstm", "rwa", "lstm_zero_forget_bias"])
 def test_every_cell_learns_and_is_read_back(compose, tmp_path, cell):
-    """Guessing reverses one sequence of three in a thousand; the cells do it nearly always."""
+    """A guess is right once in a thousand sequences of three digits; the cells nearly always."""
     config = compose(
         *SMALL,
         *THREE_DIGITS,

@@ -1,1 +1,1 @@
-"""The parts of the benchmark; each module has `run(context)`, which measures and makes tables."""
+"""Parts of the benchmark; `run(context)` of each module measures and builds the tables."""

@@ -1,4 +1,4 @@
-"""Decoding a batch with random weights: 20 source steps, exactly 20 target steps."""
+"""Decoding of a batch with random weights: 20 source steps, exactly 20 target steps."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from benchmarks.interleave import Contestant
 from benchmarks.results import PartResult
 
 NOTES = [
-    "The end of sequence never wins, so that all write as many tokens. Ours looks for it all the "
-    "same; PyTorch's loops do not.",
-    "`keras predict loop` is the Keras tutorial's: encoder_model.predict, then "
-    "decoder_model.predict for every token; it has no beam.",
+    "The end-of-sequence token never wins, so all contestants write the same number of tokens. "
+    "Ours checks for it at every step; PyTorch's loops do not.",
+    "`keras predict loop` is the loop of the Keras tutorial: encoder_model.predict, then "
+    "decoder_model.predict for every token. It has no beam search.",
 ]
 
 
 def run(context: Context) -> PartResult:
-    """Measures greedy and beam search with batches of three sizes."""
+    """Measures greedy and beam search at three batch sizes."""
     result = PartResult("Decoding")
     length, units = (4, 16) if context.is_quick else (20, 256)
     for search in ("greedy", "beam"):
@@ -38,7 +38,7 @@ def run(context: Context) -> PartResult:
             title = "greedy" if search == "greedy" else "beam 5"
             result.cases.append(context.measure(f"{title}, batch {batch}", contestants))
     table = report.comparison(
-        f"A batch decoded, LSTM {units}, {length} + {length} steps", result.cases
+        f"Decoding a batch, LSTM {units}, {length} + {length} steps", result.cases
     )
     table.notes += NOTES
     result.tables += [table, report.parameters(result.cases)]

@@ -1,4 +1,4 @@
-"""Whole epochs of an attentive model on a file, with everything that belongs to an epoch."""
+"""Whole training epochs of a model with attention on a file, including its input pipeline."""
 
 from __future__ import annotations
 
@@ -8,23 +8,25 @@ from typing import Any
 
 from benchmarks import report
 from benchmarks.context import Context, Trained
-from benchmarks.data import longest_target
+from benchmarks.data import max_target_length
 from benchmarks.interleave import Contestant
 from benchmarks.results import CaseResult, PartResult, Table
 
-MOST_ROUNDS = 4
+MAX_ROUNDS = 4
 NOTES = [
-    "An epoch of all examples, validation excluded; `first epoch`, which compiles, is not among "
-    "the rounds. All: BiLSTM encoder, LSTM decoder, additive attention, embeddings, dropout, Adam.",
-    "Ours and Keras attend after the decoder's recurrent layer, yoyodyne before it at every step "
-    "and feeds the context into it: the sizes are the same, the models are not quite.",
-    "Ours includes shuffling and preparing the batches, yoyodyne its DataLoader; Keras and PyTorch "
-    "have no length buckets of their own and are given ours, ready in memory.",
+    "An epoch over all examples, without validation. `first epoch` includes compilation and is not "
+    "among the rounds. All models: BiLSTM encoder, LSTM decoder, additive attention, embeddings, "
+    "dropout, Adam.",
+    "Ours and Keras apply attention after the decoder's recurrent layer. yoyodyne applies it "
+    "before that layer at every step and feeds the context into it: the sizes are equal, the "
+    "models are not identical.",
+    "Ours includes shuffling and batch preparation, yoyodyne its DataLoader. Keras and PyTorch "
+    "have no length buckets and get ours, ready in memory.",
 ]
 
 
 def run(context: Context) -> PartResult:
-    """Measures epochs in turns, and leaves the trained models for the part `words`."""
+    """Measures epochs in turns and leaves the trained models for the part `words`."""
     spec = make_spec(context)
     from_memory = {**spec, "in_memory": True, "save_to": None, "batches_to": None}
     in_keras = {**spec, "steps": 10}
@@ -45,7 +47,7 @@ def run(context: Context) -> PartResult:
     config = write_config(context, yoyodyne, _fit(yoyodyne, spec), "fit")
     contestants += context.peer("yoyodyne fit", "yoyodyne_fit", {"config": str(config)})
     case = context.measure(
-        f"Epoch, attentive LSTM {spec['units']}", contestants, MOST_ROUNDS, turn_seconds=None
+        f"Epoch, attentive LSTM {spec['units']}", contestants, MAX_ROUNDS, turn_seconds=None
     )
     context.trained = Trained(context.work / "ours", yoyodyne if context.peers else None)
     table = report.comparison("An epoch", [case], unit="s", scale=1.0)
@@ -54,13 +56,13 @@ def run(context: Context) -> PartResult:
 
 
 def make_spec(context: Context) -> dict[str, Any]:
-    """Returns what our worker is asked for."""
+    """Returns the specification of our worker."""
     return {
         "task": "epoch",
         "train": str(context.train),
         "dev": str(context.dev),
         "units": 16 if context.is_quick else 256,
-        "embedding": 128,  # yoyodyne's
+        "embedding": 128,  # yoyodyne's default
         "dropout": 0.3,
         "precision": "float32",
         "batch": 64,
@@ -77,27 +79,28 @@ def _details(case: CaseResult) -> Table:
         for m in case.contestants
     ]  # fmt: skip
     in_memory = case.ratio(case.contestants[1])
-    # Pipeline share: what the epoch takes beyond the same steps on tensors in memory.
+    # The pipeline costs the time beyond that of the same steps on tensors in memory.
     notes = [] if in_memory is None else [
-        f"Share of the input pipeline in our epoch: {1 - in_memory.median:.1%} "
+        f"The input pipeline's share of our epoch: {1 - in_memory.median:.1%} "
         f"(from {1 - in_memory.maximum:.1%} to {1 - in_memory.minimum:.1%}; "
-        "below zero is noise)."
+        "negative values are noise)."
     ]  # fmt: skip
     columns = ["contestant", "first epoch, s", "parameters", "steps", "later epochs, s"]
     return Table("First epoch and sizes", columns, rows, notes)
 
 
 def write_config(context: Context, folder: Path, config: dict[str, Any], name: str) -> Path:
-    """Writes a configuration of yoyodyne; YAML, of which JSON is a part."""
+    """Writes a configuration file for yoyodyne as JSON, which is valid YAML."""
     folder.mkdir(parents=True, exist_ok=True)
-    config["data"]["max_target_length"] = 2 * longest_target(context.train) + 1  # as ours
+    # The same limit as ours.
+    config["data"]["max_target_length"] = 2 * max_target_length(context.train) + 1
     path = folder / f"{name}.yaml"
     path.write_text(json.dumps(config, indent=2), encoding="utf-8")
     return path
 
 
 def model_config(spec: dict[str, Any], **more: Any) -> dict[str, Any]:
-    """Returns the model of a configuration of yoyodyne."""
+    """Returns the model section of a yoyodyne configuration."""
     encoder = {
         "class_path": "yoyodyne.models.modules.LSTMEncoder",
         "init_args": {
@@ -126,7 +129,7 @@ def _fit(folder: Path, spec: dict[str, Any]) -> dict[str, Any]:
         "seed_everything": 1,
         "trainer": {
             "accelerator": "cpu",
-            "max_epochs": 1000,  # the orchestrator ends it before
+            "max_epochs": 1000,  # the orchestrator stops it earlier
             "limit_val_batches": 0,
             "enable_progress_bar": False,
             "default_root_dir": str(folder),

@@ -1,4 +1,4 @@
-"""One training step of an LSTM or GRU encoder-decoder, teacher forcing, one-hot ids, Adam."""
+"""Training step of an LSTM or GRU encoder-decoder: teacher forcing, one-hot ids, Adam."""
 
 from __future__ import annotations
 
@@ -17,20 +17,21 @@ KERAS = ("keras fit", "keras fit, jit_compile")
 PRODUCTS = "products alone"
 GATES = {"lstm": 4, "gru": 3}
 FORMULA = (
-    "FLOPs of a step: 3 · (2 · [2 · B · T · U · gates · U] + [2 · B · T · U · V]), 4 gates for an "
-    "LSTM and 3 for a GRU. Forward, the encoder's and the decoder's recurrent products and the "
-    "logits; each product costs as much again for the gradient of either factor, hence 3. One-hot "
-    "inputs are gathered rows and count zero, as do gates, softmax and Adam."
+    "FLOPs of a step: 3 · (2 · [2 · B · T · U · gates · U] + [2 · B · T · U · V]), with 4 gates "
+    "for an LSTM and 3 for a GRU. The bracketed terms are the forward pass: the recurrent "
+    "products of encoder and decoder, and the logits. The gradient of each of a product's two "
+    "factors costs as much again, hence the factor 3. One-hot inputs are gathered rows and count "
+    "as zero, as do gates, softmax and Adam."
 )
 NOTES = [
-    "All are given sequences of full length and no masks. PyTorch's layers have a second bias per "
-    "layer, as the GRU of Keras has, which the number of parameters shows.",
-    f"Ours and Keras do {STEPS_PER_CALL} steps per call (training.steps_per_execution, "
-    "steps_per_execution). `keras fit` reads dense one-hot vectors that were made beforehand.",
-    "torch.compile is left out: it does not trace nn.LSTM (it was slower than without at these "
-    "sizes), and with `allow_rnn` compiled code failed at mkldnn_rnn_layer.",
-    f"`{PRODUCTS}`: what the step's matrix products would take at the rate of TensorFlow's product "
-    "of two square float32 matrices in the same round; nobody gets below it. " + FORMULA,
+    "All contestants get full-length sequences and no masks. PyTorch's layers have a second bias, "
+    "as the GRU of Keras has; it is included in the number of parameters.",
+    f"Ours and Keras run {STEPS_PER_CALL} steps per call (training.steps_per_execution, "
+    "steps_per_execution). `keras fit` reads dense one-hot vectors built before the measurement.",
+    "torch.compile is not included: it does not trace nn.LSTM (at these sizes it was slower than "
+    "eager mode), and with `allow_rnn` the compiled code failed in mkldnn_rnn_layer.",
+    f"`{PRODUCTS}`: time of the step's matrix products at the rate of TensorFlow's product of two "
+    "square float32 matrices in the same round, a lower bound for every contestant. " + FORMULA,
 ]
 
 
@@ -51,20 +52,20 @@ def run(context: Context) -> PartResult:
 
 
 def possible(cases: Sequence[CaseResult]) -> str:
-    """Says how many times as fast as Keras a step of nothing but its products would be."""
-    told = []
+    """Returns a sentence with the upper bound of a speedup over Keras, one number per case."""
+    bounds = []
     for case in cases:
         seconds = {m.name: m.seconds.median for m in case.contestants if m.seconds}
         if PRODUCTS in seconds and (keras := [seconds[name] for name in KERAS if name in seconds]):
-            told.append(f"{case.name} ×{report.number(min(keras) / seconds[PRODUCTS])}")
+            bounds.append(f"{case.name} ×{report.number(min(keras) / seconds[PRODUCTS])}")
     return (
-        "The most that anyone could have of the faster of Keras's two, with nothing left but the "
-        f"products: {'; '.join(told) or 'not measured'}."
+        "Upper bound of the speedup over the faster Keras variant, for a step that takes no longer "
+        f"than its matrix products: {'; '.join(bounds) or 'not measured'}."
     )
 
 
 def make_spec(cell: str, length: int, vocabulary: int, units: int, batch: int) -> dict:
-    """Returns what a worker is asked for."""
+    """Returns the specification of a worker."""
     return {
         "task": "step",
         "cell": cell,
@@ -84,7 +85,7 @@ def ours(name: str, spec: dict) -> Contestant:
 
 
 def contestants(context: Context, spec: dict) -> list[Contestant]:
-    """Returns all who can do this step."""
+    """Returns all contestants of a step."""
     steps = spec["steps"]
     return [
         ours("ours", spec),
@@ -97,7 +98,7 @@ def contestants(context: Context, spec: dict) -> list[Contestant]:
 
 
 def flops(cell: str, length: int, vocabulary: int, units: int, batch: int) -> float:
-    """Returns the floating-point operations of one training step; see `FORMULA`."""
+    """Returns the number of floating-point operations of one training step (see `FORMULA`)."""
     tokens = batch * length
     recurrent = 2 * tokens * units * GATES[cell] * units
     logits = 2 * tokens * units * vocabulary
@@ -105,9 +106,11 @@ def flops(cell: str, length: int, vocabulary: int, units: int, batch: int) -> fl
 
 
 def _products(context: Context, spec: dict) -> Contestant:
-    """A square product, counted as so many steps as it has their operations."""
+    """Returns a square matrix product as a contestant.
+
+    Its work is the number of steps that have as many floating-point operations.
+    """
     side = 128 if context.is_quick else 2048
     size = (spec["length"], spec["source_vocabulary"], spec["units"], spec["batch"])
-    product = {"size": side, "library": "tensorflow", "precision": "float32"}
     work = 2.0 * side**3 / flops(spec["cell"], *size)
-    return Contestant(PRODUCTS, "machine_limit", product, work=work)
+    return Contestant(PRODUCTS, "matrix_product", {"size": side}, work=work)

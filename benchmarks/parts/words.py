@@ -1,4 +1,4 @@
-"""The whole task: a file of words in, a file of answers out, by the models of the part `epoch`."""
+"""Prediction of a file of words, by the models of the part `epoch`."""
 
 from __future__ import annotations
 
@@ -14,37 +14,38 @@ from benchmarks.interleave import Contestant
 from benchmarks.parts import epoch
 from benchmarks.results import CaseResult, Measured, PartResult, Table
 
-MOST_ROUNDS = 3
-# Of yoyodyne: as it was trained, and one that makes more of every step of its Python loop.
+MAX_ROUNDS = 3
+# Batch sizes of yoyodyne: that of training, and a larger one, which does more work per step of its
+# Python loop.
 BATCHES = (64, 256)
 NOTES = [
-    "`whole process` is from start to exit: imports, loading, compiling, decoding, writing.",
-    "`inside`: yoyodyne from on_predict_start to on_predict_end; ours Predictor.predict, first "
-    "with compiling every shape it meets and then again as in a process that stays.",
+    "`whole process` runs from start to exit: imports, loading, compilation, decoding, writing.",
+    "`inside`: yoyodyne from on_predict_start to on_predict_end; ours is Predictor.predict, first "
+    "with the compilation of every shape, then again as in a process that stays alive.",
 ]
 
 
 def run(context: Context) -> PartResult:
     """Measures greedy and beam search."""
     if context.trained is None:
-        context.console.print("words: trains the models first")
+        context.console.print("words: training the models first")
         epoch.run(context)
     count = first_column(context.dev, context.words)
     result = PartResult("Words")
     rows, inside = [], []
     for search in ("greedy", "beam"):
         case = context.measure(
-            search, _contestants(context, search, count), MOST_ROUNDS, turn_seconds=None
+            search, _contestants(context, search, count), MAX_ROUNDS, turn_seconds=None
         )
         result.cases.append(case)
         inside.append(_inside(case))
         rows += _rates(search, case, count, context.work)
-    # The last contestant is no process.
+    # The last contestant is measured inside its process.
     processes = [CaseResult(case.name, case.contestants[:-1]) for case in result.cases]
     scale = float(count)
     title = f"{count:,} words, whole process"
     result.tables.append(report.comparison(title, processes, unit="s", scale=scale))
-    title = f"{count:,} words, inside the loop of prediction"
+    title = f"{count:,} words, prediction loop only"
     result.tables.append(report.comparison(title, inside, unit="s", scale=scale))
     columns = ["search", "contestant", "words/s", "tokens per answer"]
     result.tables.append(Table("Words per second", columns, rows, NOTES))
@@ -67,14 +68,14 @@ def _contestants(context: Context, search: str, count: int) -> list[Contestant]:
 
 
 def make_spec(context: Context, search: str) -> dict[str, Any]:
-    """Returns what our worker is asked for."""
+    """Returns the specification of our worker."""
     assert context.trained is not None
     run, words = str(context.trained.run), str(context.words)
     return {"task": "words", "run": run, "words": words, "search": search}
 
 
 def _yoyodyne(context: Context, search: str, batch: int) -> list[str]:
-    """Writes the configuration and returns the command."""
+    """Writes yoyodyne's configuration and returns its command line."""
     assert context.peers is not None
     assert context.trained is not None
     assert context.trained.yoyodyne is not None
@@ -82,7 +83,7 @@ def _yoyodyne(context: Context, search: str, batch: int) -> list[str]:
     fitted = json.loads((folder / "fit.yaml").read_text(encoding="utf-8"))
     data: dict[str, Any] = {
         **fitted["data"],
-        "train": None,  # else it would make its index anew
+        "train": None,  # otherwise it would build its index again
         "val": None,
         "predict": str(context.words),
         "target_col": 0,
@@ -113,7 +114,7 @@ def _yoyodyne(context: Context, search: str, batch: int) -> list[str]:
 
 
 def _inside(case: CaseResult) -> CaseResult:
-    """Returns the same rounds, of yoyodyne only what was inside its loop."""
+    """Returns the same rounds with yoyodyne's time reduced to its prediction loop."""
     *processes, ours = case.contestants
     inside = []
     for process in processes[1:]:
@@ -126,7 +127,7 @@ def _inside(case: CaseResult) -> CaseResult:
 
 
 def _rates(search: str, case: CaseResult, count: int, work: Path) -> list[list[str]]:
-    """Returns one row per way of measuring."""
+    """Returns the rows of one search in the table of words per second."""
     rows = []
 
     def add(name: str, seconds_per_word: float | None, answers: Path) -> None:
@@ -147,7 +148,7 @@ def _rates(search: str, case: CaseResult, count: int, work: Path) -> list[list[s
 
 
 def _answer_length(answers: Path, count: int) -> str:
-    """Returns the mean number of tokens of the best answers: a check that they are sane."""
+    """Returns the mean number of tokens of the best answers, as a plausibility check."""
     if not answers.exists():
         return "–"
     lines = answers.read_text(encoding="utf-8").splitlines()

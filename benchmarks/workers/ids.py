@@ -1,4 +1,4 @@
-"""Random ids, the same for every contestant."""
+"""Random ids, equal for all contestants."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-FIRST_TOKEN = 4  # 0 to 3 are padding, unknown, begin and end of sequence, in this project's order
+FIRST_TOKEN = 4  # 0 to 3: padding, unknown, begin and end of sequence
 END = 3
 
 Ids = npt.NDArray[np.int32]
@@ -22,7 +22,7 @@ class RandomBatch(NamedTuple):
 
 
 def random_batch(spec: dict[str, Any]) -> RandomBatch:
-    """Draws the batch that a specification describes."""
+    """Returns the batch that a specification describes."""
     rng = np.random.default_rng(0)
     rows, length = spec["batch"], spec["length"]
 

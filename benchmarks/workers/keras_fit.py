@@ -1,4 +1,4 @@
-"""The same models in plain `keras.layers`, trained by `fit` and decoded as the tutorials do."""
+"""The same models built from `keras.layers`, trained by `fit` and decoded by `predict`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Spec = dict[str, Any]
 
 
 def step(spec: Spec) -> Task:
-    """Training steps by `fit` on one batch of dense one-hot vectors, made beforehand."""
+    """Training steps by `fit` on one batch of dense one-hot vectors, built in advance."""
     model, _, _ = _state_model(spec)
     batch = random_batch(spec)
     features = (
@@ -28,7 +28,7 @@ def step(spec: Spec) -> Task:
     _compile(model, spec, ignored_class=None)
 
     def repeat(count: int) -> float:
-        # One call of `fit` for all repetitions: its start is not what is measured.
+        # One call of `fit` for all repetitions, because its start-up is not part of a step.
         steps = count * spec["steps"]
         return timed(lambda: model.fit(dataset, steps_per_epoch=steps, verbose=0))(1)
 
@@ -37,7 +37,7 @@ def step(spec: Spec) -> Task:
 
 def epoch(spec: Spec) -> Task:
     """Epochs by `fit` of the attentive model on the batches of this project's pipeline."""
-    # Keras has no length buckets of its own: it is given ours, and finds them in memory.
+    # Keras has no length buckets: it gets our batches, already in memory.
     _, vocabularies, plan = read_examples(spec)
     model = _attentive_model(spec, vocabularies.source_size, len(vocabularies.target))
     _compile(model, spec, ignored_class=0)
@@ -53,7 +53,7 @@ def epoch(spec: Spec) -> Task:
 
 
 def decode(spec: Spec) -> Task:
-    """Greedy search by `predict`, one call per token: the Keras seq2seq tutorial's loop."""
+    """Greedy search with one call of `predict` per token, the loop of the Keras tutorial."""
     _, encoder, decoder = _state_model(spec)
     logits = decoder.get_layer("logits")
     bias = np.zeros(spec["target_vocabulary"], np.float32)
@@ -79,7 +79,7 @@ def _state_model(spec: Spec) -> tuple[keras.Model, keras.Model, keras.Model]:
     units, states = spec["units"], 2 if spec["cell"] == "lstm" else 1
     source = keras.Input((None, spec["source_vocabulary"]))
     target = keras.Input((None, spec["target_vocabulary"]))
-    # predict() leaves out the list around a single output; a list of states always has one.
+    # The outputs are lists, so that predict() returns a list for the single state of a GRU, too.
     _, *encoded = layer(units, return_state=True)(source)
     recurrent = layer(units, return_sequences=True, return_state=True)
     logits = layers.Dense(spec["target_vocabulary"], name="logits")
@@ -92,7 +92,7 @@ def _state_model(spec: Spec) -> tuple[keras.Model, keras.Model, keras.Model]:
 
 
 def _attentive_model(spec: Spec, source_size: int, target_size: int) -> keras.Model:
-    """Returns this project's attentive model, written with Keras's layers."""
+    """Returns this project's model with attention, built from Keras layers."""
     units, rate = spec["units"], spec["dropout"]
     source, target = keras.Input((None,), dtype="int32"), keras.Input((None,), dtype="int32")
     mask = ops.not_equal(source, 0)

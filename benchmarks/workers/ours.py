@@ -1,4 +1,4 @@
-"""This project, by the very functions that `train.py` and `infer.py` call."""
+"""This project, through the functions that `train.py` and `infer.py` call."""
 
 from __future__ import annotations
 
@@ -16,47 +16,49 @@ from benchmarks.workers.protocol import Task, cores, serve, timed
 from benchmarks.workers.settings import compose_config, read_examples
 from seq2seq.config.choices import SearchKind
 from seq2seq.config.commands import DecodingChanges
-from seq2seq.config.resolve import complete
-from seq2seq.config.schema import RunConfig
+from seq2seq.config.resolve import Facts, resolve, resolve_training
+from seq2seq.config.schema import RunConfig, TrainingConfig
 from seq2seq.data.batches import Batch, BatchPlan, as_dataset
-from seq2seq.data.splits import load_splits
-from seq2seq.data.vocabulary import Vocabularies
-from seq2seq.hardware import keep_freed_memory
+from seq2seq.hardware import has_gpu, keep_freed_memory
 from seq2seq.inference.compiled_search import compile_search
 from seq2seq.inference.predictor import Predictor
 from seq2seq.model.seq2seq import Seq2Seq, build_model, count_parameters
 from seq2seq.runs.run_dir import RunDir
 from seq2seq.runs.weights import write_weights
 from seq2seq.training.keras_objects import make_optimizer
-from seq2seq.training.run import with_max_length
-from seq2seq.training.session import Training
-from seq2seq.training.step import TrainSteps, compile_training, steps_per_call
+from seq2seq.training.session import facts_of
+from seq2seq.training.step import TrainSteps, compile_training
 
 Spec = dict[str, Any]
 
 
 def step(spec: Spec) -> Task:
-    """Training steps on one batch of one-hot ids; several steps in a call."""
+    """Training steps on one batch of one-hot ids, several steps per call."""
     config, model = _one_hot_model(
         spec,
         f"training.batch_size={spec['batch']}",
         f"training.precision={spec['precision']}",
         "training.clip_norm=null",
     )
-    train_steps = _compile_training(model, config)
+    facts = Facts(
+        parameters=count_parameters(model),
+        max_target_tokens=spec["length"],
+        steps_per_epoch=1,
+        largest_batch=(spec["batch"], spec["length"], spec["length"]),
+        cores=cores(),
+        has_gpu=has_gpu(),
+    )
+    settings = resolve_training(config.training, facts)
+    train_steps = _compile_training(model, config, settings)
     batch = Batch(*random_batch(spec))
     batches = iter(tf.data.Dataset.from_tensors(batch).repeat())
     count = tf.constant(spec["steps"])
-    parameters = count_parameters(model)
-    info = {
-        "parameters": parameters,
-        "micro_batches": complete(config.training, parameters).micro_batches,
-    }
+    info = {"parameters": facts.parameters, "micro_batches": settings.micro_batches}
     return Task(timed(lambda: train_steps(batches, count).sums.loss.numpy()), info)
 
 
 def epoch(spec: Spec) -> Task:
-    """Whole epochs of attentive training on a file, through the input pipeline or from memory."""
+    """Whole epochs of a model with attention on a file, from the input pipeline or memory."""
     keras.utils.set_random_seed(1)
     config, vocabularies, plan = read_examples(spec)
     model = build_model(
@@ -66,11 +68,13 @@ def epoch(spec: Spec) -> Task:
         config.training.precision,
     )
     parameters = count_parameters(model)
-    train_steps = _compile_training(model, config)
+    config = resolve(config, facts_of(model, plan))
+    train_steps = _compile_training(model, config, config.training)
     if spec["batches_to"]:
         _save_batches(plan, Path(spec["batches_to"]))
     batches = iter(_in_memory(plan) if spec["in_memory"] else as_dataset(plan, plan.epochs(1, 0)))
-    per_call = config.training.steps_per_execution or steps_per_call(plan, parameters)
+    per_call = config.training.steps_per_execution
+    assert per_call is not None
 
     def one_epoch() -> None:
         done = 0
@@ -90,59 +94,8 @@ def epoch(spec: Spec) -> Task:
     return Task(timed(one_epoch), info, save)
 
 
-def stream(spec: Spec) -> Task:
-    """Some steps of a small model on a file of any size: what `train.py` does first."""
-    began = time.perf_counter()
-    config = compose_config(
-        "data=tsv",
-        f"data.train={spec['train']}",
-        f"data.dev={spec['dev']}",
-        *spec["overrides"],
-        "data.target.tokens=word",
-        f"model.units={spec['units']}",
-        f"training.batch_size={spec['batch']}",
-    )
-    splits = load_splits(config.data)
-    vocabularies = Vocabularies.build(splits.train, config.data.min_count)
-    plan = BatchPlan(splits.train, vocabularies, config.training.batch_size, config.data.buckets)
-    seconds = time.perf_counter() - began
-    model = build_model(config.model, vocabularies.source_size, len(vocabularies.target))
-    train_steps = _compile_training(model, config)
-    batches = iter(as_dataset(plan, plan.epochs(1, 0)))
-    count = tf.constant(spec["steps"])
-    info = {"parameters": count_parameters(model), "load_seconds": seconds, "steps": plan.steps}
-    return Task(timed(lambda: train_steps(batches, count).sums.loss.numpy()), info)
-
-
-def training(spec: Spec) -> Task:
-    """The steps of an epoch as `train.py` makes them, or a checkpoint after the best or another."""
-    config = compose_config(*spec["overrides"], "callbacks.tensorboard=false")
-    splits = load_splits(config.data)
-    config = with_max_length(config, splits.train)
-    vocabularies = Vocabularies.build(splits.train, config.data.min_count)
-    run = RunDir(f"{spec['run']}_{spec['what']}")
-    this = Training(config, run, splits, vocabularies)
-    this.state.keep_best()
-    if spec["what"] == "another":
-        this.state.best_weights = [weights + 1 for weights in this.state.best_weights]
-    this.save_checkpoint()
-    batches = iter(as_dataset(this.plan, this.plan.epochs(1, 0)))
-
-    def one_epoch() -> None:
-        for done in range(0, this.plan.steps, this.steps_per_call):
-            count = min(this.steps_per_call, this.plan.steps - done)
-            float(this.train_steps(batches, tf.constant(count)).sums.loss)
-
-    info = {
-        "parameters": count_parameters(this.model),
-        "steps": this.plan.steps,
-        "bytes": this.checkpoints.paths()[0].stat().st_size,
-    }
-    return Task(timed(one_epoch if spec["what"] == "epoch" else this.save_checkpoint), info)
-
-
 def decode(spec: Spec) -> Task:
-    """Encodes and searches a batch of random ids, as `Predictor` does: NumPy in, NumPy out."""
+    """Encoding and search of a batch of random ids as in `Predictor`, NumPy in and out."""
     config, model = _one_hot_model(
         spec,
         f"decoding={spec['search']}",
@@ -162,7 +115,7 @@ def decode(spec: Spec) -> Task:
 
 
 def words(spec: Spec) -> Task:
-    """Predicts all lines of a file with a trained run, text in and text out."""
+    """Prediction of all lines of a file with a trained run, text in and out."""
     began = time.perf_counter()
     lines = Path(spec["words"]).read_text(encoding="utf-8").splitlines()
     predictor = Predictor.load(RunDir.find(spec["run"]), _decoding_changes(spec["search"]))
@@ -181,15 +134,14 @@ def _one_hot_model(spec: Spec, *overrides: str) -> tuple[RunConfig, Seq2Seq]:
     return config, build_model(config.model, *sizes, config.training.precision)
 
 
-def _compile_training(model: Seq2Seq, config: RunConfig) -> TrainSteps:
-    optimizer = make_optimizer(config.optimizer, total_steps=1)  # its learning rate is constant
+def _compile_training(model: Seq2Seq, config: RunConfig, settings: TrainingConfig) -> TrainSteps:
+    optimizer = make_optimizer(config.optimizer)  # Its learning rate is constant.
     optimizer.build(model.trainable_variables)
-    settings = complete(config.training, count_parameters(model))
     return compile_training(model, optimizer, settings)
 
 
 def _in_memory(plan: BatchPlan) -> tf.data.Dataset:
-    """Returns the same tensors again and again."""
+    """Returns a data set that repeats one epoch's batches from memory."""
     dataset = as_dataset(plan, plan.epoch(seed=1, epoch=0)).cache()
     for _ in dataset:  # fills the cache
         pass
@@ -197,7 +149,7 @@ def _in_memory(plan: BatchPlan) -> tf.data.Dataset:
 
 
 def _save_batches(plan: BatchPlan, path: Path) -> None:
-    """Writes an epoch for those who have no such pipeline: arrays named `0.source` and so on."""
+    """Writes an epoch's batches for PyTorch, as arrays named `0.source` and so on."""
     arrays = {
         f"{i}.{name}": ids
         for i, batch in enumerate(plan.epoch(seed=1, epoch=0))
@@ -214,14 +166,12 @@ def _decoding_changes(search: str) -> DecodingChanges:
 TASKS = {
     "step": step,
     "epoch": epoch,
-    "stream": stream,
-    "training": training,
     "decode": decode,
     "words": words,
 }
 
 if __name__ == "__main__":
-    # As the commands do.
+    # The same start-up as in `train.py` and `infer.py`.
     keep_freed_memory()
     gc.freeze()
     tf.config.threading.set_intra_op_parallelism_threads(cores())

@@ -1,9 +1,8 @@
-"""A whole process from its start to its end, again and again; standard library only."""
+"""Whole processes, timed from start to exit; standard library only."""
 
 from __future__ import annotations
 
 import json
-import resource
 import subprocess
 import time
 from pathlib import Path
@@ -12,7 +11,7 @@ from benchmarks.workers.protocol import channel, specification
 
 
 def main() -> None:
-    """Runs the command once per repetition; passes on what it left in its report file, if any."""
+    """Runs the command once per repetition and passes on its report file, if there is one."""
     spec, line = specification(), channel()
     report = Path(spec["report"])
     line.ready({})
@@ -22,10 +21,7 @@ def main() -> None:
         for _ in range(count):
             subprocess.run(spec["command"], check=True, stdin=subprocess.DEVNULL)
         seconds = time.perf_counter() - began
-        # Of the greatest of all commands so far, and not of this worker.
-        peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
-        told = json.loads(report.read_text()) if report.exists() else {}
-        line.answer(seconds, **{"peak_bytes": peak, **told})
+        line.answer(seconds, json.loads(report.read_text()) if report.exists() else {})
 
 
 if __name__ == "__main__":

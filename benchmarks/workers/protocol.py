@@ -1,8 +1,8 @@
-"""The line protocol between the orchestrator and its workers; standard library only.
+"""Line protocol between the orchestrator and its workers; standard library only.
 
-The worker prints `ready {…}` (JSON: what there is to know of it), then answers every line `go N`
-with one line of JSON: the seconds that N repetitions took. Standard input's end tells it to finish.
-Waiting for a line costs no CPU time, so that the others measure undisturbed.
+A worker prints `ready {…}` (its info as JSON) and answers every line `go N` with one line of JSON
+that holds the seconds of N repetitions. It finishes at the end of standard input. Waiting for a
+line costs no CPU time, so it does not disturb the other workers.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import functools
 import json
 import os
-import resource
 import sys
 import time
 from collections.abc import Callable
@@ -20,11 +19,11 @@ from typing import Any, TextIO
 
 @dataclass
 class Task:
-    """What a worker does.
+    """The work of a worker.
 
     Attributes:
-        repeat: Does the work N times and returns the seconds it took.
-        info: What the report shows besides the seconds.
+        repeat: Does the work N times and returns the seconds.
+        info: Facts for the report, such as the number of parameters.
         finish: Called once after the last repetition.
     """
 
@@ -34,24 +33,23 @@ class Task:
 
 
 class Channel:
-    """The worker's end of the line."""
+    """The worker's end of the protocol."""
 
     def __init__(self, answers: TextIO) -> None:
         self._answers = answers
 
     def ready(self, info: dict[str, Any]) -> None:
-        """Tells that the work can begin."""
+        """Reports that the work can start."""
         self._write(f"ready {json.dumps(info)}")
 
     def next(self) -> int | None:
-        """Waits for `go N` and returns N; None: there is nothing more to do."""
+        """Waits for `go N` and returns N, or None at the end of the input."""
         line = sys.stdin.readline().split()
         return int(line[1]) if line else None
 
-    def answer(self, seconds: float, **more: Any) -> None:
-        """Reports the seconds of one turn, and the process's peak memory so far."""
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts in KiB
-        self._write(json.dumps({"seconds": seconds, "peak_bytes": peak, **more}))
+    def answer(self, seconds: float, more: dict[str, Any] | None = None) -> None:
+        """Reports the seconds of one turn, and further values if there are any."""
+        self._write(json.dumps({"seconds": seconds, **(more or {})}))
 
     def _write(self, line: str) -> None:
         self._answers.write(line + "\n")
@@ -60,9 +58,10 @@ class Channel:
 
 @functools.cache
 def channel() -> Channel:
-    """Opens the process's only channel.
+    """Returns the process's only channel.
 
-    From then on whatever prints to standard output, libraries included, prints to standard error.
+    After the first call, all other output to standard output goes to standard error, including
+    that of libraries.
     """
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
@@ -70,12 +69,12 @@ def channel() -> Channel:
 
 
 def specification() -> dict[str, Any]:
-    """Returns what the orchestrator asks for, the JSON on the command line."""
+    """Returns the worker's specification, the JSON on the command line."""
     return json.loads(sys.argv[1])
 
 
 def serve(prepare: Callable[[dict[str, Any]], Task]) -> None:
-    """Prepares the task that the command line asks for and works until there is no more to do."""
+    """Prepares the task of the command line and serves turns until the input ends."""
     line = channel()
     task = prepare(specification())
     line.ready(task.info)
@@ -85,7 +84,7 @@ def serve(prepare: Callable[[dict[str, Any]], Task]) -> None:
 
 
 def timed(work: Callable[[], Any]) -> Callable[[int], float]:
-    """Makes `repeat` of a function that does the work once and waits for its end."""
+    """Returns a `repeat` function for a function that does the work once and waits for it."""
 
     def repeat(count: int) -> float:
         began = time.perf_counter()
@@ -97,5 +96,5 @@ def timed(work: Callable[[], Any]) -> Callable[[int], float]:
 
 
 def cores() -> int:
-    """Returns how many cores this process may use: what every contestant is given as threads."""
+    """Returns the number of cores of this process, which is every contestant's thread count."""
     return len(os.sched_getaffinity(0))

@@ -1,4 +1,4 @@
-"""This project's settings and batches, for the workers that run in its environment."""
+"""Settings and batches of this project, for the workers in its environment."""
 
 from __future__ import annotations
 
@@ -12,13 +12,12 @@ from seq2seq.config.schema import RunConfig
 from seq2seq.data.batches import BatchPlan
 from seq2seq.data.splits import load_splits
 from seq2seq.data.vocabulary import Vocabularies
-from seq2seq.training.run import with_max_length
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 
 
 class Examples(NamedTuple):
-    """A training file, ready for training."""
+    """A training file with its vocabularies and batches."""
 
     config: RunConfig
     vocabularies: Vocabularies
@@ -26,14 +25,14 @@ class Examples(NamedTuple):
 
 
 def compose_config(*overrides: str) -> RunConfig:
-    """Returns the settings of `train.py` with these overrides."""
+    """Returns the settings of `train.py` with overrides."""
     register()
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
         return from_hydra(compose("train", ["run_dir=unused", *overrides]), RunConfig)
 
 
 def read_examples(spec: dict[str, Any]) -> Examples:
-    """Returns the attentive model's settings, and the vocabularies and batches of its data."""
+    """Returns the settings of the model with attention, and its vocabularies and batches."""
     config = compose_config(
         "data=tsv",
         f"data.train={spec['train']}",
@@ -43,7 +42,7 @@ def read_examples(spec: dict[str, Any]) -> Examples:
         f"model.units={spec['units']}",
         f"model.encoder.units={spec['units']}",  # per direction
         "model.bridge.kind=dense",
-        "model.attention.kind=additive",  # as yoyodyne's
+        "model.attention.kind=additive",  # as in yoyodyne
         f"model.embedding_size={spec['embedding']}",
         f"model.dropout={spec['dropout']}",
         f"training.batch_size={spec['batch']}",
@@ -51,7 +50,6 @@ def read_examples(spec: dict[str, Any]) -> Examples:
         "training.clip_norm=null",
     )
     splits = load_splits(config.data)
-    config = with_max_length(config, splits.train)
     vocabularies = Vocabularies.build(splits.train, config.data.min_count)
     plan = BatchPlan(splits.train, vocabularies, config.training.batch_size, config.data.buckets)
     return Examples(config, vocabularies, plan)

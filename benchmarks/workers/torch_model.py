@@ -1,4 +1,4 @@
-"""The same models in PyTorch as its documentation recommends: `nn.LSTM`/`nn.GRU`, fused Adam."""
+"""The same models in PyTorch, as its documentation recommends: `nn.LSTM`, `nn.GRU`, fused Adam."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ BEGIN = 2
 
 
 class EncoderDecoder(nn.Module):
-    """The encoder's final state is the decoder's first; no attention."""
+    """Encoder-decoder without attention; the decoder starts from the encoder's final state."""
 
     def __init__(self, spec: Spec) -> None:
         super().__init__()
@@ -32,22 +32,22 @@ class EncoderDecoder(nn.Module):
         self.logits = nn.Linear(spec["units"], self.target_size)
 
     def encode(self, source: torch.Tensor) -> State:
-        """Ids `[B, S]` → the state after them."""
+        """Returns the state after reading ids `[B, S]`."""
         return self.encoder(functional.one_hot(source, self.source_size).float())[1]
 
     def decode(self, tokens: torch.Tensor, state: State) -> tuple[torch.Tensor, State]:
-        """Ids `[B, T]` → logits `[B, T, V]` and the state after them."""
+        """Returns logits `[B, T, V]` for ids `[B, T]`, and the state after them."""
         inputs = functional.one_hot(tokens, self.target_size).float()
         sequence, state = self.decoder(inputs, state)
         return self.logits(sequence), state
 
     def forward(self, source: torch.Tensor, target_in: torch.Tensor) -> torch.Tensor:
-        """Teacher forcing."""
+        """Returns logits `[B, T, V]` under teacher forcing."""
         return self.decode(target_in, self.encode(source))[0]
 
 
 class AttentiveModel(nn.Module):
-    """This project's attentive model: BiLSTM, dense bridge, LSTM, additive attention after it."""
+    """This project's model with attention: BiLSTM, dense bridge, LSTM, additive attention."""
 
     def __init__(self, spec: Spec, source_size: int, target_size: int) -> None:
         super().__init__()
@@ -65,7 +65,7 @@ class AttentiveModel(nn.Module):
         self.dropout = nn.Dropout(spec["dropout"])
 
     def forward(self, source: torch.Tensor, target_in: torch.Tensor) -> torch.Tensor:
-        """Ids `[B, S]` and `[B, T]` → logits `[B, T, V]`, teacher forcing."""
+        """Returns logits `[B, T, V]` for ids `[B, S]` and `[B, T]` under teacher forcing."""
         is_real = source != 0
         packed = pack_padded_sequence(
             self.dropout(self.source(source)), is_real.sum(1), True, enforce_sorted=False
@@ -87,7 +87,7 @@ class AttentiveModel(nn.Module):
 
 
 def epoch(spec: Spec) -> Task:
-    """Epochs of the attentive model on the batches of this project's pipeline, from memory."""
+    """Epochs of the model with attention on batches of this project's pipeline, from memory."""
     with np.load(spec["batches"]) as arrays:
         ids = [torch.from_numpy(array).long() for array in arrays.values()]
     batches = list(zip(ids[::3], ids[1::3], ids[2::3], strict=True))
@@ -108,7 +108,7 @@ def epoch(spec: Spec) -> Task:
 
 
 def step(spec: Spec) -> Task:
-    """Training steps on one batch of ids; a batch of real data would arrive as ids, too."""
+    """Training steps on one batch of ids, the form in which real data would arrive."""
     model = EncoderDecoder(spec)
     optimizer = torch.optim.Adam(model.parameters(), lr=0.001, fused=True)
     source, target_in, target_out = (torch.from_numpy(ids).long() for ids in random_batch(spec))
@@ -125,7 +125,7 @@ def step(spec: Spec) -> Task:
 
 
 def decode(spec: Spec) -> Task:
-    """Search by a Python loop over the steps; every step is one call on all rows."""
+    """Search in a Python loop over the steps, with one call for all rows per step."""
     model = EncoderDecoder(spec).eval()
     with torch.no_grad():
         model.logits.bias[END] = -50.0
@@ -140,7 +140,7 @@ def decode(spec: Spec) -> Task:
 
 
 def _greedy(model: EncoderDecoder, source: torch.Tensor, length: int) -> torch.Tensor:
-    """Returns ids `[B, T]`; nothing ends early here, so it is not looked for."""
+    """Returns ids `[B, T]`, without a check for the end of sequence, which never wins here."""
     state = model.encode(source)
     tokens, written = torch.full([len(source), 1], BEGIN), []
     for _ in range(length):
@@ -151,12 +151,12 @@ def _greedy(model: EncoderDecoder, source: torch.Tensor, length: int) -> torch.T
 
 
 def _beam(model: EncoderDecoder, source: torch.Tensor, length: int) -> torch.Tensor:
-    """Returns the ids `[B, T]` of the best hypotheses; none ends early, so none is set aside."""
+    """Returns ids `[B, T]` of the best hypotheses, of which none ends early."""
     rows, size = len(source), model.target_size
     state = _map(lambda s: s.repeat_interleave(BEAM_SIZE, 1), model.encode(source))
     tokens = torch.full([rows * BEAM_SIZE, 1], BEGIN)
     written = torch.zeros([rows * BEAM_SIZE, 0], dtype=torch.long)
-    # All hypotheses of a row are the same at first: only one of them may go on.
+    # All hypotheses of a row are equal at first, so only one of them may be extended.
     scores = torch.full([rows, BEAM_SIZE], -torch.inf)
     scores[:, 0] = 0.0
     first = torch.arange(rows)[:, None] * BEAM_SIZE  # [B, 1]
@@ -172,7 +172,7 @@ def _beam(model: EncoderDecoder, source: torch.Tensor, length: int) -> torch.Ten
 
 
 def _map(function: Any, state: State) -> State:
-    """Applies to state_h and state_c of an LSTM, or to the one state of a GRU, `[1, B, U]`."""
+    """Applies a function to the states `[1, B, U]`: two of an LSTM, one of a GRU."""
     return tuple(map(function, state)) if isinstance(state, tuple) else function(state)
 
 

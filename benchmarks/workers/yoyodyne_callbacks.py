@@ -1,4 +1,4 @@
-"""Lightning callbacks that yoyodyne's configuration names: they time it from within."""
+"""Lightning callbacks named in yoyodyne's configuration, which time it from within."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from benchmarks.workers.protocol import channel
 
 
 class EpochTurns(Callback):
-    """Lets `yoyodyne fit` train only when it is its turn, and times the training epochs."""
+    """Blocks `yoyodyne fit` until its turn and times the training epochs."""
 
     def __init__(self) -> None:
         self.turn, self.done, self.seconds, self.began = 0, 0, 0.0, 0.0
@@ -42,7 +42,7 @@ class EpochTurns(Callback):
 
 
 class PredictClock(Callback):
-    """Writes the seconds inside the prediction loop to a file: reading, search and writing."""
+    """Writes the seconds of the prediction loop (reading, search, writing) to a file."""
 
     def __init__(self, path: str) -> None:
         self.path, self.began = Path(path), 0.0

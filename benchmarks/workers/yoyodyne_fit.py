@@ -1,4 +1,4 @@
-"""`yoyodyne fit` as its command line runs it; the callback in the configuration takes turns."""
+"""`yoyodyne fit` as on its command line; a callback in the configuration takes turns."""
 
 from __future__ import annotations
 
@@ -8,6 +8,6 @@ from yoyodyne.cli.main import python_interface
 from benchmarks.workers.protocol import channel, cores, specification
 
 if __name__ == "__main__":
-    channel()  # before anything prints
+    channel()  # before any output
     torch.set_num_threads(cores())
     python_interface(["fit", "--config", specification()["config"]])

@@ -1,1 +1,1 @@
-"""What can be set: names, types, ranges, values; no TensorFlow."""
+"""Settings: names, types, ranges, and how Hydra and YAML become dataclasses. No TensorFlow."""

@@ -1,4 +1,7 @@
-"""The closed sets of settings: what may stand where a name is asked for."""
+"""Enumerations of the settings that are a word from a closed set.
+
+A value is spelled as its name, in settings as in messages.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,10 @@ from enum import StrEnum, auto
 
 
 class Task(StrEnum):
-    """Where examples come from: generated tasks, or files of tab-separated columns."""
+    """Source of the examples: a generated task, or `tsv`, files of tab-separated columns.
+
+    A generated task is a word here, `data/tasks/WORD.py` and `configs/data/WORD.yaml`.
+    """
 
     reverse = auto()
     copy = auto()
@@ -27,7 +33,7 @@ class ScanSplit(StrEnum):
 
 
 class Normalization(StrEnum):
-    """Unicode normalisation forms."""
+    """Unicode normalization forms."""
 
     NFC = "NFC"
     NFD = "NFD"
@@ -48,21 +54,21 @@ class Cell(StrEnum):
 
 
 class InputKind(StrEnum):
-    """How ids are read."""
+    """Forms in which the model reads ids."""
 
     one_hot = auto()
     embedding = auto()
 
 
 class DecoderKind(StrEnum):
-    """What the decoder reads at every step."""
+    """Inputs of the decoder at every step, in addition to its state."""
 
     state_seeded = auto()
     repeat_vector = auto()
 
 
 class BridgeKind(StrEnum):
-    """How a state is handed over."""
+    """Ways to make the decoder's initial state from the encoder's final state."""
 
     copy = auto()
     sum = auto()
@@ -73,7 +79,7 @@ class BridgeKind(StrEnum):
 
 
 class AttentionKind(StrEnum):
-    """How the decoder's queries are compared with the memory."""
+    """Scores between the decoder's queries and the memory."""
 
     none = auto()
     dot = auto()
@@ -82,14 +88,14 @@ class AttentionKind(StrEnum):
 
 
 class Precision(StrEnum):
-    """What layers compute in."""
+    """Number formats in which layers compute."""
 
     float32 = auto()
     mixed_bfloat16 = auto()
 
 
 class Monitor(StrEnum):
-    """The dev metrics that can choose the best epoch."""
+    """Dev metrics that can select the best epoch."""
 
     sequence_accuracy = auto()
     symbol_error_rate = auto()
@@ -99,14 +105,14 @@ class Monitor(StrEnum):
 
 
 class Divergence(StrEnum):
-    """What to do when a loss or a gradient is not finite."""
+    """Reactions to a loss or a gradient that is not finite."""
 
     stop = auto()
     skip = auto()
 
 
 class SearchKind(StrEnum):
-    """Ways to decode."""
+    """Search algorithms."""
 
     greedy = auto()
     beam = auto()
@@ -114,7 +120,7 @@ class SearchKind(StrEnum):
 
 
 class OutputFormat(StrEnum):
-    """Forms of the answers of `infer.py`."""
+    """Output formats of `infer.py`."""
 
     text = auto()
     tsv = auto()

@@ -1,12 +1,37 @@
-"""Names, types and ranges of what the other commands can be told, see `config.py`."""
+"""Settings of all commands but `train`, whose are in `schema.py`: names, types and ranges."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
-from seq2seq.config.choices import LAYERS, OutputFormat, SearchKind
-from seq2seq.config.schema import Length, LineBytes, Range, Rows, Seed, Width
+from seq2seq.config.choices import LAYERS, OutputFormat
+from seq2seq.config.schema import DecodingConfig, LineBytes, Range, Seed, Width
+
+AnyClass = TypeVar("AnyClass")
+
+
+def _changes_to(config: type) -> Callable[[type[AnyClass]], type[AnyClass]]:
+    """Declares in a class the settings of `config` with their ranges, each null by default.
+
+    Null is not a value of the setting here: it leaves the setting as it is.
+    """
+
+    def declare(target: type[AnyClass]) -> type[AnyClass]:
+        for name, hint in get_type_hints(config, include_extras=True).items():
+            target.__annotations__[name] = _or_none(hint)
+            setattr(target, name, None)
+        return target
+
+    return declare
+
+
+def _or_none(hint: Any) -> Any:
+    if get_origin(hint) is not Annotated:
+        return hint | None
+    kind, *ranges = get_args(hint)
+    return Annotated[(kind | None, *ranges)]
 
 
 @dataclass(frozen=True)
@@ -23,32 +48,21 @@ class OneOf:
 
 
 @dataclass
+@_changes_to(DecodingConfig)
 class DecodingChanges:
-    """The search of a trained run, where it is to differ; `null` is as the run was trained."""
-
-    kind: SearchKind | None
-    batch_size: Annotated[int | None, Rows]
-    max_length: Annotated[int | None, Length]
-    n_best: Annotated[int | None, Rows]
-    beam_size: Annotated[int | None, Rows]
-    length_penalty: Annotated[float | None, Range(minimum=-100.0, maximum=100.0)]
-    temperature: Annotated[float | None, Range(minimum=1e-3, maximum=1e6)]
-    top_k: Annotated[int | None, Range(minimum=0, maximum=2**31 - 1)]
-    top_p: Annotated[float | None, Range(minimum=1e-6, maximum=1.0)]
-    seed: Annotated[int | None, Seed]
-    jit_compile: bool | None
+    """Changes to the search of a trained run; a setting that is null is as the run was trained."""
 
 
 @dataclass
 class InputColumnConfig:
-    """A column (from 1) of the lines to decode."""
+    """A column of the lines to decode, counted from 1."""
 
     column: Annotated[int, Range(minimum=1)]
 
 
 @dataclass
 class InferConfig:
-    """Everything that `infer.py` can be told."""
+    """Settings of `infer.py`."""
 
     run: str
     input: str
@@ -62,14 +76,14 @@ class InferConfig:
 
 @dataclass
 class EvaluateDataConfig:
-    """The file to score; `null` is the test data that the run was trained with."""
+    """The file to score; `null` is the test data of the run."""
 
     test: str | None
 
 
 @dataclass
 class EvaluateConfig:
-    """Everything that `python -m seq2seq.evaluate` can be told."""
+    """Settings of `python -m seq2seq.evaluate`."""
 
     run: str
     data: EvaluateDataConfig
@@ -79,7 +93,7 @@ class EvaluateConfig:
 
 @dataclass
 class ReproduceConfig:
-    """Everything that `python -m seq2seq.reproduce` can be told."""
+    """Settings of `python -m seq2seq.reproduce`."""
 
     run: str
     output: str | None
@@ -88,7 +102,7 @@ class ReproduceConfig:
 
 @dataclass
 class StatesConfig:
-    """Everything that `python -m seq2seq.states` can be told."""
+    """Settings of `python -m seq2seq.states`."""
 
     title: str
     output: str | None

@@ -1,27 +1,37 @@
-"""Settings in and out: from Hydra and YAML to checked dataclasses, and back.
+"""Settings in and out: Hydra and YAML to checked dataclasses, and back.
 
-The dataclasses are those of `config.py` and `command_config.py`; code below the commands never
-sees OmegaConf.
+The dataclasses are those of `schema.py` and `commands.py`. Code below the commands never sees
+OmegaConf.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
+import hydra
 import yaml
 from hydra.core.config_store import ConfigStore
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from seq2seq.config.commands import EvaluateConfig, InferConfig, ReproduceConfig, StatesConfig
+from seq2seq.config.mistakes import did_you_mean, explain
 from seq2seq.config.schema import RunConfig
 from seq2seq.errors import UserError
 
+AnyConfig = TypeVar("AnyConfig")
+
+_PACKAGE = Path(__file__).resolve().parent.parent
+# Inside the package where it is installed, beside it in a clone.
+CONFIGS = next(f for f in (_PACKAGE / "configs", _PACKAGE.parent / "configs") if f.is_dir())
+
 
 def register() -> None:
-    """Makes the dataclasses known to Hydra as the schemas of the primary configs."""
+    """Registers the dataclasses with Hydra, as the schemas of the primary configs."""
     store = ConfigStore.instance()
     store.store(name="train_schema", node=RunConfig)
     store.store(name="infer_schema", node=InferConfig)
@@ -30,7 +40,19 @@ def register() -> None:
     store.store(name="states_schema", node=StatesConfig)
 
 
-AnyConfig = TypeVar("AnyConfig")
+def compose(*overrides: str) -> RunConfig:
+    """Returns the settings of `python train.py OVERRIDES`, for use in Python.
+
+    Raises:
+        UserError: An override does not fit the schema.
+    """
+    register()
+    try:
+        with hydra.initialize_config_dir(str(CONFIGS), version_base="1.3"):
+            composed = hydra.compose("train", list(overrides))
+    except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
+        raise UserError(explain(error)) from error
+    return from_hydra(composed, RunConfig)
 
 
 def from_hydra(config: DictConfig, schema: type[AnyConfig]) -> AnyConfig:
@@ -48,28 +70,36 @@ def from_hydra(config: DictConfig, schema: type[AnyConfig]) -> AnyConfig:
 
 
 def check_ranges(config: Any, prefix: str = "") -> None:
-    """Raises `UserError` if a number lies outside the range its dataclass declares."""
+    """Checks each number against the range that its dataclass declares.
+
+    Raises:
+        UserError: A number lies outside, or there is a setting that no dataclass declares.
+    """
     hints = get_type_hints(type(config), include_extras=True)
+    # OmegaConf lets `+model.unit=3` add to a dataclass, where nothing would ever read it.
+    for name in sorted(vars(config).keys() - hints.keys()):
+        near = did_you_mean(name, hints, prefix)
+        raise UserError(f"{prefix}{name}: no such setting{near}")
     for setting in dataclasses.fields(config):
         key, value = prefix + setting.name, getattr(config, setting.name)
         if dataclasses.is_dataclass(value):
             check_ranges(value, prefix=f"{key}.")
         for allowed in getattr(hints[setting.name], "__metadata__", ()):
-            # "not in" also refuses nan, which is in no range.
+            # "not in" also refuses nan, which lies in no range.
             if value is not None and value not in allowed:
                 raise UserError(f"{key}={value} is out of range: it must be {allowed}")
 
 
 def to_yaml(config: Any) -> str:
-    """Returns a config dataclass as YAML text that `from_yaml` reads back."""
+    """Returns a config dataclass as YAML text, the inverse of `from_yaml`."""
     return OmegaConf.to_yaml(OmegaConf.structured(config))
 
 
 def from_yaml(text: str, schema: type[AnyConfig]) -> AnyConfig:
-    """Reads back what `to_yaml` wrote; the text is data and cannot run or look up anything.
+    """Parses the YAML text of a saved config. It is data: it runs and looks up nothing.
 
     Raises:
-        UserError: The text is no YAML, or does not fit the schema.
+        UserError: The text is not YAML, or does not fit the schema.
     """
     try:
         values = yaml.load(text, _PlainLoader)
@@ -80,7 +110,7 @@ def from_yaml(text: str, schema: type[AnyConfig]) -> AnyConfig:
         return from_hydra(node, schema)  # type: ignore[arg-type]
     # ValueError: a number of thousands of digits, the 99th of January.
     except (yaml.YAMLError, OmegaConfBaseException, ValueError) as error:
-        raise UserError(" ".join(str(error).split())) from error
+        raise UserError(explain(error)) from error
     except RecursionError:
         raise UserError("nested too deeply") from None
 
@@ -105,7 +135,7 @@ def override(config: AnyConfig, changes: Sequence[str]) -> AnyConfig:
         merged = OmegaConf.merge(OmegaConf.structured(config), OmegaConf.from_dotlist([*changes]))
         return from_hydra(merged, type(config))  # type: ignore[arg-type]
     except OmegaConfBaseException as error:
-        raise UserError(" ".join(str(error).split())) from error
+        raise UserError(explain(error)) from error
 
 
 def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -124,9 +154,11 @@ def _refuse_odd_strings(values: Any) -> None:
         # Resolvers such as ${oc.env:...} would read the reader's environment.
         if "${" in value:
             raise UserError("interpolations (${...}) are not allowed in a saved config")
-        # Half of a surrogate pair could not be written to any file or terminal.
+        # Half of a surrogate pair cannot be written to any file or terminal.
         if any("\ud800" <= c <= "\udfff" for c in value):
-            raise UserError(f"{value!r} holds what is no character")
+            raise UserError(
+                f"{value!r} contains half of a surrogate pair, which is not a character"
+            )
 
 
 def _strings(value: Any) -> Iterator[str]:
@@ -139,16 +171,16 @@ def _strings(value: Any) -> Iterator[str]:
         yield value
 
 
-# The weights, the optimizer's state and the place in the data would not fit any more.
+# The weights, the optimizer's state and the position in the data would not fit any more.
 _FIXED = ("name", "run_dir", "resume", "trust", "data.", "model.", "optimizer._target_")
 _FIXED_TRAINING = ("seed", "batch_size", "precision", "micro_batches", "deterministic")
 
 
 def apply_changes(config: RunConfig, changes: Sequence[str]) -> tuple[RunConfig, list[str]]:
-    """Returns the settings with `training.epochs=200` and the like, and what is different now.
+    """Returns the settings of a resumed run, and its differences from before as `KEY: OLD → NEW`.
 
     Raises:
-        UserError: A change does not fit the schema, or is none that a begun run can take.
+        UserError: A change does not fit the schema, or cannot be made to a run that has begun.
     """
     changed = override(config, changes)
     before, after = flatten(dataclasses.asdict(config)), flatten(dataclasses.asdict(changed))
@@ -159,8 +191,8 @@ def apply_changes(config: RunConfig, changes: Sequence[str]) -> tuple[RunConfig,
             continue
         if key.startswith((*_FIXED, *(f"training.{name}" for name in _FIXED_TRAINING))):
             raise UserError(
-                f"{key}={new} cannot be changed when a run goes on: it was trained with {old}; "
-                "train anew for that"
+                f"{key}={new} cannot be changed when a run is resumed: it was trained with {old}; "
+                "start a new run for that"
             )
         found.append(f"{key}: {old} → {new}")
     return changed, found

@@ -1,19 +1,167 @@
-"""The compiled search: encoder, bridge and decoder steps in one function of source ids.
+"""Checks of settings against each other, and the values that stand behind `null`.
 
-Knows the model and the decoding settings, and no text.
+`resolve(config, facts)` is the only place where a setting that was left to the program gets its
+value. Facts are plain numbers, so that nothing here needs TensorFlow, a model or a file.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
-from seq2seq.config.choices import Monitor, Precision, SearchKind
+from seq2seq.config.choices import Precision, SearchKind
 from seq2seq.config.commands import DecodingChanges
-from seq2seq.config.schema import DecodingConfig, ModelConfig, RunConfig, TrainingConfig
+from seq2seq.config.schema import (
+    AttentionConfig,
+    BridgeConfig,
+    DecoderConfig,
+    DecodingConfig,
+    EncoderConfig,
+    ModelConfig,
+    RunConfig,
+    TrainingConfig,
+)
 from seq2seq.errors import UserError
-from seq2seq.hardware import cores, has_gpu
 
-_MOST_TOKENS = 2**28  # that a search holds at once: 1 GiB of ids
+Settings = TypeVar(
+    "Settings",
+    EncoderConfig,
+    DecoderConfig,
+    BridgeConfig,
+    AttentionConfig,
+    TrainingConfig,
+    DecodingConfig,
+)
+
+# Ids that one search holds in memory: 1 GiB of int32.
+_MAX_SEARCH_TOKENS = 2**28
+
+# A product of fewer rows does not keep a core busy.
+_MIN_ROWS_PER_PART = 16
+
+# Up to this size, more micro-batches than cores are worth the addition of their gradients: one is
+# computed while another is on its way into an XLA program or out of it. Measured on LSTMs: 178,000
+# weights train a tenth faster, 640,000 do not.
+_MAX_SMALL_PARAMETERS = 2**18
+
+# About a quarter of a second on two cores.
+_MULTIPLICATIONS_PER_CALL = 10**10
+
+# A call cannot be interrupted: Ctrl-C is answered after its last step.
+_MAX_STEPS_PER_CALL = 32
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Numbers that decide the settings left `null`.
+
+    Attributes:
+        parameters: Trained weights of the model.
+        max_target_tokens: Length of the longest training target, without its end.
+        steps_per_epoch: Batches of one epoch.
+        largest_batch: Rows, source steps and target steps of the largest batch.
+        cores: CPU cores that this process may use.
+        has_gpu: Whether a GPU computes.
+    """
+
+    parameters: int
+    max_target_tokens: int
+    steps_per_epoch: int
+    largest_batch: tuple[int, int, int]
+    cores: int
+    has_gpu: bool
+
+
+def resolve(config: RunConfig, facts: Facts) -> RunConfig:
+    """Returns the settings with a value for every `null` that stands for a computed default.
+
+    A `null` with a meaning of its own stays: `training.clip_norm` (off), `training.patience` and
+    `training.checkpoint_steps` (never), `training.checkpoint_epochs` (as often as it is cheap),
+    `resume`, and those of `data` (no such file or column; all examples). Idempotent.
+    """
+    steps = config.training.epochs * facts.steps_per_epoch
+    return dataclasses.replace(
+        config,
+        model=resolve_model(config.model),
+        training=resolve_training(config.training, facts),
+        optimizer=resolve_optimizer(config.optimizer, steps),
+        decoding=resolve_decoding(config.decoding, facts),
+    )
+
+
+def settings_to_keep(resolved: RunConfig, requested: RunConfig) -> RunConfig:
+    """Returns the settings for `config.yaml`: `resolved`, but for two values as `requested`.
+
+    `decay_steps` of the optimizer depends on `training.epochs`, which a resumed run may raise;
+    `decoding.jit_compile` depends on the machine that decodes, which may be another one. Whatever
+    influences the trained numbers, such as `micro_batches`, is kept resolved, so that a run
+    resumes with the same arithmetic anywhere.
+    """
+    decoding = dataclasses.replace(resolved.decoding, jit_compile=requested.decoding.jit_compile)
+    return dataclasses.replace(resolved, optimizer=requested.optimizer, decoding=decoding)
+
+
+def resolve_model(config: ModelConfig) -> ModelConfig:
+    """Returns the model's settings without `null`. Idempotent.
+
+    Encoder and decoder take the model's cell, units and layers, `bridge.state_h` and
+    `bridge.state_c` the bridge's kind, `attention.units` the decoder's units.
+    """
+    shared = {"cell": config.cell, "units": config.units, "layers": config.layers}
+    encoder = _filled(config.encoder, shared)
+    decoder = _filled(config.decoder, shared)
+    kind = config.bridge.kind
+    return dataclasses.replace(
+        config,
+        encoder=encoder,
+        decoder=decoder,
+        bridge=_filled(config.bridge, {"state_h": kind, "state_c": kind}),
+        attention=_filled(config.attention, {"units": decoder.units}),
+    )
+
+
+def resolve_training(settings: TrainingConfig, facts: Facts) -> TrainingConfig:
+    """Fills in `jit_compile`, `micro_batches` and `steps_per_execution`."""
+    jit_compile = settings.jit_compile
+    if jit_compile is None:
+        # XLA cannot call cuDNN, and on a CPU it multiplies bfloat16 matrices more slowly than
+        # float32 ones; oneDNN, outside XLA, multiplies them up to twice as fast.
+        jit_compile = settings.precision is Precision.float32 and not facts.has_gpu
+    is_small = jit_compile and facts.parameters <= _MAX_SMALL_PARAMETERS
+    return _filled(
+        settings,
+        {
+            "jit_compile": jit_compile,
+            "micro_batches": _micro_batches(settings.batch_size, is_small, facts),
+            "steps_per_execution": _steps_per_call(facts),
+        },
+    )
+
+
+def resolve_optimizer(settings: dict[str, Any], total_steps: int) -> dict[str, Any]:
+    """Fills in `decay_steps` of a schedule: the steps of the whole run, less its warm-up."""
+    schedule = settings.get("learning_rate")
+    if not isinstance(schedule, dict) or "decay_steps" not in schedule or schedule["decay_steps"]:
+        return settings
+    steps = max(1, total_steps - (schedule.get("warmup_steps") or 0))
+    return {**settings, "learning_rate": {**schedule, "decay_steps": steps}}
+
+
+def resolve_decoding(settings: DecodingConfig, facts: Facts) -> DecodingConfig:
+    """Fills in `jit_compile`, and `max_length`: twice the longest training target, and its end."""
+    return _filled(
+        settings,
+        {
+            "jit_compile": search_is_compiled(settings, facts.has_gpu),
+            "max_length": 2 * facts.max_target_tokens + 1,
+        },
+    )
+
+
+def search_is_compiled(settings: DecodingConfig, has_gpu: bool) -> bool:
+    """Whether XLA compiles the search; `null`: on a CPU, because XLA cannot call cuDNN."""
+    return not has_gpu if settings.jit_compile is None else settings.jit_compile
 
 
 def complete_decoding(changes: DecodingChanges | None, base: DecodingConfig) -> DecodingConfig:
@@ -22,8 +170,22 @@ def complete_decoding(changes: DecodingChanges | None, base: DecodingConfig) -> 
     return dataclasses.replace(base, **{k: v for k, v in given.items() if v is not None})
 
 
+def check_settings(config: RunConfig) -> None:
+    """Refuses settings that contradict each other, which no single range can express.
+
+    Raises:
+        UserError: Names the setting and the way out.
+    """
+    check_decoding(config.decoding)
+    size, parts = config.training.batch_size, config.training.micro_batches
+    if parts is not None and size % parts:
+        raise UserError(
+            f"training.micro_batches={parts} does not divide training.batch_size={size}"
+        )
+
+
 def check_decoding(decoding: DecodingConfig) -> None:
-    """Refuses settings that contradict each other.
+    """Refuses decoding settings that contradict each other.
 
     Raises:
         UserError: Names the setting and the way out.
@@ -43,95 +205,41 @@ def _refuse_too_much(decoding: DecodingConfig) -> None:
     """Refuses a search whose hypotheses alone would fill the memory."""
     width = {SearchKind.beam: decoding.beam_size, SearchKind.sampling: decoding.n_best}
     rows = decoding.batch_size * width.get(decoding.kind, 1)
-    if rows * (decoding.max_length or 1) > _MOST_TOKENS:
+    if rows * (decoding.max_length or 1) > _MAX_SEARCH_TOKENS:
         raise UserError(
             f"decoding.batch_size={decoding.batch_size}: {rows} hypotheses of up to "
             f"decoding.max_length={decoding.max_length} tokens do not fit into memory: lower it"
         )
 
 
-def resolve_model(config: ModelConfig) -> ModelConfig:
-    """Returns the settings with every `null` replaced by the value that it stands for.
+def _micro_batches(size: int, is_small: bool, facts: Facts) -> int:
+    """Returns the number of equal parts of a batch of `size` rows that keeps the cores busiest.
 
-    Encoder and decoder take the model's cell, units and layers, each state takes the bridge's kind,
-    and additive attention takes the decoder's units. Resolving twice changes nothing.
+    One per core, but none of fewer than 16 rows; for a small model two per core, if each then has
+    32 rows. A GPU computes a batch as a whole.
     """
-    encoder, decoder = config.encoder, config.decoder
-    bridge, attention = config.bridge, config.attention
-    units = decoder.units or config.units
-    return dataclasses.replace(
-        config,
-        encoder=dataclasses.replace(
-            encoder,
-            cell=encoder.cell or config.cell,
-            units=encoder.units or config.units,
-            layers=encoder.layers or config.layers,
-        ),
-        decoder=dataclasses.replace(
-            decoder,
-            cell=decoder.cell or config.cell,
-            units=units,
-            layers=decoder.layers or config.layers,
-        ),
-        bridge=dataclasses.replace(
-            bridge,
-            state_h=bridge.state_h or bridge.kind,
-            state_c=bridge.state_c or bridge.kind,
-        ),
-        attention=dataclasses.replace(attention, units=attention.units or units),
-    )
-
-
-def check_settings(config: RunConfig) -> None:
-    """Refuses what a dataclass cannot: settings that contradict each other.
-
-    Raises:
-        UserError: Names the setting and the way out.
-    """
-    check_decoding(config.decoding)
-    monitor = config.training.monitor
-    if monitor in (Monitor.bleu, Monitor.chrf) and not config.training.bleu:
-        raise UserError(f"training.monitor={monitor} needs training.bleu=true")
-
-
-# A smaller product does not keep a core busy.
-_FEWEST_ROWS = 16
-
-# Up to so many weights, more micro-batches than cores are worth their gradients: one is computed
-# while another is on its way into a program of XLA's or out of it. An LSTM with 178,000 weights is
-# a tenth faster, one with 640,000 is not.
-_FEW_PARAMETERS = 2**18
-
-
-def complete(settings: TrainingConfig, parameters: int) -> TrainingConfig:
-    """Fills in what is null because it depends on the machine and the model's size.
-
-    `micro_batches`: one per core, but none of less than 16 rows; of a small model two per core, if
-    each has 32 rows; `jit_compile`: what is faster.
-
-    Raises:
-        UserError: The batch cannot be cut into as many equal parts as asked.
-    """
-    size, parts = settings.batch_size, settings.micro_batches
-    if parts is not None and size % parts:
-        raise UserError(
-            f"training.micro_batches={parts} does not divide training.batch_size={size}"
-        )
-    jit_compile = settings.jit_compile
-    if jit_compile is None:
-        # XLA cannot call cuDNN, and on a CPU it multiplies bfloat16 matrices more slowly than
-        # float32 ones; oneDNN, outside XLA, multiplies them up to twice as fast.
-        jit_compile = settings.precision is Precision.float32 and not has_gpu()
-    if parts is None:
-        parts = _micro_batches(size, is_small=jit_compile and parameters <= _FEW_PARAMETERS)
-    return dataclasses.replace(settings, micro_batches=parts, jit_compile=jit_compile)
-
-
-def _micro_batches(size: int, is_small: bool) -> int:
-    """Returns how many equal parts of a batch of `size` keep the cores busiest."""
-    if has_gpu():
+    if facts.has_gpu:
         return 1
-    most = min(cores(), size // _FEWEST_ROWS)
-    if is_small and size >= 2 * cores() * 2 * _FEWEST_ROWS:
-        most = 2 * cores()
-    return next(n for n in range(max(1, most), 0, -1) if size % n == 0)
+    limit = min(facts.cores, size // _MIN_ROWS_PER_PART)
+    if is_small and size >= 2 * facts.cores * 2 * _MIN_ROWS_PER_PART:
+        limit = 2 * facts.cores
+    return next(n for n in range(max(1, limit), 0, -1) if size % n == 0)
+
+
+def _steps_per_call(facts: Facts) -> int:
+    """Returns the number of steps that take about a quarter of a second on a present-day laptop.
+
+    Small models notice the way back to Python after each step; large ones would only be late to
+    see a signal.
+    """
+    rows, source, target = facts.largest_batch
+    # Half of the weights are the encoder's, which take part in source steps only; half are the
+    # decoder's.
+    multiplications = facts.parameters * rows * (source + target) // 2
+    return max(1, min(_MAX_STEPS_PER_CALL, _MULTIPLICATIONS_PER_CALL // multiplications))
+
+
+def _filled(settings: Settings, values: dict[str, Any]) -> Settings:
+    """Returns the dataclass with the `values` of those fields that are None in it."""
+    missing = {k: v for k, v in values.items() if getattr(settings, k) is None}
+    return dataclasses.replace(settings, **missing)

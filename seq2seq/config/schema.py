@@ -1,7 +1,7 @@
-"""Names, types and ranges of the settings of a run. The values live in `configs/`, and only there.
+"""Settings of a run: names, types and ranges. The values are in `configs/`, and only there.
 
-Hydra composes the YAML files against these dataclasses (`settings.py`), so that a misspelled key or
-a wrong type is refused before anything runs. What a run does not keep is in `command_config.py`.
+Hydra composes the YAML files against these dataclasses (`load.py`), so that a misspelled key or a
+wrong type is refused before anything runs. Settings that a run does not keep are in `commands.py`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from seq2seq.config.choices import (
 
 @dataclass(frozen=True)
 class Range:
-    """The inclusive range of a number."""
+    """Inclusive range of numbers; `nan` lies in no range."""
 
     minimum: float = -math.inf
     maximum: float = math.inf
@@ -44,7 +44,7 @@ class Range:
 
 @dataclass(frozen=True)
 class SeparatorRange:
-    """How a line splits into tokens: `char`, `word`, or a separator."""
+    """Valid ways to split a line into tokens: `char`, `word`, or a separator."""
 
     def __contains__(self, value: str) -> bool:
         return bool(value) and not set(value) & set("\t\n")
@@ -55,8 +55,8 @@ class SeparatorRange:
 
 Separator = SeparatorRange()
 
-# No machine has room for more. A run folder comes from anywhere, and its numbers must not be able
-# to take all memory before anyone looks at them.
+# Larger values do not fit into any machine. A run folder may come from anywhere, and its settings
+# must not be able to allocate all memory.
 Width = Range(minimum=1, maximum=65_536)
 Depth = Range(minimum=1, maximum=100)
 Length = Range(minimum=1, maximum=1_000_000)
@@ -68,7 +68,7 @@ Seed = Range(minimum=0, maximum=2**32 - 1)
 
 @dataclass
 class SideConfig:
-    """How one side of an example is read: its column (from 1) and how it splits into tokens."""
+    """One side of the examples: its column, counted from 1, and its split into tokens."""
 
     column: Annotated[int, Range(minimum=1)]
     tokens: Annotated[str, Separator]
@@ -84,7 +84,7 @@ class FeaturesConfig:
 
 @dataclass
 class DataConfig:
-    """Where examples come from: a generated task, or files of tab-separated columns."""
+    """Data: a generated task, or files of tab-separated columns."""
 
     task: Task
     train: str | None
@@ -113,7 +113,7 @@ class DataConfig:
 
 @dataclass
 class EncoderConfig:
-    """The encoder; `null` takes the value of the model."""
+    """Encoder; `null` takes the value of the model."""
 
     bidirectional: bool
     cell: Cell | None
@@ -123,7 +123,7 @@ class EncoderConfig:
 
 @dataclass
 class DecoderConfig:
-    """The decoder; `null` takes the value of the model."""
+    """Decoder; `null` takes the value of the model."""
 
     kind: DecoderKind
     cell: Cell | None
@@ -133,7 +133,7 @@ class DecoderConfig:
 
 @dataclass
 class BridgeConfig:
-    """How the encoder's final state becomes the decoder's initial state.
+    """Bridge from the encoder's final state to the decoder's initial state.
 
     `state_h` and `state_c` may each have their own kind; `null` takes `kind`.
     """
@@ -145,7 +145,7 @@ class BridgeConfig:
 
 @dataclass
 class AttentionConfig:
-    """What the decoder sees of the encoder besides its state; `units` are those of `additive`."""
+    """Attention of the decoder over the memory; `units` are for the kind `additive`."""
 
     kind: AttentionKind
     units: Annotated[int | None, Width]
@@ -153,7 +153,7 @@ class AttentionConfig:
 
 @dataclass
 class ModelConfig:
-    """An encoder, a bridge, a decoder."""
+    """Model: an encoder, a bridge and a decoder."""
 
     cell: Cell
     units: Annotated[int, Width]
@@ -170,7 +170,7 @@ class ModelConfig:
 
 @dataclass
 class TrainingConfig:
-    """The training loop."""
+    """Training loop."""
 
     epochs: Annotated[int, Range(minimum=1)]
     batch_size: Annotated[int, Rows]
@@ -194,7 +194,7 @@ class TrainingConfig:
 
 @dataclass
 class DecodingConfig:
-    """The search; `max_length: null` is found out from the training data."""
+    """Search; `max_length: null` is derived from the training data."""
 
     kind: SearchKind
     batch_size: Annotated[int, Rows]
@@ -211,7 +211,7 @@ class DecodingConfig:
 
 @dataclass
 class CallbacksConfig:
-    """What TensorBoard is shown, and further `keras.callbacks` under `extra`, by `_target_`."""
+    """Content of TensorBoard, and further `keras.callbacks` below `extra`, by `_target_`."""
 
     tensorboard: bool
     examples: Annotated[int, Range(minimum=0)]
@@ -222,7 +222,7 @@ class CallbacksConfig:
 
 @dataclass
 class RunConfig:
-    """Everything that `train.py` can be told."""
+    """Settings of `train.py`."""
 
     name: str
     run_dir: str

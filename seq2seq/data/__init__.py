@@ -1,1 +1,1 @@
-"""From text to batches of ids."""
+"""Data: examples from files or generated tasks, vocabularies, and batches of ids."""

@@ -1,7 +1,7 @@
-"""Examples to padded batches of ids. A batch is a pure function of (seed, epoch, step).
+"""Padded batches of ids. A batch is a pure function of (seed, epoch, step).
 
-Nothing is stored between batches, no shuffle buffer and no iterator state: a run that stopped at
-step n goes on at step n + 1 with the batch it would have had.
+Nothing is stored between batches, neither a shuffle buffer nor the state of an iterator. A run that
+was stopped at step n resumes at step n + 1 with the same batch as without the stop.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from seq2seq.special_ids import BOS, EOS, PAD
 
 
 class Batch(NamedTuple):
-    """One padded batch, all int32: `source` [B, S], `target_in` [B, T], `target_out` [B, T].
+    """Padded batch of int32 ids: `source` [B, S], `target_in` [B, T], `target_out` [B, T].
 
-    `target_out` is `target_in` one step later. Rows that only fill up a batch have nothing but
-    padding in `target_out`, so no loss and no metric counts them.
+    `target_out` is `target_in` one step later. Filler rows, which complete a batch, have only
+    padding in `target_out`, so that no loss and no metric counts them.
     """
 
     source: tf.Tensor
@@ -45,33 +45,39 @@ class BatchPlan:
         batch_size: int,
         buckets: int,
     ) -> None:
-        """Sorts the examples into at most `buckets` buckets."""
+        """Sorts the examples into at most `buckets` buckets.
+
+        Raises:
+            ValueError: There are no examples.
+        """
         if not examples:
             raise ValueError("a batch plan needs at least one example")
         self.batch_size = batch_size
-        self.error: Exception | None = None
         self.buckets = make_buckets(examples, vocabularies, buckets, batch_size)
 
     @property
     def shapes(self) -> list[tuple[int, int, int]]:
         """The static batch shapes (B, S, T), shortest first."""
+        # A row of the targets has T + 1 ids: `target_in` and `target_out` are its two ends.
         shapes = (bucket.shape for bucket in self.buckets)
         return [(self.batch_size, source, target - 1) for source, target in shapes]
 
     @property
     def steps(self) -> int:
-        """Batches per epoch."""
+        """The number of batches per epoch."""
         return sum(-(-bucket.size // self.batch_size) for bucket in self.buckets)
 
     def in_order(self) -> Iterator[Batch]:
-        """Yields every example once, bucket by bucket."""
+        """Yields batches of every example once, bucket by bucket."""
         for bucket in self.buckets:
             for rows in _chunks(np.arange(bucket.size), self.batch_size):
                 yield self._batch(bucket, rows)
 
     def epoch(self, seed: int, epoch: int, start: int = 0) -> Iterator[Batch]:
-        """Yields every example once, shuffled by (seed, epoch), from batch `start` on."""
+        """Yields batches of every example once, shuffled by (seed, epoch), from `start` on."""
         rng = np.random.default_rng((seed, epoch))
+        # First the examples inside each bucket are shuffled, then the batches of all buckets. Both
+        # permutations are drawn even if `start` skips batches, so that a batch stays the same.
         plan = [
             (bucket, rows)
             for bucket in self.buckets
@@ -81,49 +87,61 @@ class BatchPlan:
             yield self._batch(*plan[i])
 
     def epochs(self, seed: int, epoch: int, start: int = 0) -> Iterator[Batch]:
-        """Yields this epoch from batch `start` on, and all that follow, without end."""
+        """Yields the batches of this epoch from `start` on, then those of all later epochs."""
         for number in itertools.count(epoch):
             yield from self.epoch(seed, number, start if number == epoch else 0)
 
     def _batch(self, bucket: Bucket, numbers: Numbers) -> Batch:
         source, target = bucket.take(numbers)
         if missing := self.batch_size - len(numbers):
-            # Filling rows repeat a real source (an empty one must not reach a recurrent kernel).
+            # Filler rows repeat a real source: an empty source must not reach cuDNN's kernels.
             source = np.pad(source, [(0, missing), (0, 0)], mode="edge")
             filler = np.full((missing, target.shape[1]), PAD, np.int32)
             filler[:, 0] = BOS
             target = np.concatenate([target, filler])
+        # The decoder does not read the end of a sequence, only writes it.
         target_in = np.where(target[:, :-1] == EOS, PAD, target[:, :-1])
         return Batch(source, target_in, target[:, 1:])
 
 
 def as_dataset(plan: BatchPlan, batches: Iterator[Batch]) -> tf.data.Dataset:
-    """Wraps batches in a `tf.data.Dataset` that prepares some of them ahead of the consumer.
-
-    TensorFlow turns what goes wrong in `batches` into an error of its own: see `own_error`.
-    """
-
-    def watched() -> Iterator[Batch]:
-        try:
-            yield from batches
-        except Exception as error:
-            plan.error = error
-            raise
-
+    """Wraps batches in a `tf.data.Dataset` that prepares some of them ahead of the consumer."""
     ids = tf.TensorSpec([plan.batch_size, None], tf.int32)
-    dataset = tf.data.Dataset.from_generator(watched, output_signature=Batch(ids, ids, ids))
+    dataset = tf.data.Dataset.from_generator(lambda: batches, output_signature=Batch(ids, ids, ids))
     return dataset.prefetch(tf.data.AUTOTUNE)
 
 
-@contextmanager
-def own_error(plan: BatchPlan) -> Iterator[None]:
-    """Raises what went wrong in making a batch, in place of TensorFlow's error about it."""
-    try:
-        yield
-    except tf.errors.OpError:
-        if plan.error is not None:
-            raise plan.error from None
-        raise
+class BatchStream:
+    """An iterator of `tf.data` over batches, and the error of the thread that makes them.
+
+    TensorFlow replaces an exception in that thread by an error of its own, which says neither the
+    file nor the line. The stream keeps the original, see `own_error`.
+
+    Attributes:
+        iterator: Yields `Batch`; can be given to a compiled function.
+    """
+
+    def __init__(self, plan: BatchPlan, batches: Iterator[Batch]) -> None:
+        """Starts preparing batches."""
+        self._error: Exception | None = None
+        self.iterator = iter(as_dataset(plan, self._watched(batches)))
+
+    def _watched(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+        try:
+            yield from batches
+        except Exception as error:
+            self._error = error
+            raise
+
+    @contextmanager
+    def own_error(self) -> Iterator[None]:
+        """Raises the error in making a batch, in place of TensorFlow's error about it."""
+        try:
+            yield
+        except tf.errors.OpError:
+            if self._error is not None:
+                raise self._error from None
+            raise
 
 
 def _chunks(numbers: Numbers, size: int) -> Iterator[Numbers]:

@@ -1,8 +1,8 @@
-"""Examples to learn from: read from files or generated. No TensorFlow here, except in `pipeline`.
+"""Examples, splits of a data set, and references. No files, no ids, no TensorFlow.
 
-Within this package, `files`, `tasks` and `scan` make examples and know nothing of each other;
-`index` finds those of a file again that is too large to hold; `examples` is the entrance that
-chooses between them. `encoding`, `buckets` and `pipeline` make ids and batches of them.
+In this room, `tsv` and `tasks/` make examples, independently of each other. `large_file` finds the
+examples of a file that is too large for memory. `splits` chooses between them and is the entrance
+for training. `vocabulary`, `buckets` and `batches` turn examples into batches of ids.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 
 class Example(NamedTuple):
-    """One source, one right target, and the features (tags) that the target depends on besides."""
+    """One source, one correct target, and features (tags) on which the target also depends."""
 
     source: tuple[str, ...]
     target: tuple[str, ...]
@@ -22,7 +22,7 @@ class Example(NamedTuple):
 
 @dataclass(frozen=True)
 class Splits:
-    """The three parts of a data set; `test` may be empty.
+    """Training, dev and test examples of a data set; `test` may be empty.
 
     `train` is a list, or the `IndexedFile` of a large file.
     """
@@ -36,9 +36,9 @@ Reference = tuple[tuple[str, ...], tuple[str, ...], list[tuple[str, ...]]]
 
 
 def group_references(examples: Iterable[Example]) -> list[Reference]:
-    """Returns (source, features, different targets) of each source, in the order first seen.
+    """Returns (source, features, distinct targets) for each source, in the order first seen.
 
-    Several examples with the same source and features are several right answers to it.
+    Several examples with the same source and features are several correct answers to it.
     """
     groups: dict[tuple[tuple[str, ...], tuple[str, ...]], list[tuple[str, ...]]] = {}
     for source, target, features in examples:

@@ -1,7 +1,7 @@
-"""Training files too large to hold in memory: where each line stands and how long it is.
+"""Index of a training file that is too large for memory: the place and the size of each line.
 
-That is 24 bytes a line. A batch reads its lines back and parses them anew; the page cache makes
-this quick. Shuffling stays exact, because any line is as near as any other.
+The index takes 24 bytes per line. A batch reads its lines again and parses them; the page cache
+makes this fast. Shuffling stays exact, because any line can be read in any order.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import struct
 import tempfile
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import BinaryIO, NamedTuple, cast, overload
 
 import numpy as np
@@ -20,10 +19,12 @@ import numpy.typing as npt
 
 from seq2seq.config.schema import DataConfig
 from seq2seq.data.examples import Example
+from seq2seq.data.line_reader import is_compressed
 from seq2seq.data.tsv import display_name, parse_line, read_examples, scan_examples
 from seq2seq.errors import UserError
+from seq2seq.files import local_path
 
-# Of each line: its place and its size in bytes, then its numbers of tokens.
+# A row per line: place and size in bytes, then the numbers of source, target and feature tokens.
 _ROW = struct.Struct("<qIiii")
 _DTYPE = np.dtype(
     [("place", "<i8"), ("size", "<u4"), ("source", "<i4"), ("target", "<i4"), ("features", "<i4")]
@@ -36,29 +37,29 @@ Scanned = tuple[int, bytes, Example]
 
 
 class Stamp(NamedTuple):
-    """What tells whether a file was written to."""
+    """Size and time of the last change, by which a change of a file is recognized."""
 
     size: int
     mtime_ns: int
 
     @classmethod
     def of(cls, file: BinaryIO) -> Stamp:
-        """Looks at an open file."""
+        """Returns the stamp of an open file."""
         status = os.fstat(file.fileno())
         return cls(status.st_size, status.st_mtime_ns)
 
 
 class IndexedFile(Sequence[Example]):
-    """The examples of a file as a sequence that holds none of them.
+    """Sequence of the examples of a file, which reads them when they are asked for.
 
-    A file that was written to since it was indexed is refused. One that was replaced by another
-    of the same name does no harm: the old one stays open and is read on.
+    A file that was written to since it was indexed is refused. A file that was replaced by another
+    one of the same name does no harm: the old file stays open and is read.
     """
 
     def __init__(
         self, file: BinaryIO, stamp: Stamp, index: np.ndarray, name: str, config: DataConfig
     ) -> None:
-        """Takes an open file, its stamp when it was indexed, and the index."""
+        """Stores an open file, its stamp when it was indexed, and the index."""
         self._file, self._stamp, self._index = file, stamp, index
         self._name, self._config = name, config
 
@@ -80,12 +81,12 @@ class IndexedFile(Sequence[Example]):
 
     @property
     def text_bytes(self) -> int:
-        """The size of the lines."""
+        """The size of all lines in bytes."""
         return int(self._index["size"].sum(dtype=np.int64))
 
     @property
     def nbytes(self) -> int:
-        """The memory that the index takes."""
+        """The size of the index in memory."""
         return self._index.nbytes
 
     @property
@@ -98,7 +99,7 @@ class IndexedFile(Sequence[Example]):
         return IndexedFile(self._file, self._stamp, self._index[chosen], self._name, self._config)
 
     def read(self, rows: npt.NDArray[np.integer]) -> list[Example]:
-        """Reads examples by their numbers, in any order.
+        """Reads the examples with the numbers `rows` [N], in any order.
 
         Raises:
             UserError: The file has changed since it was indexed, or cannot be read any more.
@@ -108,24 +109,25 @@ class IndexedFile(Sequence[Example]):
         try:
             number = self._file.fileno()
             lines = [os.pread(number, size, place) for place, size in places]
-            stamp = Stamp.of(self._file)  # after reading, so that what was read is vouched for
+            stamp = Stamp.of(self._file)  # after the reads, so that it covers them
         except OSError as error:
             raise UserError(f"{self._name}: cannot be read: {error.strerror or error}") from error
         if stamp != self._stamp:
             raise UserError(
-                f"{self._name}: was changed while it is trained on; above data.in_memory_mib a "
-                "training file is read all the time and must stay as it is: train anew, on a copy"
+                f"{self._name}: was changed while it is trained on; a training file above "
+                "data.in_memory_mib is read all the time and must not change: start a new run, on "
+                "a copy"
             )
         return [parse_line(line, self._name, self._config) for line in lines]
 
 
 def read_or_index(path: str, config: DataConfig) -> tuple[Sequence[Example], Keys]:
-    """Reads a file of examples and returns them, and the `source_keys` of each.
+    """Returns the examples of a file, and their `source_keys` [N].
 
-    They are a list if their text has at most `data.in_memory_mib`, else an `IndexedFile`.
+    The examples are a list if their text has at most `data.in_memory_mib`, else an `IndexedFile`.
 
     Raises:
-        UserError: As `read_examples`, or there is no room for a temporary file.
+        UserError: As `read_examples`, or there is no space for a temporary file.
     """
     if config.in_memory_mib is None:
         return _hold(path, config)
@@ -134,7 +136,7 @@ def read_or_index(path: str, config: DataConfig) -> tuple[Sequence[Example], Key
     if plain is None:
         indexed, keys = _index_copy(path, config)
         return (indexed if indexed.text_bytes > limit else [*indexed]), keys
-    stamp = Stamp.of(plain)  # before reading, so that the index is of this state
+    stamp = Stamp.of(plain)  # before the scan, so that it covers all of it
     if stamp.size <= limit:
         plain.close()
         return _hold(path, config)
@@ -143,13 +145,13 @@ def read_or_index(path: str, config: DataConfig) -> tuple[Sequence[Example], Key
 
 
 def source_keys(examples: Sequence[Example]) -> Keys:
-    """Returns a number for each example, [N], the same for the same source and features."""
+    """Returns a number per example [N], equal for equal source and features."""
     return np.fromiter(map(_key, examples), np.uint64, len(examples))
 
 
 def _key(example: Example) -> int:
-    # No token has a tab or a line feed in it, so that different sources give different texts. Not
-    # `hash`, which differs from process to process: a run that goes on has to draw the same.
+    # No token contains a tab or a line feed, so different sources give different texts. Not `hash`,
+    # which differs from process to process: a resumed run has to draw the same examples.
     text = "\t".join(example.source) + "\n" + "\t".join(example.features)
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
 
@@ -160,9 +162,12 @@ def _hold(path: str, config: DataConfig) -> tuple[list[Example], Keys]:
 
 
 def _open_plain(path: str) -> BinaryIO | None:
-    """Opens a file that can be read at any place; None: it cannot, and reading it will tell why."""
-    file = Path(os.path.expanduser(path))  # noqa: PTH111  (as `files` does)
-    if path == "-" or path.lower().endswith(".gz") or not file.is_file():
+    """Opens a file that can be read at any place.
+
+    None for other inputs, and for a file that cannot be opened: reading it as lines says why.
+    """
+    file = local_path(path)
+    if path == "-" or is_compressed(path) or not file.is_file():
         return None
     try:
         return file.open("rb")
@@ -171,10 +176,10 @@ def _open_plain(path: str) -> BinaryIO | None:
 
 
 def _index_copy(path: str, config: DataConfig) -> tuple[IndexedFile, Keys]:
-    """Copies the lines of a compressed file or a pipe into a temporary file without a name."""
+    """Indexes a compressed file or a pipe by way of a temporary file, which has no name."""
     name = display_name(path)
     try:
-        file = cast(BinaryIO, tempfile.TemporaryFile())  # noqa: SIM115  (open as long as it is read)
+        file = cast(BinaryIO, tempfile.TemporaryFile())  # noqa: SIM115  (stays open as long as it is read)
         index, keys = _index(_copy(scan_examples(path, config), file))
     except OSError as error:
         raise UserError(
@@ -185,7 +190,7 @@ def _index_copy(path: str, config: DataConfig) -> tuple[IndexedFile, Keys]:
 
 
 def _copy(scanned: Iterable[Scanned], file: BinaryIO) -> Iterator[Scanned]:
-    """Writes the lines one after another and passes them on with their new places."""
+    """Writes the lines one after another, and yields them with their new places."""
     for _, line, example in scanned:
         place = file.tell()
         file.write(line)

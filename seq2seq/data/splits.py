@@ -1,7 +1,7 @@
-"""The entrance to the data: `load_splits` reads or generates the examples that a config asks for.
+"""Splits of a data set: `load_splits` reads or generates the examples of a config.
 
-What a person should know of their data (overlap between its parts, examples too long to train
-on) is logged as a warning here. Ids, batches and padding are not this module's business.
+Overlap between the splits, and training examples that are too long, are logged as warnings. Ids,
+batches and padding are elsewhere (`vocabulary`, `buckets`, `batches`).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Chosen = npt.NDArray[np.bool_]
 def load_splits(config: DataConfig) -> Splits:
     """Reads or generates the training, dev and test examples.
 
-    The limits on lengths leave out training examples only: what is scored stays what it is.
+    Limits on lengths leave out training examples only, so that scores do not depend on them.
 
     Raises:
         UserError: Settings contradict each other, a file cannot be read, or no training example
@@ -49,7 +49,7 @@ def load_splits(config: DataConfig) -> Splits:
 
 
 def lengths(examples: Sequence[Example]) -> tuple[Lengths, Lengths]:
-    """Returns the numbers of source and target tokens, [N] each; reads no file."""
+    """Returns the numbers of source and target tokens, [N] each, without reading a file."""
     if isinstance(examples, IndexedFile):
         source, target, _ = examples.lengths
         return source, target
@@ -74,7 +74,7 @@ def _generate(config: DataConfig) -> tuple[Splits, Keys]:
 
 
 def _check_spelling(examples: Iterable[Example], config: DataConfig) -> None:
-    """Refuses `tokens` settings under which these tokens, written as text, read differently."""
+    """Refuses `tokens` settings with which tokens change when they are written and read back."""
     for side, settings in (("source", config.source), ("target", config.target)):
         tokenizer = Tokenizer(settings.tokens)
         for example in examples:
@@ -109,7 +109,7 @@ def _read_files(config: DataConfig) -> tuple[Splits, Keys]:
 
 
 def _draw_sources(keys: Keys, count: int | None, seed: int) -> Chosen:
-    """Draws at most `count` different sources, each with all its references."""
+    """Chooses `count` different sources, or all, each with all its references."""
     if count is None:
         return np.full(len(keys), True)
     first = np.sort(np.unique(keys, return_index=True)[1])
@@ -120,7 +120,7 @@ def _draw_sources(keys: Keys, count: int | None, seed: int) -> Chosen:
 
 
 def _select(examples: Sequence[Example], chosen: Chosen) -> Sequence[Example]:
-    """Returns the examples where `chosen` is true, in their order."""
+    """Returns the examples where `chosen` [N] is true, in their order."""
     if chosen.all():
         return examples
     if isinstance(examples, IndexedFile):
@@ -129,7 +129,7 @@ def _select(examples: Sequence[Example], chosen: Chosen) -> Sequence[Example]:
 
 
 def _within_limits(train: Sequence[Example], config: DataConfig) -> Chosen:
-    """Tells which training examples keep to the limits, with a warning if some do not."""
+    """Returns which training examples are within the limits, with a warning if some are not."""
     source, target = lengths(train)
     has_long_source = source > config.max_source_length
     has_long_target = target > config.max_target_length
@@ -147,7 +147,7 @@ def _within_limits(train: Sequence[Example], config: DataConfig) -> Chosen:
 
 
 def _warn_of_overlap(train: Keys, part: Sequence[Example], name: str) -> None:
-    """Counts the sources of a part that are training sources; `train` is sorted."""
+    """Warns if sources of a split are also training sources; the keys `train` are sorted."""
     asked = np.unique(source_keys(part))
     found = np.searchsorted(train, asked, side="right") > np.searchsorted(train, asked)
     if overlap := found.sum():

@@ -1,38 +1,32 @@
-"""Reads examples from tab-separated UTF-8 files, and turns text into tokens in the one right way.
+"""Reader of tab-separated UTF-8 files of examples, and the functions that turn text into tokens.
 
-Inference uses the same `source_tokens` and `feature_tokens`, so that a model is asked in the form
-it was taught. Files have no header; further columns are ignored.
+Inference calls the same `source_tokens` and `feature_tokens`, so that a model reads text in the
+form in which it was trained. Files have no header; further columns are ignored.
 """
 
 from __future__ import annotations
 
-import codecs
-import gzip
+import functools
 import itertools
-import os
 import re
-import sys
 import unicodedata
-import zlib
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path
-from typing import Any, BinaryIO, Literal, cast
+from typing import Any, Literal
 
 from seq2seq.config.choices import Normalization
 from seq2seq.config.schema import DataConfig, SideConfig
 from seq2seq.data.examples import Example
+from seq2seq.data.line_reader import LineReader
 from seq2seq.data.vocabulary import Tokenizer
 from seq2seq.errors import UserError, visible
-from seq2seq.files import read_lines
 
-# Below U+0300 there are no combining marks; text that is rarely without such characters for long
-# pays nothing for what follows.
+# There are no combining marks below U+0300. Only a run of 200 characters from there on is worth the
+# slow path of `_sort_marks`.
 _MAYBE_MARKS = re.compile("[^\x00-\u02ff]{200}")
 
 
 def normalize(text: str, normalization: Normalization) -> str:
-    """Returns `text` in a Unicode normal form, or as it is."""
+    """Returns `text` in a Unicode normal form, or unchanged for `none`."""
     if normalization is Normalization.none:
         return text
     form: Any = normalization.value
@@ -42,10 +36,10 @@ def normalize(text: str, normalization: Normalization) -> str:
 
 
 def _sort_marks(text: str, form: Literal["NFD", "NFKD"]) -> str:
-    """Decomposes `text` and brings marks into canonical order (Unicode 3.11, D109).
+    """Decomposes `text` and sorts its marks into canonical order (Unicode 3.11, D109).
 
-    `unicodedata` does so by insertion, in a time that grows as the square of the marks on one
-    letter: two minutes for a line of a megabyte. What is in order already costs it nothing.
+    `unicodedata` sorts by insertion, in a time quadratic in the number of marks on one letter: two
+    minutes for a line of a megabyte. Marks that are already sorted cost it nothing.
     """
     decomposed = "".join(unicodedata.normalize(form, character) for character in text)
     pieces = itertools.groupby(decomposed, key=lambda c: unicodedata.combining(c) > 0)
@@ -55,27 +49,34 @@ def _sort_marks(text: str, form: Literal["NFD", "NFKD"]) -> str:
     )
 
 
+@functools.lru_cache(maxsize=16)
+def _tokenizer(tokens: str) -> Tokenizer:
+    """Returns a shared tokenizer: making and checking a new one takes as long as a short line."""
+    return Tokenizer(tokens)
+
+
 def source_tokens(text: str, config: DataConfig) -> tuple[str, ...]:
-    """Returns the tokens of a source as the model sees them."""
-    return Tokenizer(config.source.tokens).split(normalize(text, config.normalization))
+    """Returns the tokens of a source text, normalized and split as the model reads them."""
+    return _tokenizer(config.source.tokens).split(normalize(text, config.normalization))
 
 
 def target_tokens(text: str, config: DataConfig) -> tuple[str, ...]:
-    """Returns the tokens of a target as the model sees them."""
-    return Tokenizer(config.target.tokens).split(normalize(text, config.normalization))
+    """Returns the tokens of a target text, normalized and split as the model reads them."""
+    return _tokenizer(config.target.tokens).split(normalize(text, config.normalization))
 
 
 def feature_tokens(text: str, config: DataConfig) -> tuple[str, ...]:
-    """Returns the features in `text`, e.g. `V;PST;3;SG`; an empty text has none."""
-    return Tokenizer(config.features.separator).split(normalize(text, config.normalization))
+    """Returns the features of a text such as `V;PST;3;SG`; an empty text has none."""
+    return _tokenizer(config.features.separator).split(normalize(text, config.normalization))
 
 
 def read_examples(path: str, config: DataConfig) -> list[Example]:
-    """Reads the examples of a file, one per line; lines of white space alone are skipped.
+    """Reads the examples of a file, one per line. Lines of white space alone are skipped.
 
     Args:
-        path: A file, compressed if its name ends in `.gz`, or `-` for standard input.
-        config: Says which columns to read and how they split into tokens.
+        path: As in `LineReader`: a file, compressed if its name ends in `.gz`, or `-` for standard
+            input.
+        config: The columns, and their split into tokens.
 
     Raises:
         UserError: The file or one of its lines cannot be read; the message begins with
@@ -85,88 +86,50 @@ def read_examples(path: str, config: DataConfig) -> list[Example]:
 
 
 def scan_examples(path: str, config: DataConfig) -> Iterator[tuple[int, bytes, Example]]:
-    """Yields the examples as `read_examples` does, each after the place and the bytes of its line.
+    """Yields (place, bytes of the line, example) for each example of `read_examples`.
 
-    The place counts the bytes before it in the file, or in what a compressed file holds;
-    `parse_line` makes the same example of the same bytes.
+    The place counts the bytes before the line in the file, or in the content of a compressed file.
+    `parse_line` makes the same example from the same bytes.
     """
-    name, end, is_empty = display_name(path), 0, True
-    for number, raw in enumerate(_lines(path, config.max_line_bytes), start=1):
+    name, is_empty = display_name(path), True
+    for number, place, content, skipped in LineReader(path, name, config.max_line_bytes):
         where = f"{name}:{number}"
-        start, end = end, end + len(raw)
-        line = raw.removesuffix(b"\n").removesuffix(b"\r")
-        text = _decode(line, where, is_first=number == 1)
-        if number == 1 and line.startswith(codecs.BOM_UTF8):
-            start, line = start + len(codecs.BOM_UTF8), line.removeprefix(codecs.BOM_UTF8)
+        if content is None:
+            raise UserError(
+                f"{where}: the line has more than data.max_line_bytes={config.max_line_bytes} "
+                "bytes; raise the limit if the line is intended"
+            )
+        text = _decode(content, where, skipped)
         if text.strip():
-            yield start, line, _parse(text.split("\t"), where, config)
+            yield place, content, _parse(text.split("\t"), where, config)
             is_empty = False
     if is_empty:
         raise UserError(f"{name}: has no examples: it is empty, or all its lines are blank")
 
 
-def parse_line(line: bytes, where: str, config: DataConfig) -> Example:
-    """Makes an example of the bytes of a line, without its end; `where` begins error messages."""
-    return _parse(_decode(line, where, is_first=False).split("\t"), where, config)
+def parse_line(content: bytes, where: str, config: DataConfig) -> Example:
+    """Returns the example of a line's bytes, without its end; `where` begins error messages."""
+    return _parse(_decode(content, where).split("\t"), where, config)
 
 
 def display_name(path: str) -> str:
-    """Returns what messages call a file."""
+    """Returns the name of a file in messages."""
     return "<stdin>" if path == "-" else path
 
 
-def _lines(path: str, most_bytes: int) -> Iterator[bytes]:
-    """Yields the lines as bytes with their ends, so that nothing but a line feed ends a line."""
-    name = display_name(path)
+def _decode(content: bytes, where: str, skipped: int = 0) -> str:
     try:
-        with _open(path) as stream:
-            for number, line in enumerate(read_lines(stream, most_bytes), start=1):
-                if line is None:
-                    raise UserError(
-                        f"{name}:{number}: the line has more than "
-                        f"data.max_line_bytes={most_bytes} bytes; raise it if the line is meant"
-                    )
-                yield line
-    except FileNotFoundError as error:
-        raise UserError(f"{name}: no such file") from error
-    except IsADirectoryError as error:
-        raise UserError(f"{name}: is a directory, not a file") from error
-    except PermissionError as error:
-        raise UserError(f"{name}: no permission to read it") from error
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise UserError(f"{name}: is no gzip file, or a damaged one: {error}") from error
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        reason = getattr(error, "strerror", None) or error
-        raise UserError(f"{name}: cannot be read: {reason}") from error
-
-
-def _open(path: str) -> AbstractContextManager[BinaryIO]:
-    if path == "-":
-        if sys.stdin is None:
-            raise UserError("<stdin>: standard input is closed")
-        return nullcontext(sys.stdin.buffer)  # not ours to close
-    # The shell leaves the ~ of data.train=~/words.tsv alone; Path.expanduser raises on ~words.tsv.
-    path = os.path.expanduser(path)  # noqa: PTH111
-    if path.lower().endswith(".gz"):
-        return cast(BinaryIO, gzip.open(path, "rb"))
-    return Path(path).open("rb")
-
-
-def _decode(line: bytes, where: str, is_first: bool) -> str:
-    skipped = len(codecs.BOM_UTF8) if is_first and line.startswith(codecs.BOM_UTF8) else 0
-    try:
-        return line[skipped:].decode("utf-8")
+        return content.decode("utf-8")
     except UnicodeDecodeError as error:
-        position = skipped + error.start
-        column = line[:position].count(b"\t") + 1
+        column = content[: error.start].count(b"\t") + 1
         raise UserError(
-            f"{where}: byte 0x{line[position]:02x} (byte {position + 1} of the line, in column "
-            f"{column}) is not UTF-8; convert the file to UTF-8"
+            f"{where}: byte 0x{content[error.start]:02x} (byte {skipped + error.start + 1} of the "
+            f"line, in column {column}) is not UTF-8; convert the file to UTF-8"
         ) from error
 
 
 def _parse(columns: list[str], where: str, config: DataConfig) -> Example:
-    """Makes an example of the columns of a line."""
+    """Returns the example in the columns of a line."""
     source_text = _pick(columns, "source", config.source.column, where)
     target_text = _pick(columns, "target", config.target.column, where)
     features: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""Text to tokens to ids and back. Knows nothing of files of examples, models or TensorFlow."""
+"""Tokenizer and vocabularies: text to tokens to ids, and back. No example files, no TensorFlow."""
 
 from __future__ import annotations
 
@@ -15,15 +15,18 @@ from seq2seq.errors import UserError, visible
 from seq2seq.files import read_text, write_text
 from seq2seq.special_ids import BOS, EOS, PAD, SPECIAL_TOKENS, UNK
 
-_MOST_BYTES = 2**26  # of a vocabulary file: millions of tokens
+_MAX_BYTES = 2**26  # of a vocabulary file: room for millions of tokens
 
 
 class Tokenizer:
-    """Splits a line into tokens and joins tokens into a line.
+    """Splits lines into tokens and joins tokens into lines.
 
     Args:
-        tokens: `char` (every code point), `word` (separated by white space), or any other
-            string, which is then the separator itself.
+        tokens: `char` (every code point), `word` (separated by white space), or any other string,
+            which is then the separator.
+
+    Raises:
+        UserError: `tokens` is empty, or contains a tab or a line feed.
     """
 
     def __init__(self, tokens: str) -> None:
@@ -37,7 +40,7 @@ class Tokenizer:
         self.tokens = tokens
 
     def split(self, text: str) -> tuple[str, ...]:
-        """Returns the tokens of `text`; empty tokens never occur."""
+        """Returns the tokens of `text`; no token is empty."""
         if self.tokens == "char":
             return tuple(text)
         pieces = text.split() if self.tokens == "word" else text.split(self.tokens)
@@ -49,14 +52,18 @@ class Tokenizer:
 
 
 class Vocabulary:
-    """A two-way table of tokens and ids. Ids 0 to 3 are padding, unknown, begin and end.
+    """Two-way table of tokens and ids. Ids 0 to 3 are padding, unknown, begin and end.
 
-    A token of the data that happens to be spelled like one of the special tokens is unknown:
-    data can never smuggle an end-of-sequence into the middle of a sequence.
+    A token of the data that is spelled like a special token is unknown. Otherwise data could put
+    an end of sequence into the middle of a sequence.
     """
 
     def __init__(self, tokens: Sequence[str]) -> None:
-        """Creates the table from the ordinary tokens, in the order of their ids from 4 on."""
+        """Creates the table from the ordinary tokens, in the order of their ids from 4 on.
+
+        Raises:
+            ValueError: A token contains a line feed, or occurs twice.
+        """
         if any("\n" in token for token in tokens):
             raise ValueError("a token of a vocabulary is one line")
         self.tokens = (*SPECIAL_TOKENS, *tokens)
@@ -66,12 +73,16 @@ class Vocabulary:
 
     @classmethod
     def build(cls, sequences: Iterable[Sequence[str]], min_count: int) -> Vocabulary:
-        """Collects the tokens seen at least `min_count` times, most frequent first."""
+        """Returns the vocabulary of the tokens in `sequences`; see `of_counts`."""
         return cls.of_counts(Counter(chain.from_iterable(sequences)), min_count)
 
     @classmethod
     def of_counts(cls, counts: Counter[str], min_count: int) -> Vocabulary:
-        """Takes the tokens that were counted at least `min_count` times, most frequent first."""
+        """Returns the vocabulary of the tokens counted at least `min_count` times.
+
+        The most frequent token comes first; equally frequent tokens are in alphabetical order, so
+        that ids depend on the data alone.
+        """
         frequent = [
             token
             for token, count in counts.items()
@@ -86,7 +97,7 @@ class Vocabulary:
         return isinstance(other, Vocabulary) and self.tokens == other.tokens
 
     def encode(self, tokens: Iterable[str]) -> list[int]:
-        """Returns one id per token, `UNK` for those not in the table."""
+        """Returns one id per token, `UNK` for a token that is not in the table."""
         return [self._ids.get(token, UNK) for token in tokens]
 
     def decode(self, ids: Iterable[int]) -> tuple[str, ...]:
@@ -100,7 +111,7 @@ class Vocabulary:
         return tuple(tokens)
 
     def to_text(self) -> str:
-        """Returns the file form: one token per line, the special ones first."""
+        """Returns the content of a vocabulary file: one token per line, the special ones first."""
         return "".join(f"{token}\n" for token in self.tokens)
 
     @classmethod
@@ -111,7 +122,7 @@ class Vocabulary:
             UserError: The file is missing, too long or not UTF-8, does not begin with the special
                 tokens, or lists a token twice.
         """
-        text = read_text(path, _MOST_BYTES)
+        text = read_text(path, _MAX_BYTES)
         # Only "\n" ends a line: characters such as U+2028 are tokens like any other.
         tokens = text.removesuffix("\n").split("\n")
         if tuple(tokens[: len(SPECIAL_TOKENS)]) != SPECIAL_TOKENS:
@@ -119,13 +130,13 @@ class Vocabulary:
         ordinary = tokens[len(SPECIAL_TOKENS) :]
         if repeated := [token for token, count in Counter(tokens).items() if count > 1]:
             token = visible(repeated[0], 40)
-            raise UserError(f"{path}: the token '{token}' stands there twice")
+            raise UserError(f"{path}: lists the token '{token}' twice")
         return cls(ordinary)
 
 
 @dataclass(frozen=True)
 class Vocabularies:
-    """The tables of a run; feature ids follow the source ids in one common range."""
+    """Vocabularies of a run. The encoder's ids are source ids, followed by feature ids."""
 
     source: Vocabulary
     target: Vocabulary
@@ -133,10 +144,11 @@ class Vocabularies:
 
     @classmethod
     def build(cls, examples: Sequence[Example], min_count: int) -> Vocabularies:
-        """Collects the tokens of training examples, in one pass over them."""
+        """Returns the vocabularies of training examples, in one pass over them."""
         counts = source, target, features = Counter[str](), Counter[str](), Counter[str]()
         rows = iter(examples)
-        while some := list(itertools.islice(rows, 1024)):  # counted faster than one by one
+        # Counting 1,024 examples at once is faster than one by one.
+        while some := list(itertools.islice(rows, 1024)):
             for counter, side in zip(counts, zip(*some, strict=True), strict=True):
                 counter.update(itertools.chain.from_iterable(side))
         return cls(
@@ -147,12 +159,12 @@ class Vocabularies:
 
     @classmethod
     def load(cls, source: Path, target: Path, features: Path) -> Vocabularies:
-        """Reads the three vocabulary files; a run without features has no third one.
+        """Reads the three vocabulary files. A run without features has no third file.
 
         Raises:
             UserError: A file is missing or damaged.
         """
-        # lexists: a link to nowhere is a damaged run, not one without features.
+        # lexists: a link to a missing file is a damaged run, not a run without features.
         has_features = os.path.lexists(features)
         return cls(
             Vocabulary.load(source),
@@ -161,7 +173,7 @@ class Vocabularies:
         )
 
     def save(self, source: Path, target: Path, features: Path) -> None:
-        """Writes one text file per vocabulary, one token per line.
+        """Writes a text file per vocabulary, with one token per line.
 
         Raises:
             DiskError: A file cannot be written.
@@ -173,18 +185,18 @@ class Vocabularies:
 
     @property
     def source_size(self) -> int:
-        """Number of ids that the encoder can be given."""
+        """The number of different ids of the encoder's input."""
         return len(self.source) + (len(self.features) if self.features else 0)
 
     def encode_source(self, source: Sequence[str], features: Sequence[str]) -> list[int]:
-        """Returns the encoder's ids: features first, like a prefix (Kann & Schütze 2016)."""
+        """Returns the encoder's ids: features first, as a prefix (Kann & Schütze 2016)."""
         ids = self.source.encode(source)
         if self.features is None:
             return ids
         return [len(self.source) + i for i in self.features.encode(features)] + ids
 
     def decode_source(self, ids: Iterable[int]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """Returns source and feature tokens of the encoder's ids, up to the first padding."""
+        """Returns the source and feature tokens of the encoder's ids, up to the first padding."""
         first_feature = len(self.source)
         read = list(itertools.takewhile(lambda i: i != PAD, map(int, ids)))
         source = tuple(self.source.tokens[i] for i in read if i < first_feature)
@@ -194,5 +206,5 @@ class Vocabularies:
         return source, tuple(tags[i - first_feature] for i in read if i >= first_feature)
 
     def encode_target(self, target: Sequence[str]) -> list[int]:
-        """Returns the decoder's ids, from BOS to EOS."""
+        """Returns the decoder's ids, with BOS and EOS."""
         return [BOS, *self.target.encode(target), EOS]

@@ -1,1 +1,1 @@
-"""How good a model is, and pictures of it."""
+"""Scores of a model, and figures of its states and attention."""

@@ -1,4 +1,4 @@
-"""Scores a model on examples: teacher-forced over batches, and decoded by free-running search."""
+"""Evaluation of a model on examples: teacher-forced in batches, and decoded by free search."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from seq2seq.data.splits import load_splits
 from seq2seq.data.tsv import read_examples
 from seq2seq.data.vocabulary import Tokenizer
 from seq2seq.errors import UserError
-from seq2seq.evaluation.metrics import corpus_scores, edit_distance, is_exact, score
+from seq2seq.evaluation.metrics import decoded_metrics, edit_distance, is_exact
 from seq2seq.inference.predictor import Prediction, Predictor
 from seq2seq.model.losses import TokenSums, teacher_forced_metrics
 from seq2seq.model.seq2seq import Seq2Seq
 from seq2seq.runs.run_dir import RunDir
 
 
-class Scored(NamedTuple):
+class ScoredExample(NamedTuple):
     """A distinct source with its references and the model's prediction."""
 
     source: tuple[str, ...]
@@ -48,54 +48,45 @@ class Scored(NamedTuple):
 
     @property
     def errors(self) -> int:
-        """Edit distance to the nearest reference."""
+        """Edit distance to the nearest reference, in tokens."""
         return min(edit_distance(self.prediction.tokens, r) for r in self.references)
 
 
-def decode(predictor: Predictor, examples: Sequence[Example]) -> list[Scored]:
-    """Decodes every distinct source once; lines that share it are its references."""
+def decode(predictor: Predictor, examples: Sequence[Example]) -> list[ScoredExample]:
+    """Decodes every distinct source once; all targets with the same source are its references."""
     groups = group_references(examples)
     predictions = predictor.predict_tokens([(source, tags) for source, tags, _ in groups])
-    return [Scored(*group, p) for group, p in zip(groups, predictions, strict=True)]
-
-
-def decoded_metrics(
-    scored: Sequence[Scored], target: Tokenizer, bleu: bool
-) -> dict[str, float | int]:
-    """Returns the scores of decoded text, with `bleu` and `chrf` if asked."""
-    scores = score([s.prediction.tokens for s in scored], [s.references for s in scored])
-    metrics: dict[str, float | int] = {
-        "sequence_accuracy": scores.sequence_accuracy,
-        "symbol_error_rate": scores.symbol_error_rate,
-        "examples": scores.examples,
-    }
-    if bleu:
-        references = [[target.join(reference) for reference in s.references] for s in scored]
-        metrics.update(corpus_scores([s.prediction.text for s in scored], references))
-    return metrics
+    return [ScoredExample(*group, p) for group, p in zip(groups, predictions, strict=True)]
 
 
 class Evaluation:
-    """Scores a model, whose weights may go on changing; compiled once for all examples."""
+    """Scores of a model whose weights may change between calls; compiled once for all examples."""
 
-    def __init__(self, predictor: Predictor, batch_size: int, bleu: bool) -> None:
-        """Compiles nothing before it is called.
+    def __init__(self, predictor: Predictor, batch_size: int, with_optional: bool) -> None:
+        """Compiles nothing before the first call.
 
         Args:
-            predictor: Decodes, and has the model.
-            batch_size: Of teacher forcing.
-            bleu: Whether BLEU and chrF are wanted.
+            predictor: Has the model, and decodes.
+            batch_size: Rows per batch of teacher forcing.
+            with_optional: Whether the optional metrics, such as BLEU and chrF, are wanted.
         """
-        self._predictor, self._batch_size, self._bleu = predictor, batch_size, bleu
+        self._predictor, self._batch_size = predictor, batch_size
+        self._with_optional = with_optional
         self._force = compile_evaluation(predictor.model)
 
-    def __call__(self, examples: Sequence[Example]) -> tuple[dict[str, float], list[Scored]]:
+    def __call__(self, examples: Sequence[Example]) -> tuple[dict[str, float], list[ScoredExample]]:
         """Returns teacher-forced and decoded metrics, and the decoded examples."""
         predictor = self._predictor
         scored = decode(predictor, examples)
         plan = BatchPlan(examples, predictor.vocabularies, self._batch_size, predictor.data.buckets)
         forced = self._force(plan.in_order())
-        return forced | decoded_metrics(scored, predictor.target, self._bleu), scored
+        decoded = decoded_metrics(
+            [one.prediction.tokens for one in scored],
+            [one.references for one in scored],
+            predictor.target.join,
+            self._with_optional,
+        )
+        return forced | decoded, scored
 
 
 def compile_evaluation(model: Seq2Seq) -> Callable[[Iterable[Batch]], dict[str, float]]:
@@ -107,6 +98,7 @@ def compile_evaluation(model: Seq2Seq) -> Callable[[Iterable[Batch]], dict[str, 
         return model.token_sums(*batch, training=False)
 
     def evaluate(batches: Iterable[Batch]) -> dict[str, float]:
+        # Sums of all batches, then one division: the mean is over tokens, not over batches.
         totals = np.sum([np.asarray(step(batch)) for batch in batches], axis=0)
         return teacher_forced_metrics(TokenSums(*totals))
 

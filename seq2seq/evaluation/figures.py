@@ -1,4 +1,4 @@
-"""Pictures: what draws attention maps, and what all pictures share."""
+"""Figures: attention maps, gradient norms, and the conversion of any figure to pixels."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from matplotlib.ticker import MaxNLocator
 
 Array = npt.NDArray[Any]
 
-_LONGEST_LEVEL = 3  # characters that fit side by side below a column
-_LONGEST_TOKEN = 24
-_LEAST_NORM = 1e-12  # what is drawn for zero, which has no logarithm
+_MAX_LEVEL_CHARACTERS = 3  # of a label that fits below its column without being turned
+_MAX_TOKEN_CHARACTERS = 24
+_MIN_NORM = 1e-12  # stands for zero, which has no logarithm
 _DARK: dict[Any, Any] = {
     "figure.facecolor": "#16181d",
     "axes.facecolor": "#16181d",
@@ -33,20 +33,21 @@ _DARK: dict[Any, Any] = {
 
 
 def surroundings(is_dark: bool) -> AbstractContextManager[None]:
-    """Sets the colours of paper and ink while a picture is drawn."""
+    """Sets the colours of a figure that is created inside the context."""
     return mpl.rc_context(_DARK if is_dark else {})
 
 
 def attention_figure(
     weights: Array, source: Sequence[str], target: Sequence[str], is_dark: bool = False
 ) -> Figure:
-    """Draws attention weights `[T, S]`: written from top to bottom, read from left to right."""
+    """Draws attention weights `[T, S]`: target from top to bottom, source from left to right."""
     with surroundings(is_dark):
-        read, written = [[visible(token) for token in side] for side in (source, target)]
-        longest_read, longest_written = (max(map(len, side), default=1) for side in (read, written))
-        is_upright = longest_read > _LONGEST_LEVEL
-        width = 1.6 + 0.36 * len(read) + 0.08 * longest_written
-        height = 1.2 + 0.3 * len(written) + 0.08 * longest_read * is_upright
+        read, written = [[display_token(token) for token in side] for side in (source, target)]
+        max_read, max_written = (max(map(len, side), default=1) for side in (read, written))
+        is_upright = max_read > _MAX_LEVEL_CHARACTERS
+        # Inches: the colour bar and the axes' names, a cell per token, the labels' characters.
+        width = 1.6 + 0.36 * len(read) + 0.08 * max_written
+        height = 1.2 + 0.3 * len(written) + 0.08 * max_read * is_upright
         figure = Figure(figsize=(width, height), dpi=110, layout="constrained")
         axes = figure.add_subplot()
         image = axes.imshow(
@@ -61,11 +62,11 @@ def attention_figure(
 
 
 def gradient_figure(norms: Mapping[str, Array]) -> Figure:
-    """Draws norms of gradients `[S]`, one line per state, by the distance from the end."""
+    """Draws gradient norms `[S]` by the distance from the end of the source, a line per state."""
     figure = Figure(figsize=(6.5, 3.6), dpi=110, layout="constrained")
     axes = figure.add_subplot()
     for name, values in norms.items():
-        axes.semilogy(np.maximum(values, _LEAST_NORM), marker="o", markersize=3, label=name)
+        axes.semilogy(np.maximum(values, _MIN_NORM), marker="o", markersize=3, label=name)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("steps before the end of reading")
     axes.set_ylabel("norm of the loss's gradient")
@@ -75,20 +76,24 @@ def gradient_figure(norms: Mapping[str, Array]) -> Figure:
 
 
 def png(figure: Figure) -> bytes:
-    """Returns the picture as a PNG file."""
+    """Returns the figure as a PNG file."""
     file = io.BytesIO()
     FigureCanvasAgg(figure).print_png(file)
     return file.getvalue()
 
 
 def pixels(figure: Figure) -> Array:
-    """Returns the picture `[1, height, width, 4]`, as TensorBoard takes it."""
+    """Returns the figure as RGBA pixels `[1, height, width, 4]`, as TensorBoard takes them."""
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[None]
 
 
-def visible(token: str) -> str:
-    """Writes a token so that it is seen: white space in quotes, no formula, nothing too long."""
-    token = token if len(token) <= _LONGEST_TOKEN else token[: _LONGEST_TOKEN - 1] + "…"
+def display_token(token: str) -> str:
+    """Returns a token as a label: white space in quotes, long tokens cut, no formula.
+
+    Matplotlib reads a pair of `$` as a formula, and raises an error for an invalid one.
+    """
+    if len(token) > _MAX_TOKEN_CHARACTERS:
+        token = token[: _MAX_TOKEN_CHARACTERS - 1] + "…"
     return (token if token.strip() else repr(token)).replace("$", r"\$")

@@ -1,12 +1,16 @@
-"""Scores of decoded text: what a free-running search wrote, against one or more references.
+"""Registry of metrics, and the scores of decoded text against one or more references.
 
-The teacher-forced measures (loss, token accuracy, perplexity) are computed inside the training
-and evaluation steps; nothing here knows about probabilities or tensors.
+`METRICS` has one value per metric. The choice of the best epoch, tables, progress bar and
+TensorBoard follow from it. The teacher-forced metrics are computed inside the training and
+evaluation steps (`model/losses.py`); nothing here knows about probabilities or tensors.
+
+To add a decoded metric, add its function and a line in `METRICS`; to let it choose the best epoch,
+add its name to `Monitor` in `config/choices.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any
@@ -16,37 +20,63 @@ from rapidfuzz.distance import Levenshtein
 from seq2seq.errors import UserError
 
 Tokens = Sequence[str]
+Predictions = Sequence[Tokens]
+References = Sequence[Sequence[Tokens]]  # the accepted ones of each prediction
+Join = Callable[[Tokens], str]  # tokens → line of text
+Measure = Callable[[Predictions, References, Join], float]
 
 
 @dataclass(frozen=True)
-class DecodedScores:
-    """Scores over distinct sources.
+class Metric:
+    """A measure of quality.
 
     Attributes:
-        examples: How many distinct sources were scored.
-        sequence_accuracy: Share of predictions equal to any of their references, 0 to 1.
-        symbol_error_rate: Edit distance to the nearest reference, summed, divided by the summed
-            length of these references. 0 is perfect; it can exceed 1.
+        name: Key of `results.json`, column of `metrics.csv`, tag of TensorBoard.
+        measure: Scores decoded text; None: teacher-forced, computed by the model.
+        is_higher_better: The direction of improvement.
+        perfect: The value that no other can exceed; None: none is known.
+        is_rate: Whether tables show it in percent.
+        is_optional: Whether it is measured on request only (`training.bleu`, `bleu`), because it
+            needs sacrebleu.
     """
 
-    examples: int
-    sequence_accuracy: float
-    symbol_error_rate: float
+    name: str
+    measure: Measure | None
+    is_higher_better: bool
+    perfect: float | None = None
+    is_rate: bool = False
+    is_optional: bool = False
+
+    def rank(self, value: float) -> float:
+        """Returns a number that is higher for better values."""
+        return value if self.is_higher_better else -value
+
+    @property
+    def is_decoded(self) -> bool:
+        """Whether it scores decoded text."""
+        return self.measure is not None
 
 
-def score(predictions: Sequence[Tokens], references: Sequence[Sequence[Tokens]]) -> DecodedScores:
-    """Compares each prediction with its accepted references, token by token."""
+def sequence_accuracy(predictions: Predictions, references: References) -> float:
+    """Returns the share of predictions equal to any of their references, 0 to 1."""
+    exact = sum(is_exact(*pair) for pair in zip(predictions, references, strict=True))
+    return exact / len(predictions) if predictions else 0.0
+
+
+def symbol_error_rate(predictions: Predictions, references: References) -> float:
+    """Returns the edits per reference token; 0 is perfect, and it can exceed 1.
+
+    The edit distance to the nearest reference, summed over the predictions, is divided by the
+    summed length of these references. Of references equally near, the longest counts.
+    """
     edits, length = 0, 0
     for prediction, accepted in zip(predictions, references, strict=True):
         nearest_edits, nearest_length = min(
             ((edit_distance(prediction, reference), len(reference)) for reference in accepted),
-            # Of references equally near, the longest: the error is a rate.
             key=lambda pair: (pair[0], -pair[1]),
         )
         edits, length = edits + nearest_edits, length + nearest_length
-    exact = sum(is_exact(*pair) for pair in zip(predictions, references, strict=True))
-    n = len(predictions)
-    return DecodedScores(n, exact / n if n else 0.0, edits / length if length else 0.0)
+    return edits / length if length else 0.0
 
 
 def is_exact(prediction: Tokens, accepted: Sequence[Tokens]) -> bool:
@@ -59,21 +89,106 @@ def edit_distance(prediction: Tokens, reference: Tokens) -> int:
     return Levenshtein.distance(prediction, reference)
 
 
-def corpus_scores(
-    predictions: Sequence[str], references: Sequence[Sequence[str]]
-) -> dict[str, float]:
-    """Returns `bleu` and `chrf` of lines of text by sacrebleu (Post 2018), 0 to 100.
+def bleu(predictions: Predictions, references: References, join: Join) -> float:
+    """Returns BLEU by sacrebleu (Papineni et al. 2002, Post 2018), 0 to 100."""
+    lines, streams = _lines(predictions, references, join)
+    return _sacrebleu().corpus_bleu(lines, streams).score
+
+
+def chrf(predictions: Predictions, references: References, join: Join) -> float:
+    """Returns chrF by sacrebleu (Popović 2015, Post 2018), 0 to 100."""
+    lines, streams = _lines(predictions, references, join)
+    return _sacrebleu().corpus_chrf(lines, streams).score
+
+
+def _lines(
+    predictions: Predictions, references: References, join: Join
+) -> tuple[list[str], list[Any]]:
+    """Returns lines of text, and one list of lines per reference position."""
+    joined = ([join(reference) for reference in accepted] for accepted in references)
+    # None marks a missing reference.
+    return [join(prediction) for prediction in predictions], [*zip_longest(*joined)]
+
+
+def _sacrebleu() -> Any:
+    """Imports sacrebleu.
 
     Raises:
-        UserError: sacrebleu is not installed.
+        UserError: It is not installed.
     """
     try:
         import sacrebleu
     except ImportError as error:
         raise UserError("BLEU and chrF need sacrebleu: pip install 'seq2seq[bleu]'") from error
-    # sacrebleu wants one list per reference position; None marks a missing reference.
-    streams: Any = [*zip_longest(*references)]
-    return {
-        "bleu": sacrebleu.corpus_bleu(predictions, streams).score,
-        "chrf": sacrebleu.corpus_chrf(predictions, streams).score,
-    }
+    return sacrebleu
+
+
+# In the order of tables and files.
+METRICS: dict[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        Metric("loss", None, is_higher_better=False),
+        Metric("token_accuracy", None, is_higher_better=True, is_rate=True),
+        Metric("perplexity", None, is_higher_better=False),
+        Metric(
+            "sequence_accuracy",
+            lambda predictions, references, _: sequence_accuracy(predictions, references),
+            is_higher_better=True,
+            perfect=1.0,
+            is_rate=True,
+        ),
+        Metric(
+            "symbol_error_rate",
+            lambda predictions, references, _: symbol_error_rate(predictions, references),
+            is_higher_better=False,
+            perfect=0.0,
+            is_rate=True,
+        ),
+        # No perfect value: by rounding, a perfect corpus may score a little less than 100.
+        Metric("bleu", bleu, is_higher_better=True, is_optional=True),
+        Metric("chrf", chrf, is_higher_better=True, is_optional=True),
+    )
+}
+
+
+def decoded_metrics(
+    predictions: Predictions, references: References, join: Join, with_optional: bool
+) -> dict[str, float | int]:
+    """Returns the scores of decoded text by name, and the number of `examples`.
+
+    Args:
+        predictions: Decoded tokens.
+        references: The accepted tokens of each prediction.
+        join: Makes a line of text of tokens.
+        with_optional: Whether the optional metrics are wanted.
+
+    Raises:
+        UserError: A library that a wanted metric needs is not installed.
+    """
+
+    def measured(is_optional: bool) -> dict[str, float | int]:
+        return {
+            name: metric.measure(predictions, references, join)
+            for name, metric in METRICS.items()
+            if metric.measure is not None and metric.is_optional is is_optional
+        }
+
+    optional = measured(is_optional=True) if with_optional else {}
+    return measured(is_optional=False) | {"examples": len(predictions)} | optional
+
+
+def check_monitor(monitor: str, with_optional: bool) -> None:
+    """Refuses to choose the best epoch by a metric that is not measured.
+
+    Raises:
+        UserError: Names the setting and the way out.
+    """
+    if METRICS[monitor].is_optional and not with_optional:
+        raise UserError(f"training.monitor={monitor} needs training.bleu=true")
+
+
+def format_metric(name: str, value: float) -> str:
+    """Returns a number for people: rates in percent, counts whole."""
+    if name in METRICS and METRICS[name].is_rate:
+        return f"{100 * value:.2f} %"
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4f}"

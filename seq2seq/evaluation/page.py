@@ -1,4 +1,4 @@
-"""One HTML page that needs no other file: text, tables and pictures, in light and dark."""
+"""Self-contained HTML page: text, tables and figures, for light and dark screens."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from html import escape
 
-PIXELS = 2  # of a picture per pixel of the page: sharp on a phone
-_LEAST = 0.6  # of a picture's size, below which it is scrolled and not made smaller
-_LONG = 24  # characters of a cell's text that stay on one line
+PIXELS = 2  # image pixels per pixel of the page: sharp on a phone
+_MIN_SCALE = 0.6  # a narrower screen scrolls the figure instead of shrinking it further
+_MAX_CELL_CHARACTERS = 24  # a longer cell may break its line
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1c1e21; --paper: #fff; --rule: #d8dbe0; --dim: #5f6672; }
@@ -35,7 +35,7 @@ figcaption, .dim { color: var(--dim); font-size: .85rem; }
 
 @dataclass
 class Page:
-    """A page that is written from top to bottom."""
+    """A page, built from top to bottom."""
 
     title: str
     parts: list[str] = field(default_factory=list)
@@ -49,18 +49,18 @@ class Page:
         self.parts.append(f"<p>{escape(text)}</p>")
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        """Adds a table; a column named `values` keeps its line breaks, long texts get some."""
+        """Adds a table; a column named `values` keeps its line breaks, long cells may wrap."""
         head = "".join(f"<th>{escape(name).replace('_', '_<wbr>')}</th>" for name in columns)
         body = "".join(f"<tr>{''.join(map(_cell, columns, row))}</tr>" for row in rows)
         self.parts.append(f'<div class="wide"><table><tr>{head}</tr>{body}</table></div>')
 
     def figure(self, light: bytes, dark: bytes, caption: str) -> None:
-        """Adds a picture, PNG, drawn for light and for dark surroundings.
+        """Adds a PNG figure in two versions, for light and dark screens.
 
-        What is too wide for the screen gets a little smaller, and then scrolls in its box.
+        A figure too wide for the screen shrinks a little, then scrolls in its box.
         """
-        width = struct.unpack(">I", light[16:20])[0] / PIXELS  # IHDR, the first chunk
-        size = f"max-width: {width:.0f}px; min-width: {_LEAST * width:.0f}px"
+        width = struct.unpack(">I", light[16:20])[0] / PIXELS  # in IHDR, the first chunk
+        size = f"max-width: {width:.0f}px; min-width: {_MIN_SCALE * width:.0f}px"
         self.parts.append(
             '<figure><div class="wide"><picture>'
             f'<source media="(prefers-color-scheme: dark)" srcset="{_data_uri(dark)}">'
@@ -80,7 +80,7 @@ class Page:
 
 def _cell(column: str, text: str) -> str:
     kind = ' class="values"' if column == "values" else ""
-    if not kind and len(text) > _LONG:
+    if not kind and len(text) > _MAX_CELL_CHARACTERS:
         kind = ' class="long"'
     return f"<td{kind}>{escape(text)}</td>"
 

@@ -1,4 +1,4 @@
-"""From a request to answers: compiled search, predictor, streams, lines of `infer.py`."""
+"""Inference: search, compiled search, predictor, streams, and the line protocol of `infer.py`."""
 
 import importlib
 from typing import Any

@@ -12,6 +12,7 @@ from typing import Any
 import tensorflow as tf
 
 from seq2seq.config.choices import SearchKind
+from seq2seq.config.resolve import search_is_compiled
 from seq2seq.config.schema import DecodingConfig
 from seq2seq.errors import UserError
 from seq2seq.hardware import has_gpu
@@ -37,15 +38,12 @@ def compile_search(model: Seq2Seq, decoding: DecodingConfig) -> Search:
     Raises:
         UserError: `decoding.max_length` is not set (when the function is first called).
     """
-    jit_compile = decoding.jit_compile
-    if jit_compile is None:
-        jit_compile = not has_gpu()  # XLA cannot call cuDNN.
     spec = search_spec(decoding.kind)
 
     @tf.function(
         input_signature=[tf.TensorSpec([None, None], tf.int32), tf.TensorSpec([], tf.int32)],
         autograph=False,
-        jit_compile=jit_compile,
+        jit_compile=search_is_compiled(decoding, has_gpu()),
     )
     def search(source: tf.Tensor, seed: tf.Tensor) -> Hypotheses:
         if decoding.max_length is None:

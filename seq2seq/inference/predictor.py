@@ -1,4 +1,4 @@
-"""Predictor: lines of text in, predictions out, in order. Needs no training code and runs none."""
+"""Predictor: a trained run that answers lines of text, in order. It uses no training code."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Tokens = Sequence[str]
 
 
 class Hypothesis(NamedTuple):
-    """One answer: its tokens, the same as a line of text, and its score (higher is better)."""
+    """One answer: its tokens, the tokens as a line of text, and its score (higher is better)."""
 
     tokens: tuple[str, ...]
     text: str
@@ -37,7 +37,7 @@ class Hypothesis(NamedTuple):
 
 
 class Prediction(NamedTuple):
-    """The answers to one line, best first; `problem` says why there are none."""
+    """Answers to one line, best first; `problem` is the reason if there are none."""
 
     hypotheses: list[Hypothesis]
     problem: str | None = None
@@ -54,10 +54,10 @@ class Prediction(NamedTuple):
 
 
 class Predictor:
-    """A trained model with the text on both sides of it.
+    """Trained model with its vocabularies and tokenizers: text in, text out.
 
     Attributes:
-        model: The model; its weights may go on changing, predictions follow.
+        model: The model. Its weights may change later, and predictions follow them.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class Predictor:
         """Loads a run; values of `decoding` that are not None replace those of the run.
 
         Raises:
-            UserError: The folder is no complete run.
+            UserError: The folder is not a complete run, or is damaged.
         """
         config, vocabularies = run.load_config(), Vocabularies.load(*run.vocabularies)
         return cls(
@@ -99,9 +99,9 @@ class Predictor:
     def predict(
         self, sources: Sequence[str], features: Sequence[str] | None = None
     ) -> list[Prediction]:
-        """Answers lines of source text, with one line of features each, if the model wants them.
+        """Answers lines of source text, each with its line of features if the model uses them.
 
-        An empty or overlong line gets a `problem` and never disturbs its neighbours.
+        An empty or overlong line gets a `problem`, and does not affect the other lines.
         """
         features = features if features is not None else [""] * len(sources)
         has_features = self.vocabularies.features is not None
@@ -116,12 +116,12 @@ class Predictor:
         )
 
     def predict_tokens(self, pairs: Sequence[tuple[Tokens, Tokens]]) -> list[Prediction]:
-        """Answers (source tokens, feature tokens); the results are in the order of the input."""
+        """Answers pairs of source tokens and feature tokens, in the order of the input."""
         predictions = [Prediction([], self._problem(*pair)) for pair in pairs]
         accepted = [i for i, prediction in enumerate(predictions) if prediction.problem is None]
         ids = {i: self.vocabularies.encode_source(*pairs[i]) for i in accepted}
-        # Rows of similar length share a batch, so that little of it is padding. The longest come
-        # first: the last batch leaves the other cores idle.
+        # Rows of similar length share a batch, so that little of it is padding. The longest rows
+        # come first: the last batch leaves the other cores idle, and should be the shortest.
         by_length = sorted(accepted, key=lambda i: len(ids[i]), reverse=True)
         size = self.decoding.batch_size
         batches = [by_length[start : start + size] for start in range(0, len(by_length), size)]
@@ -161,41 +161,41 @@ class Predictor:
         return None
 
     def _decode_all(self, batches: list[list[list[int]]]) -> Iterable[list[Prediction]]:
-        """Decodes batches of ids, twice as many side by side as there are cores.
+        """Decodes batches of ids, two per core at a time.
 
-        XLA keeps all but large products on one core; while some batches are turned into text, or
-        are on their way into XLA or out of it, others keep the cores busy.
+        XLA computes all but large products on one core. While some batches are converted to text,
+        or passed to XLA or back, others keep the cores busy.
         """
-        # Every batch draws numbers of its own, from the seed and how many went before it.
+        # The random numbers of a batch depend on the seed and the number of batches before it.
         numbers = range(self._batches, self._batches + len(batches))
         draw = np.random.default_rng
         seeds = [int(draw((self.decoding.seed, n)).integers(2**31)) for n in numbers]
         self._batches += len(batches)
         if len(batches) < 2:
             return map(self._decode, batches, seeds)
-        # The last batch is filled up, because compiling for fewer rows would take longer.
+        # The last batch gets as many rows as the others: compiling for fewer would take longer.
         rows = [len(batches[0])] * len(batches)
         with ThreadPoolExecutor(2 * cores()) as pool:
             return list(pool.map(self._decode, batches, seeds, rows))
 
-    def _decode(self, ids: list[list[int]], seed: int, least_rows: int = 1) -> list[Prediction]:
-        most_rows = self.decoding.batch_size
-        rows, length = bucket(max(len(ids), least_rows), most_rows, max(map(len, ids)))
-        # Rows that only fill up the bucket repeat the last one.
+    def _decode(self, ids: list[list[int]], seed: int, min_rows: int = 1) -> list[Prediction]:
+        max_rows = self.decoding.batch_size
+        rows, length = bucket(max(len(ids), min_rows), max_rows, max(map(len, ids)))
+        # Filler rows of the bucket repeat the last row.
         source = np.pad(pad(ids, length), [(0, rows - len(ids)), (0, 0)], mode="edge")
         hypotheses = self._search(tf.constant(source), tf.constant(seed, tf.int32))
-        # Lists: to go through arrays number by number takes three times as long.
+        # Lists, because iterating over the numbers of an array takes three times as long.
         tokens = hypotheses.tokens.numpy()[: len(ids)].tolist()
         scores = hypotheses.scores.numpy()[: len(ids)].tolist()
         predictions = []
         for row_tokens, row_scores in zip(tokens, scores, strict=True):
             answers = []
             for ids_written, score in zip(row_tokens, row_scores, strict=True):
-                # A search that found fewer than n_best hypotheses fills up with -inf.
+                # A search with fewer than n_best hypotheses pads them with scores of -inf.
                 if math.isfinite(score):
                     decoded = self.vocabularies.target.decode(ids_written)
                     answers.append(Hypothesis(decoded, self.target.join(decoded), score))
-            problem = None if answers else "the model has no answer: its scores are no numbers"
+            problem = None if answers else "the model has no answer: its scores are not finite"
             predictions.append(Prediction(answers, problem))
         return predictions
 

@@ -1,4 +1,4 @@
-"""What a run leaves behind: files only, no model."""
+"""Run folders: paths, checkpoints, weights files, provenance. Files only, no model."""
 
 from seq2seq.runs.run_dir import RunDir
 

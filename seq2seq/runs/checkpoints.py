@@ -1,7 +1,7 @@
-"""Checkpoints of a run: named arrays in files that carry their own checksum.
+"""Checkpoints of a run: named arrays in files with a checksum in their names.
 
-A file is `step_STEPS.CHECKSUM.npz`; the checksum is the beginning of its SHA-256, so that a name
-that does not fit the content is a damaged file, and `sha256sum` can tell, too.
+A file is called `step_STEPS.CHECKSUM.npz`. The checksum is the beginning of the file's SHA-256. A
+file that does not match its name is damaged; `sha256sum` shows it, too.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ log = logging.getLogger(__name__)
 
 Arrays = dict[str, npt.NDArray[Any]]
 
-_MOST_SHARE = 0.02  # of the time
-_DIGITS = 16  # of the checksum
+_MAX_SHARE = 0.02  # of the time that checkpoints may take
+_DIGITS = 16  # of the checksum: 64 bits
 _NAME = re.compile(rf"step_(\d{{10}})\.([0-9a-f]{{{_DIGITS}}})\.npz")
 
 
@@ -36,38 +36,39 @@ class Checkpoints:
     """The newest checkpoints in a folder.
 
     Attributes:
-        folder: Where they are.
-        keep: How many of them stay.
+        folder: The folder.
+        keep: The number of checkpoints that stay.
     """
 
     def __init__(
         self, folder: Path, keep: int, clock: Callable[[], float] = time.perf_counter
     ) -> None:
-        """Looks at nothing yet.
+        """Stores the arguments; no file is read yet.
 
         Args:
-            folder: Where they are.
-            keep: How many of them stay.
-            clock: Seconds.
+            folder: The folder; it need not exist yet.
+            keep: The number of checkpoints that stay.
+            clock: Returns the time in seconds.
         """
         self.folder, self.keep = folder, keep
         self._clock = clock
-        self._seconds, self._saved = 0.0, -math.inf  # how long the last one took, and its end
+        self._seconds, self._saved = 0.0, -math.inf  # duration and end of the last one
 
     def is_cheap(self) -> bool:
-        """Whether one more now would still leave 98 % of the time to other things."""
-        return self._seconds <= _MOST_SHARE * (self._clock() - self._saved)
+        """Tells whether checkpoints would take at most 2 % of the time with one more now."""
+        # The next one is assumed to take as long as the last one.
+        return self._seconds <= _MAX_SHARE * (self._clock() - self._saved)
 
     def paths(self) -> list[Path]:
-        """Returns the checkpoints, the newest first."""
+        """Returns the files of the checkpoints, newest first."""
         files = self.folder.glob("step_*.npz") if self.folder.is_dir() else ()
         return sorted((path for path in files if _NAME.fullmatch(path.name)), reverse=True)
 
     def save(self, step: int, arrays: Mapping[str, npt.NDArray[Any]]) -> Path:
-        """Writes a checkpoint, then drops those that are one too many; returns where it is.
+        """Writes a checkpoint, removes surplus ones, and returns the path of the new one.
 
         Raises:
-            DiskError: It cannot be written; those before are untouched.
+            DiskError: It cannot be written; the former ones are unchanged.
         """
         began, digest = self._clock(), hashlib.sha256()
 
@@ -80,6 +81,7 @@ class Checkpoints:
         ):
             np.savez(_Hashed(file, digest), allow_pickle=False, **arrays)
         path = self.folder / name()
+        # A step that is saved again replaces its former checkpoint and uses no place among `keep`.
         others = [old for old in self.paths() if old != path]
         again = [old for old in others if step_of(old) == step]
         for old in again + [old for old in others if old not in again][self.keep - 1 :]:
@@ -89,30 +91,30 @@ class Checkpoints:
         return path
 
     def load_newest(self) -> tuple[Path, Arrays]:
-        """Reads the newest checkpoint that is whole; each damaged one is named in the log.
+        """Reads the newest intact checkpoint, with a warning for each damaged one.
 
         Raises:
-            UserError: There is none.
+            UserError: There is no intact checkpoint.
         """
         paths = self.paths()
         for path in paths:
             try:
                 return path, _read(path)
             except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-                log.warning("%s is damaged (%s); trying the one before", path, error)
+                log.warning("%s is damaged (%s); trying the one before it", path, error)
         if paths:
             raise UserError(f"{self.folder}: all {len(paths)} checkpoints are damaged")
-        raise UserError(f"{self.folder}: there is no checkpoint; train anew")
+        raise UserError(f"{self.folder}: there is no checkpoint; start a new run")
 
     def drop_after(self, step: int) -> None:
-        """Removes checkpoints of later steps: a run that goes on from `step` will make its own."""
+        """Removes the checkpoints of later steps, which a run resumed at `step` writes again."""
         for path in self.paths():
             if step_of(path) > step:
                 path.unlink(missing_ok=True)
 
 
 class _Hashed:
-    """A file that is written from front to back, and whose checksum is known at the end."""
+    """A file that is written from front to back, with the checksum of what was written."""
 
     def __init__(self, file: BinaryIO, digest: hashlib._Hash) -> None:
         self._file, self._digest = file, digest
@@ -125,12 +127,12 @@ class _Hashed:
         self._file.flush()
 
     def read(self) -> bytes:
-        """NumPy takes for a file what has this."""
+        """Raises an error. NumPy writes to an object as to a file only if it has this method."""
         raise io.UnsupportedOperation("read")
 
 
 def step_of(path: Path) -> int:
-    """Returns the number of steps that a checkpoint's name tells."""
+    """Returns the number of steps in a checkpoint's name."""
     match = _NAME.fullmatch(path.name)
     assert match is not None
     return int(match[1])
@@ -141,7 +143,7 @@ def _read(path: Path) -> Arrays:
     name = _NAME.fullmatch(path.name)
     assert name is not None
     if not checksum(content).startswith(name[2]):
-        raise ValueError("its checksum does not fit")
+        raise ValueError("its checksum is wrong")
     content.seek(0)
     with zipfile.ZipFile(content) as archive:
         names = [name.removesuffix(".npy") for name in archive.namelist()]

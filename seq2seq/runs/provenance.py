@@ -1,4 +1,4 @@
-"""Where a run comes from: versions, data, host, threads, and the user's own commit."""
+"""Provenance of a run, for `record.json`: versions, data, host, threads, the user's git commit."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from typing import Any
 from seq2seq import __version__
 from seq2seq.config.schema import DataConfig, RunConfig
 from seq2seq.errors import UserError
-from seq2seq.files import checksum
+from seq2seq.files import checksum, local_path
 from seq2seq.hardware import cores, threads
 
 _PACKAGES = ("tensorflow", "keras", "numpy", "hydra-core")
-# What changes the numbers, or how fast they come. Others may be secret.
+# Variables that change the results or the speed. The others are not recorded: they may be secret.
 _VARIABLES = (
     "CUDA_VISIBLE_DEVICES",
     "KERAS_BACKEND",
@@ -33,7 +33,7 @@ _VARIABLES = (
 
 
 def make_record(config: RunConfig) -> dict[str, Any]:
-    """Returns what must be known to train the same again, for `record.json`."""
+    """Returns the content of `record.json`: all that a repetition of the run depends on."""
     return {
         "seed": config.training.seed,
         "deterministic": config.training.deterministic,
@@ -53,13 +53,13 @@ def make_record(config: RunConfig) -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    """Returns the versions of Python, of this project and of what it computes with."""
+    """Returns the versions of Python, of this package and of those that it computes with."""
     ours = {"python": platform.python_version(), "seq2seq": __version__}
     return ours | {name: version(name) for name in _PACKAGES}
 
 
 def commit(folder: Path) -> dict[str, Any] | None:
-    """Returns the git commit of a folder and whether files differ from it; None: no git."""
+    """Returns the git commit of a folder and whether its files differ; None without git."""
 
     def git(*arguments: str) -> str:
         command = ["git", "-C", str(folder), *arguments]
@@ -73,7 +73,7 @@ def commit(folder: Path) -> dict[str, Any] | None:
 
 
 def data_checksums(config: DataConfig) -> dict[str, str]:
-    """Returns the SHA-256 of each data file by its split; standard input has none.
+    """Returns the SHA-256 of each data file by split. Standard input has none.
 
     Raises:
         UserError: A file cannot be read.
@@ -83,7 +83,7 @@ def data_checksums(config: DataConfig) -> dict[str, str]:
     for name, path in files.items():
         if path and path != "-":
             try:
-                with Path(path).expanduser().open("rb") as file:
+                with local_path(path).open("rb") as file:
                     found[name] = checksum(file)
             except OSError as error:
                 raise UserError(f"data.{name}={path}: {error.strerror}") from error
@@ -91,22 +91,22 @@ def data_checksums(config: DataConfig) -> dict[str, str]:
 
 
 def refuse_other_data(record: Mapping[str, Any], config: DataConfig) -> None:
-    """Compares the data files with those that the run was trained on.
+    """Refuses to continue a run if one of its data files has changed.
 
     Raises:
-        UserError: One has other content.
+        UserError: A file has another content than when the run began.
     """
     for name, now in data_checksums(config).items():
         before = record.get("data", {}).get(name)
         if before is not None and now != before:
             raise UserError(
                 f"data.{name}={getattr(config, name)}: its content has changed since the run began "
-                f"(SHA-256 {before[:16]}…, now {now[:16]}…); put the old file back, or train anew"
+                f"(SHA-256 {before[:16]}…, now {now[:16]}…); restore the file, or start a new run"
             )
 
 
 def differences_of_records(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Returns what of versions, host, threads and environment is not as it was, one line each."""
+    """Returns a line for each difference in versions, host, threads and environment."""
     found = []
     for part in ("versions", "host", "threads", "environment"):
         before, after = then.get(part, {}), now[part]
@@ -117,7 +117,7 @@ def differences_of_records(then: Mapping[str, Any], now: Mapping[str, Any]) -> l
 
 
 def _processor() -> str:
-    """Returns the processor's name, which `platform` does not know on Linux."""
+    """Returns the name of the processor, which `platform` does not return on Linux."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
         return next(line.split(":", 1)[1].strip() for line in lines if "model name" in line)

@@ -1,7 +1,7 @@
-"""The run folder: every path of a run, and its text files.
+"""Run folder: the paths of a run, and its text files.
 
-A run folder is self-contained and is read as data: nothing in it is executed. It knows no model:
-runs can be listed and compared without TensorFlow.
+A run folder is self-contained and is read as data: nothing in it is executed. This module builds no
+model, so runs can be listed and compared without TensorFlow.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from seq2seq.config.schema import RunConfig
 from seq2seq.errors import UserError
 from seq2seq.files import locked, read_text, refuse_links_outside, write_text
 
-_MOST_CONFIG_BYTES = 2**16
-_MOST_RECORD_BYTES = 2**20
+_MAX_CONFIG_BYTES = 2**16
+_MAX_RECORD_BYTES = 2**20
 
 
 class RunDir:
-    """Names and files of one run.
+    """Paths of one run, and methods that read and write its text files.
 
     Attributes:
         path: The folder.
@@ -54,7 +54,7 @@ class RunDir:
 
     @classmethod
     def create(cls, path: str | Path) -> RunDir:
-        """Makes the folder of a new run.
+        """Creates the folder of a new run.
 
         Raises:
             UserError: The folder already holds a run, or cannot be written.
@@ -68,43 +68,42 @@ class RunDir:
         return run_dir
 
     def check_new(self) -> None:
-        """Refuses a folder that already holds a run.
+        """Checks that the folder does not hold a run yet.
 
         Raises:
-            UserError: It does.
+            UserError: It holds one.
         """
         if self.config_file.exists():
             raise UserError(
                 f"run_dir={self.path} already holds a run; choose another folder, "
-                f"or go on with it by resume={self.path}"
+                f"or resume the run with resume={self.path}"
             )
 
     @classmethod
     def open(cls, path: str | Path, setting: str = "run") -> RunDir:
-        """Opens the folder of an existing run.
+        """Opens the folder of an existing run; error messages name `setting`.
 
         Raises:
-            UserError: There is no run in it, or a link in it leads outside; `setting` is named as
-                the one to change.
+            UserError: The folder does not hold a run, or a link in it leads outside.
         """
         run_dir = cls(path)
         if not run_dir.config_file.is_file():
             problem = "has no config.yaml" if run_dir.path.exists() else "does not exist"
-            raise UserError(f"{setting}={path} is no run folder: it {problem}")
+            raise UserError(f"{setting}={path} is not a run folder: it {problem}")
         refuse_links_outside(run_dir.path)
         return run_dir
 
     @classmethod
     def find(cls, name: str) -> RunDir:
-        """Opens a run by its folder, or the newest below `outputs` by the word `latest`."""
+        """Opens a run by its folder, or the newest one below `outputs` as `latest`."""
         return cls.latest() if name == "latest" else cls.open(name)
 
     @classmethod
     def latest(cls, outputs: str | Path = "outputs") -> RunDir:
-        """Opens the run below `outputs` whose weights were written last.
+        """Opens the run below `outputs` whose weights are the newest.
 
         Raises:
-            UserError: There is none.
+            UserError: There is no trained run.
         """
         found = Path(outputs).glob("**/best.weights.h5")
         weights = sorted(filter(Path.is_file, found), key=lambda file: file.stat().st_mtime)
@@ -113,7 +112,7 @@ class RunDir:
         return cls.open(weights[-1].parent)
 
     def save_config(self, config: RunConfig, hydra_record: dict[str, str]) -> None:
-        """Writes the complete settings of the run, and what Hydra recorded under `.hydra/`."""
+        """Writes the complete settings of the run, and Hydra's own files below `.hydra/`."""
         for name, text in hydra_record.items():
             write_text(self.hydra / name, text)
         write_text(self.config_file, to_yaml(config))
@@ -122,46 +121,46 @@ class RunDir:
         """Reads the settings.
 
         Raises:
-            UserError: The file does not fit this version's settings.
+            UserError: The file does not fit the settings of this version.
         """
-        text = read_text(self.config_file, _MOST_CONFIG_BYTES)
+        text = read_text(self.config_file, _MAX_CONFIG_BYTES)
         try:
             return from_yaml(text, RunConfig)
         except UserError as error:
             raise UserError(f"{self.config_file}: {error}") from error
 
     def lock(self) -> AbstractContextManager[None]:
-        """Keeps other processes from training in this folder while the context lasts.
+        """Locks the folder against training by other processes while the context lasts.
 
         Raises:
-            UserError: Another one does, or the folder cannot be written.
+            UserError: Another process has locked it, or the folder cannot be written.
         """
         return locked(self.path)
 
     def save_record(self, record: dict[str, Any]) -> None:
-        """Writes where the run comes from: see `record.py`."""
+        """Writes `record.json`, the provenance of the run (`provenance.py`)."""
         write_text(self.record, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
 
     def load_record(self) -> dict[str, Any]:
-        """Reads where the run comes from.
+        """Reads `record.json`, the provenance of the run.
 
         Raises:
-            UserError: There is no such file, or it is damaged.
+            UserError: The file is missing or damaged.
         """
         try:
-            found = json.loads(read_text(self.record, _MOST_RECORD_BYTES))
+            found = json.loads(read_text(self.record, _MAX_RECORD_BYTES))
         except (ValueError, RecursionError) as error:
             raise UserError(f"{self.record}: {error}") from error
         if not isinstance(found, dict):
-            raise UserError(f"{self.record}: is no record of a run")
+            raise UserError(f"{self.record}: is not the record of a run")
         return found
 
     def save_results(self, results: dict[str, Any]) -> None:
-        """Writes the final results."""
+        """Writes `results.json`, the final results."""
         write_text(self.results, json.dumps(results, indent=2, ensure_ascii=False) + "\n")
 
     def save_metrics(self, rows: list[dict[str, Any]]) -> None:
-        """Writes the table of metrics, one row per epoch; what was not measured is left empty."""
+        """Writes `metrics.csv`, one row per epoch; a metric that was not measured is left empty."""
         text = io.StringIO()
         columns = list(dict.fromkeys(column for row in rows for column in row))
         writer = csv.DictWriter(text, columns, lineterminator="\n")
@@ -170,12 +169,12 @@ class RunDir:
         write_text(self.metrics, text.getvalue())
 
     def save_diverged(self, rows: Iterable[Sequence[str]]) -> None:
-        """Writes the examples of the batch with which a training diverged."""
+        """Writes `diverged.tsv`, the examples of the batch in which a training diverged."""
         write_text(self.diverged, "".join("\t".join(row) + "\n" for row in rows))
 
     def save_predictions(self, split: str, rows: Iterable[Sequence[str]]) -> None:
         """Writes rows of text as tab-separated columns to `predictions/{split}.tsv`."""
         if not split.isidentifier():
-            raise ValueError(f"{split!r} is no name of a part of the data")
+            raise ValueError(f"{split!r} is not the name of a part of the data")
         text = "".join("\t".join(row) + "\n" for row in rows)
         write_text(self.predictions / f"{split}.tsv", text)

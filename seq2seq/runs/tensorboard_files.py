@@ -1,4 +1,4 @@
-"""TensorBoard's event files of a run that goes on: what it will write again is taken out first."""
+"""TensorBoard files: event files cut back for a resumed run, and the embedding projector."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ _FILES = "events.out.tfevents.*"
 
 
 def drop_events_after(folder: Path, step: int) -> None:
-    """Removes all events of later steps, and the torn end that a killed process may leave.
+    """Removes the events of later steps, which a resumed run writes again.
+
+    An incomplete record at the end, as a killed process may leave it, is removed as well.
 
     Raises:
         DiskError: A file cannot be written.
@@ -32,7 +34,7 @@ def drop_events_after(folder: Path, step: int) -> None:
 
 
 def sync_events(folder: Path) -> None:
-    """Makes sure that all events are on the disk.
+    """Waits until all events are on the disk.
 
     Raises:
         OSError: They cannot be written.
@@ -42,7 +44,7 @@ def sync_events(folder: Path) -> None:
 
 
 def drop_events(folder: Path) -> None:
-    """Removes the event files of a folder, not those below it."""
+    """Removes the event files of a folder, but not those of its subfolders."""
     for path in folder.glob(_FILES):
         path.unlink()
 
@@ -51,13 +53,18 @@ Array = npt.NDArray[Any]
 
 
 def write_projector(folder: Path, sets: Mapping[str, tuple[Array, Sequence[str]]]) -> None:
-    """Writes sets of vectors `[N, D]` and their labels `[N]`, each by its name, into a folder."""
+    """Writes the files of TensorBoard's embedding projector.
+
+    Args:
+        folder: The folder of the files.
+        sets: Name → vectors `[N, D]` and their labels `[N]`.
+    """
     config = projector.ProjectorConfig()
     for name, (vectors, labels) in sets.items():
         stem = name.replace(" ", "_")
         lines = ("\t".join(f"{x:.6g}" for x in vector) for vector in vectors)
         write_text(folder / f"{stem}_vectors.tsv", "\n".join(lines) + "\n")
-        # White space would be an empty label, a column or a line of its own.
+        # White space would make an empty label, or a column or line of its own.
         seen = [label if label.strip() else repr(label) for label in labels]
         seen = [label.translate({9: "\\t", 10: "\\n", 13: "\\r"}) for label in seen]
         write_text(folder / f"{stem}_labels.tsv", "\n".join(seen) + "\n")

@@ -1,34 +1,39 @@
-"""Keras's weights files: written whole or not at all, and looked at before they are read.
+"""Keras weights files: atomic writes, and checks of a file from anywhere before it is read.
 
-HDF5 can point to other files, run filters, and claim sizes that no file holds; Keras's own files
-do none of that.
+Keras 3.15 refuses soft and external links, external storage and virtual data where it meets them,
+but not everything. It opens the target of a link to a pipe before it checks the link, and waits
+forever. It also allocates datasets of up to 4 GiB of which no byte is stored. `count_numbers`
+refuses such files.
 """
 
 from __future__ import annotations
 
 import io
-import math
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import h5py
-import keras
 import numpy as np
 
 from seq2seq.errors import UserError
 from seq2seq.files import writing
 
-_MOST_OBJECTS = 20_000
-_PLAIN_LAYOUTS = (h5py.h5d.COMPACT, h5py.h5d.CONTIGUOUS)
+if TYPE_CHECKING:
+    import keras  # late, so that a run folder is read without TensorFlow
+
+_MAX_OBJECTS = 20_000
 
 
 def write_weights(path: Path, model: keras.Model) -> None:
-    """Writes a model's weights, without the optimizer's state.
+    """Writes a model's weights without the state of the optimizer.
 
     Raises:
         DiskError: They cannot be written.
     """
-    # In memory first: HDF5 takes the whole process down when the disk is full.
+    import keras
+
+    # In memory first: HDF5 aborts the whole process when the disk is full.
     content = _InMemory()
     keras.saving.save_weights(model, content, objects_to_skip=[getattr(model, "optimizer", None)])
     with writing(path) as temporary:
@@ -36,55 +41,61 @@ def write_weights(path: Path, model: keras.Model) -> None:
 
 
 def read_weights(path: Path, model: keras.Model) -> None:
-    """Gives a model the weights of a file that `count_numbers` has looked at.
+    """Loads the weights of a file into a model; `count_numbers` has to have checked the file.
 
     Raises:
-        UserError: They are of another shape or model, or some are no finite numbers.
+        UserError: The weights have another shape or are of another model, some of them are not
+            finite numbers, or Keras refuses the file.
     """
     try:
         model.load_weights(path)
     except (OSError, ValueError, KeyError, RuntimeError, TypeError) as error:
-        raise misfit(path, str(error).strip().partition("\n")[0]) from error
+        # Keras counts the objects that failed in a first paragraph; the second one is the reason.
+        paragraphs = str(error).strip().split("\n\n")
+        reason = paragraphs[1] if len(paragraphs) > 1 else paragraphs[0]
+        raise misfit(path, reason.partition("\n")[0]) from error
     if not all(np.isfinite(weight).all() for weight in model.get_weights()):
-        raise UserError(f"{path}: some weights are no finite numbers")
+        raise UserError(f"{path}: some weights are not finite numbers")
 
 
 def misfit(path: Path, reason: str) -> UserError:
-    """Returns what to say of weights that are of another model."""
+    """Returns the error for weights of another model."""
     return UserError(f"{path}: the weights do not fit config.yaml and the vocabularies ({reason})")
 
 
 def count_numbers(path: Path) -> int:
-    """Returns how many numbers the file holds besides the optimizer's.
+    """Returns how many numbers the file holds, without those of the optimizer.
 
     Raises:
-        UserError: It is no plain HDF5 file of numbers: it has links to other places, data in other
-            files, filters (a small file could expand without end), claims more bytes than it has,
-            or is damaged.
+        UserError: The file is damaged, links to another place, holds data that are not numbers, or
+            claims more bytes than it has, as sparse and compressed data can without limit.
     """
     try:
         with h5py.File(path, "r") as file:
             numbers = size = 0
             for name, dataset in _datasets(file):
-                size += _bytes(dataset, name)
+                # Text of variable length can refer to the same bytes over and over.
+                if dataset.dtype.kind not in "fiu":
+                    raise ValueError(f"{name} does not hold numbers")
+                size += dataset.nbytes
                 if not name.startswith("optimizer/"):
                     numbers += dataset.size
             if size > path.stat().st_size:
                 raise ValueError("it claims more numbers than it has bytes for")
             return numbers
     except (OSError, ValueError, KeyError, RuntimeError, TypeError) as error:
-        raise UserError(f"{path}: is no plain or whole weights file: {error}") from error
+        raise UserError(f"{path}: is not a valid Keras weights file: {error}") from error
 
 
 def _datasets(file: h5py.File) -> Iterator[tuple[str, h5py.Dataset]]:
-    """Yields all datasets with their paths, following links of the plainest kind only."""
+    """Yields all datasets with their paths, and follows hard links alone."""
     waiting, seen = [("", file)], 0
     while waiting:
         prefix, group = waiting.pop()
         for name in group:
             path, seen = f"{prefix}{name}", seen + 1
-            # Hard links may go in a circle.
-            if seen > _MOST_OBJECTS:
+            # Hard links may form a circle.
+            if seen > _MAX_OBJECTS:
                 raise ValueError("it holds too many objects")
             if not isinstance(group.get(name, getlink=True), h5py.HardLink):
                 raise ValueError(f"{path} is a link to another place")
@@ -97,17 +108,8 @@ def _datasets(file: h5py.File) -> Iterator[tuple[str, h5py.Dataset]]:
                 raise ValueError(f"{path} is neither a group nor numbers")
 
 
-def _bytes(dataset: h5py.Dataset, path: str) -> int:
-    how = dataset.id.get_create_plist()
-    if how.get_layout() not in _PLAIN_LAYOUTS or how.get_nfilters() or how.get_external_count():
-        raise ValueError(f"{path} is compressed, in pieces, or in another file")
-    if dataset.dtype.kind not in "fiu":
-        raise ValueError(f"{path} holds no numbers")
-    return math.prod(dataset.shape) * dataset.dtype.itemsize
-
-
 class _InMemory(io.BytesIO):
-    """A file in memory that Keras takes for one with the ending it insists on."""
+    """A file in memory whose name has the ending that Keras insists on."""
 
     def __str__(self) -> str:
         return "memory.weights.h5"

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from seq2seq.evaluation.figures import surroundings, visible
+from seq2seq.evaluation.figures import display_token, surroundings
 from seq2seq.model.rnn.tracing import Array, Trace
 from seq2seq.states.experiments import AlteredScores
 from seq2seq.states.handover import State
@@ -22,7 +22,7 @@ _MAX_WRITTEN_STEPS, _MAX_WRITTEN_UNITS = 6, 4  # of a map with numbers in its fi
 def trace_figure(one: Trace, tokens: Sequence[str], is_dark: bool = False) -> Figure:
     """Draws each state and gate of a trace's first row as a map; small maps show numbers."""
     maps = one.states | one.gates
-    names = [visible(token) for token in tokens]
+    names = [display_token(token) for token in tokens]
     steps, units = one.states["state_h"].shape[1:]
     with surroundings(is_dark):
         width = max(4.5, 1.6 + 0.38 * steps)

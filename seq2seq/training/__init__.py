@@ -1,1 +1,1 @@
-"""From settings to a finished run."""
+"""Training, from settings to a finished run."""

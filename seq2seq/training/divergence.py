@@ -1,4 +1,4 @@
-"""What a user is told when the loss or a gradient is no finite number any more."""
+"""Errors for a loss or a gradient that is not finite."""
 
 from __future__ import annotations
 
@@ -15,35 +15,39 @@ from seq2seq.runs.run_dir import RunDir
 _WAY_OUT = "lower optimizer.learning_rate or training.clip_norm"
 
 
+class DivergedError(UserError):
+    """The loss or a gradient became infinite or not a number."""
+
+
 def diverged_batch(
     where: str, batch: Batch, run: RunDir, data: DataConfig, vocabularies: Vocabularies
-) -> UserError:
-    """Keeps the examples of the step that went wrong, and returns what to say of it.
+) -> DivergedError:
+    """Writes the examples of the diverged step to the run folder, and returns the error to raise.
 
     Raises:
-        DiskError: They cannot be written.
+        DiskError: The examples cannot be written.
     """
     rows = list(_as_text(batch, data, vocabularies))
     run.save_diverged(rows)
     shown = ", ".join(repr(row[0]) for row in rows[:3])
-    return UserError(
+    return DivergedError(
         f"the loss or a gradient is not finite in {where}; the batch's {len(rows)} examples "
         f"({shown}, ...) are in {run.diverged}: {_WAY_OUT}, or skip such batches with "
         "training.on_divergence=skip"
     )
 
 
-def diverged_evaluation(loss: float, epoch: int) -> UserError:
-    """Returns what to say of a loss on dev that is not finite."""
-    return UserError(f"the loss on dev became {loss} in epoch {epoch}: {_WAY_OUT}")
+def diverged_evaluation(loss: float, epoch: int) -> DivergedError:
+    """Returns the error for a dev loss that is not finite."""
+    return DivergedError(f"the loss on dev became {loss} in epoch {epoch}: {_WAY_OUT}")
 
 
 def _as_text(
     batch: Batch, data: DataConfig, vocabularies: Vocabularies
 ) -> Iterator[tuple[str, str, str]]:
-    """Yields a batch as (source, target, features), without the rows that only fill it."""
+    """Yields the rows of a batch as (source, target, features), but for the filling rows."""
     for source, target in zip(batch.source, batch.target_out, strict=True):
-        if np.any(target):
+        if np.any(target):  # A row that only fills up the batch has an empty target.
             tokens, tags = vocabularies.decode_source(source)
             yield (
                 Tokenizer(data.source.tokens).join(tokens),

@@ -1,8 +1,9 @@
-"""Keras's open sets, which settings name by `_target_`: optimizers, schedules, callbacks."""
+"""Optimizers, schedules and callbacks of Keras, which settings name by `_target_`."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +17,12 @@ from seq2seq.errors import UserError
 _KERAS = re.compile(r"keras\.(optimizers|optimizers\.schedules|callbacks)\.[A-Z][A-Za-z]*")
 
 
-def make_optimizer(settings: dict[str, Any], total_steps: int) -> keras.optimizers.Optimizer:
+def make_optimizer(settings: dict[str, Any]) -> keras.optimizers.Optimizer:
     """Creates the Keras optimizer that `settings` names by `_target_`.
-
-    A schedule with `decay_steps: null` is given the steps of the whole run, less its warm-up.
 
     Raises:
         UserError: There is no such class, or it does not take these arguments.
     """
-    schedule = settings.get("learning_rate")
-    if isinstance(schedule, dict) and "decay_steps" in schedule and not schedule["decay_steps"]:
-        steps = max(1, total_steps - (schedule.get("warmup_steps") or 0))
-        settings = {**settings, "learning_rate": {**schedule, "decay_steps": steps}}
     try:
         optimizer = instantiate(settings)
     except (InstantiationException, TypeError, ValueError) as error:
@@ -38,10 +33,10 @@ def make_optimizer(settings: dict[str, Any], total_steps: int) -> keras.optimize
 
 
 def make_callbacks(settings: dict[str, Any]) -> dict[str, keras.callbacks.Callback]:
-    """Creates the Keras callbacks under `callbacks.extra`, by their names there.
+    """Creates the Keras callbacks of `callbacks.extra`, by their names there.
 
     Raises:
-        UserError: One is no Keras callback or does not take its arguments.
+        UserError: One is not a Keras callback, or does not take its arguments.
     """
     callbacks = {}
     for name, arguments in settings.items():
@@ -55,27 +50,42 @@ def make_callbacks(settings: dict[str, Any]) -> dict[str, keras.callbacks.Callba
     return callbacks
 
 
-class CallbackState:
-    """What a callback of Keras's or the user's counts while it trains, e.g. `wait` and `best`.
+class CallbackCounters:
+    """Counters of Keras's and the user's callbacks, e.g. `wait` and `best` of `EarlyStopping`.
 
-    These are its attributes of plain types that differ from what they were when training began;
-    others, such as arrays, are not kept when a run stops.
+    A callback's counters are its attributes of plain types that have changed since training began.
+    Others, such as arrays and functions, are not kept when a run stops.
     """
 
-    def __init__(self, callback: keras.callbacks.Callback) -> None:
-        """Takes note of the attributes at the beginning of training."""
-        self.callback = callback
-        self._first = _plain_attributes(callback)
+    def __init__(
+        self,
+        callbacks: Mapping[str, keras.callbacks.Callback],
+        kept: Mapping[str, Mapping[str, Any]],
+    ) -> None:
+        """Notes the attributes at the beginning of training, then restores the `kept` counters.
 
-    def changed(self) -> dict[str, Any]:
-        """Returns what differs from the beginning."""
-        now = _plain_attributes(self.callback)
-        return {k: v for k, v in now.items() if k not in self._first or v != self._first[k]}
+        Call it after `on_train_begin`, in which callbacks set their counters to zero.
 
-    def restore(self, changed: dict[str, Any]) -> None:
-        """Puts back what `changed` returned before the run stopped."""
-        for name, value in changed.items():
-            setattr(self.callback, name, value)
+        Args:
+            callbacks: The callbacks by name.
+            kept: What `changed` returned before the run stopped; empty for a new run.
+        """
+        self._callbacks = callbacks
+        self._first = {name: _plain_attributes(one) for name, one in callbacks.items()}
+        for name in kept.keys() & callbacks.keys():
+            for attribute, value in kept[name].items():
+                setattr(callbacks[name], attribute, value)
+
+    def changed(self) -> dict[str, dict[str, Any]]:
+        """Returns the counters of every callback, by its name."""
+        return {
+            name: {
+                k: v
+                for k, v in _plain_attributes(one).items()
+                if k not in self._first[name] or v != self._first[name][k]
+            }
+            for name, one in self._callbacks.items()
+        }
 
 
 def _plain_attributes(callback: keras.callbacks.Callback) -> dict[str, Any]:
@@ -84,19 +94,19 @@ def _plain_attributes(callback: keras.callbacks.Callback) -> dict[str, Any]:
 
 
 def refuse_foreign_code(settings: Any, where: Path) -> None:
-    """Refuses settings, at any depth, whose `_target_` is no Keras optimizer, schedule or callback.
+    """Refuses settings with a `_target_`, at any depth, that Keras does not define.
 
-    Whoever wrote a run folder may have named any function there is, and its arguments.
+    A run folder from elsewhere could name any function and its arguments, e.g. `os.system`.
 
     Raises:
-        UserError: Names it, and the file in which it stands.
+        UserError: Names the target and the file.
     """
     if isinstance(settings, dict):
         target = settings.get("_target_")
         if "_target_" in settings and not (isinstance(target, str) and _KERAS.fullmatch(target)):
             raise UserError(
                 f"{where}: names code that is not Keras's: {target}; "
-                "if you know that it is meant, add trust=true"
+                "if you trust it, add trust=true"
             )
         settings = list(settings.values())
     if isinstance(settings, list):

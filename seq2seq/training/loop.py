@@ -1,185 +1,207 @@
-"""The training loop: epochs, checkpoints, evaluation, and the results at its end.
+"""Training loop: epochs, checkpoints, evaluation, and the results at its end.
 
-Why not `fit`: it cannot go on inside an epoch, and it averages the loss over padding. Optimizers,
-schedules and callbacks are Keras's.
+`keras.Model.fit` is not used: it cannot resume inside an epoch, and it averages the loss over
+padding. Optimizers, schedules and callbacks are Keras's.
+
+These functions compose a training from the parts of a `Session`; `epoch.py` has the functions of
+values that they call.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import logging
-import math
 import time
-from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import Any
 
-import tensorflow as tf
-
 from seq2seq.config.choices import Divergence
-from seq2seq.data.batches import Batch, as_dataset, own_error
+from seq2seq.data.batches import BatchStream
 from seq2seq.errors import UserError
-from seq2seq.evaluation.evaluate_model import Scored
+from seq2seq.evaluation.evaluate_model import ScoredExample
 from seq2seq.files import DiskError
-from seq2seq.model.losses import TokenSums, teacher_forced_metrics
 from seq2seq.model.seq2seq import count_parameters
 from seq2seq.runs.provenance import versions
-from seq2seq.runs.weights import write_weights
-from seq2seq.training import terminal as report
-from seq2seq.training.divergence import diverged_batch, diverged_evaluation
-from seq2seq.training.session import Training
-from seq2seq.training.signals import StopRequest
-from seq2seq.training.terminal import logging_to
+from seq2seq.training.divergence import DivergedError, diverged_batch
+from seq2seq.training.epoch import Step, keep_if_best, take_steps, train_epoch, train_logs
+from seq2seq.training.keras_objects import CallbackCounters
+from seq2seq.training.log_file import logging_to
+from seq2seq.training.progress import Progress
+from seq2seq.training.session import Session
+from seq2seq.training.signals import StoppedBySignal, StopRequest
+from seq2seq.training.state import TrainingState, assign_weights
+from seq2seq.training.terminal import show_results, show_start
 
 log = logging.getLogger(__name__)
 
 
-def run_to_end(training: Training) -> dict[str, Any]:
-    """Trains the epochs that are left, scores the best model, and writes the results.
+def run_to_end(session: Session, state: TrainingState) -> dict[str, Any]:
+    """Trains the remaining epochs, scores the best model, and writes and returns the results.
 
     Raises:
-        DiskError: The run folder cannot be written any more; what was written is whole.
+        DiskError: The run folder cannot be written any more; the files in it are whole.
         UserError: The training diverged.
+        StoppedBySignal: A signal asked to stop; a checkpoint was saved.
     """
-    try:
-        with logging_to(training.run.log):
-            report.show_start(training.console, training.config, training.run, training.splits,
-                              training.vocabularies, training.plan, training.model)  # fmt: skip
+    run = session.run
+    with logging_to(run.log):
+        show_start(
+            session.console,
+            session.config,
+            run,
+            session.splits,
+            session.vocabularies,
+            session.plan,
+            session.model,
+        )
+        try:
             with StopRequest() as stop:
-                _train(training, stop)
-            return _finish(training)
-    except DiskError as error:
-        raise DiskError(f"{error}; {training.way_back()}") from error
+                state = _train(session, state, stop)
+            return _finish(session, state)
+        # Inside the log's context: the file has these lines, too.
+        except StoppedBySignal:
+            log.warning("stopped and saved; resume with: python train.py resume=%s", run.path)
+            raise
+        except DiskError as error:
+            raise DiskError(f"{error}; {session.way_back()}") from error
+        except DivergedError as error:
+            raise UserError(f"{error}; {session.way_back()}") from error
 
 
-def _train(training: Training, stop: StopRequest) -> None:
-    progress, settings = training.state.progress, training.config.training
+def _train(session: Session, state: TrainingState, stop: StopRequest) -> TrainingState:
+    """Trains until all epochs are done, a callback stops, or patience ends."""
+    settings, callbacks = session.config.training, session.callbacks
+    step = _make_step(session, state.progress)
+    callbacks.on_train_begin()
+    counters = CallbackCounters(session.user_callbacks, state.progress.callbacks)
+
+    def save(state: TrainingState) -> None:
+        # Without callbacks, the counters of an earlier process stay: they may be configured again.
+        counted = counters.changed() or state.progress.callbacks
+        progress = dataclasses.replace(state.progress, callbacks=counted)
+        session.save_checkpoint(state._replace(progress=progress))
+
+    while not state.progress.is_finished(settings):
+        callbacks.on_epoch_begin(state.progress.epoch)
+        state = train_epoch(
+            step, session.plan.steps, state, stop, save, every=settings.checkpoint_steps
+        )
+        # Before the checkpoint, which then has the epoch's row and the callbacks' counters. After a
+        # kill between the two, the last steps and the evaluation are repeated.
+        state = _end_epoch(session, state)
+        every, signal = settings.checkpoint_epochs, stop.signal
+        # By default a checkpoint is written when it costs little of the time since the last one.
+        is_due = state.progress.epoch % every == 0 if every else session.checkpoints.is_cheap()
+        if state.progress.is_finished(settings) or signal or is_due:
+            save(state)
+        if signal:
+            raise StoppedBySignal(signal)
+    callbacks.on_train_end()
+    return state
+
+
+def _make_step(session: Session, start: Progress) -> Step:
+    """Returns the function that trains several steps and tells the callbacks.
+
+    It raises `DivergedError` for a loss or gradient that is not finite, unless
+    `training.on_divergence` is `skip`.
+    """
+    settings, plan, callbacks = session.config.training, session.plan, session.callbacks
+    per_call = settings.steps_per_execution
+    assert per_call is not None
     # One pipeline for all epochs: it prepares the next one while this one is evaluated.
-    batches = training.plan.epochs(settings.seed, progress.epoch, start=progress.step)
-    iterator = iter(as_dataset(training.plan, batches))
-    training.callbacks.on_train_begin()
-    training.state.begin()
-    while not progress.is_finished(settings):
-        training.callbacks.on_epoch_begin(progress.epoch)
-        _train_epoch(training, iterator, stop)
-        logs = _end_epoch(training)
-        training.callbacks.on_epoch_end(progress.epoch, logs)
-        progress.end_epoch()
-        progress.is_stopped = bool(training.model.stop_training)
-        every = settings.checkpoint_epochs
-        is_due = progress.epoch % every == 0 if every else training.checkpoints.is_cheap()
-        if progress.is_finished(settings) or stop.signal or is_due:
-            training.save_checkpoint()
-        _stop_if_asked(training, stop)
-    training.callbacks.on_train_end()
+    stream = BatchStream(plan, plan.epochs(settings.seed, start.epoch, start=start.step))
+
+    def step(progress: Progress) -> Progress:
+        callbacks.on_train_batch_begin(progress.step)
+        count = min(per_call, plan.steps - progress.step)
+        progress, result = take_steps(session.train_steps, stream, count, progress)
+        if result.diverged:
+            where = f"epoch {progress.epoch + 1}, step {progress.step}"
+            if settings.on_divergence is not Divergence.skip:
+                # A batch is a function of (seed, epoch, step): it can be made again.
+                batch = next(plan.epoch(settings.seed, progress.epoch, start=progress.step - 1))
+                raise diverged_batch(
+                    where, batch, session.run, session.config.data, session.vocabularies
+                )
+            log.warning(
+                "skipped %d steps up to %s: the loss or a gradient was not finite",
+                int(result.diverged),
+                where,
+            )
+        callbacks.on_train_batch_end(progress.step - 1, _train_logs(session, progress))
+        return progress
+
+    return step
 
 
-def _train_epoch(training: Training, batches: Iterator[Batch], stop: StopRequest) -> None:
-    progress, every = training.state.progress, training.config.training.checkpoint_steps
-    while progress.step < training.plan.steps:
-        began, first = time.perf_counter(), progress.step
-        training.callbacks.on_train_batch_begin(first)
-        asked = min(training.steps_per_call, training.plan.steps - first)
-        with own_error(training.plan):
-            done = training.train_steps(batches, tf.constant(asked))
-        sums = tuple(map(float, done.sums))
-        if done.diverged:
-            _report_divergence(training, first + int(done.count), int(done.diverged))
-        progress.add_steps(int(done.count), sums, time.perf_counter() - began)
-        training.callbacks.on_train_batch_end(progress.step - 1, _train_logs(training))
-        if progress.step == training.plan.steps:
-            return  # The checkpoint comes after the evaluation.
-        if stop.signal or (every and progress.step // every > first // every):
-            training.save_checkpoint()
-        _stop_if_asked(training, stop)
-
-
-def _report_divergence(training: Training, step: int, count: int) -> None:
-    """Stops at the step whose loss or gradient is not finite, or says that it was skipped."""
-    progress, settings = training.state.progress, training.config.training
-    where = f"epoch {progress.epoch + 1}, step {step}"
-    if settings.on_divergence is Divergence.skip:
-        log.warning("skipped %d steps up to %s: the loss or a gradient was not finite",
-                    count, where)  # fmt: skip
-        return
-    batch = next(training.plan.epoch(settings.seed, progress.epoch, start=step - 1))
-    problem = diverged_batch(
-        where, batch, training.run, training.config.data, training.vocabularies
+def _train_logs(session: Session, progress: Progress) -> dict[str, float]:
+    return train_logs(
+        progress,
+        session.plan.batch_size,
+        len(session.splits.train),
+        float(session.optimizer.learning_rate),
     )
-    raise UserError(f"{problem}; {training.way_back()}")
 
 
-def _train_logs(training: Training) -> dict[str, float]:
-    progress = training.state.progress
-    examples = min(progress.step * training.plan.batch_size, len(training.splits.train))
-    return {
-        **teacher_forced_metrics(TokenSums(*progress.sums)),
-        "learning_rate": float(training.optimizer.learning_rate),
-        "examples_per_second": examples / max(progress.epoch_seconds, 1e-9),
-    }
-
-
-def _end_epoch(training: Training) -> dict[str, float]:
-    """Evaluates, keeps the best model, writes the table; returns the epoch's logs."""
-    progress, settings = training.state.progress, training.config.training
-    began, number = time.perf_counter(), progress.epoch + 1
-    logs = _train_logs(training)
-    row = {"epoch": number, "seconds": 0.0, **logs}
+def _end_epoch(session: Session, state: TrainingState) -> TrainingState:
+    """Evaluates if it is time to, writes the table, and tells TensorBoard and the callbacks."""
+    began, settings = time.perf_counter(), session.config.training
+    number = state.progress.epoch + 1
+    logs = _train_logs(session, state.progress)
+    row: dict[str, Any] = {"epoch": number, "seconds": 0.0, **logs}
+    scored: Sequence[ScoredExample] = ()
     if number == settings.epochs or number % settings.evaluate_every == 0:
-        # A callback may swap in averaged weights for the test; the best are then these.
-        training.callbacks.on_test_begin()
-        metrics, scored = training.evaluate(training.splits.dev)
-        if not math.isfinite(metrics["loss"]):
-            problem = diverged_evaluation(metrics["loss"], number)
-            raise UserError(f"{problem}; {training.way_back()}")
-        if progress.judge(metrics, settings.monitor):
-            training.state.keep_best()
-            write_weights(training.run.best_weights, training.model)
-        training.callbacks.on_test_end(metrics)
-        if training.tensorboard is not None:
-            training.tensorboard.decoded = scored
+        # A callback may swap in averaged weights until `on_test_end`; the best are then these.
+        session.callbacks.on_test_begin()
+        metrics, scored = session.evaluate(session.splits.dev)
+        state = keep_if_best(state, metrics, settings.monitor, session.save_best)
+        session.callbacks.on_test_end(metrics)
         logs |= {f"val_{name}": value for name, value in metrics.items()}
         row |= {f"dev_{name}": value for name, value in metrics.items()}
-    progress.seconds += progress.epoch_seconds + time.perf_counter() - began
-    progress.rows.append(row | {"seconds": round(progress.seconds, 3)})
-    training.run.save_metrics(progress.rows)
-    return logs
+    # All rows at once: the file is replaced as a whole, and a resumed run drops later rows.
+    progress = state.progress.add_row(row, time.perf_counter() - began)
+    session.run.save_metrics(list(progress.rows))
+    if session.tensorboard is not None:
+        session.tensorboard.show_epoch(number, logs, scored)
+    session.callbacks.on_epoch_end(progress.epoch, logs)
+    is_stopped = bool(session.model.stop_training)  # Keras's callbacks set it.
+    return state._replace(progress=progress.end_epoch(is_stopped))
 
 
-def _stop_if_asked(training: Training, stop: StopRequest) -> None:
-    """Ends the process with 130 or 143 after a checkpoint was saved."""
-    if stop.signal is not None:
-        log.warning("stopped and saved; go on with: python train.py resume=%s", training.run.path)
-        raise SystemExit(128 + stop.signal)
-
-
-def _finish(training: Training) -> dict[str, Any]:
+def _finish(session: Session, state: TrainingState) -> dict[str, Any]:
     """Scores the best model on dev and test, and writes results and predictions."""
-    progress = training.state.progress
+    run, (progress, best_weights) = session.run, state
     if not progress.best_epoch:
-        # A callback stopped before the first evaluation: what there is, is the best.
-        progress.best_epoch = progress.epoch
-        training.state.keep_best()
-        write_weights(training.run.best_weights, training.model)
-    training.state.take_best()
-    splits = {"dev": training.splits.dev, "test": training.splits.test}
+        # A callback stopped before the first evaluation: there are no other weights.
+        progress = dataclasses.replace(progress, best_epoch=progress.epoch)
+        best_weights = session.save_best()
+    assign_weights(session.model, best_weights)
     results: dict[str, Any] = {}
-    scored: list[Scored] = []
-    for name, examples in splits.items():
+    scored: Sequence[ScoredExample] = ()
+    for name, examples in (("dev", session.splits.dev), ("test", session.splits.test)):
         if examples:
-            results[name], scored = training.evaluate(examples)
-            training.run.save_predictions(name, (s.row(training.config.data) for s in scored))
-    train_seconds = sum(
-        len(training.splits.train) / row["examples_per_second"] for row in progress.rows
-    )
+            results[name], scored = session.evaluate(examples)
+            run.save_predictions(name, (one.row(session.config.data) for one in scored))
     results |= {
-        "parameters": count_parameters(training.model),
+        "parameters": count_parameters(session.model),
+        **_totals(progress, len(session.splits.train)),
+        "versions": versions(),
+    }
+    run.save_results(results)
+    if session.tensorboard is not None:
+        session.tensorboard.show_results(results)
+    show_results(session.console, session.config, results, scored)
+    return results
+
+
+def _totals(progress: Progress, examples: int) -> dict[str, float]:
+    """Returns epochs, time and speed of a training with `examples` per epoch."""
+    # Speed of the steps alone, without evaluation.
+    train_seconds = sum(examples / row["examples_per_second"] for row in progress.rows)
+    return {
         "epochs": progress.epoch,
         "best_epoch": progress.best_epoch,
         "seconds": round(progress.seconds, 3),
-        "examples_per_second": len(training.splits.train) * len(progress.rows) / train_seconds,
-        "versions": versions(),
+        "examples_per_second": examples * len(progress.rows) / train_seconds,
     }
-    training.run.save_results(results)
-    if training.tensorboard is not None:
-        training.tensorboard.write_results(results)
-    report.show_results(training.console, training.config, results, scored)
-    return results

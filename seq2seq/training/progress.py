@@ -1,42 +1,44 @@
-"""How far a training has come, which epoch is the best, and when waiting for a better one ends."""
+"""Training counters, best epoch and early stopping."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from seq2seq.config.choices import Monitor
 from seq2seq.config.schema import TrainingConfig
-
-LOWER_IS_BETTER = (Monitor.symbol_error_rate, Monitor.loss)
-PERFECT = {Monitor.sequence_accuracy: 1.0, Monitor.symbol_error_rate: 0.0}
+from seq2seq.evaluation.metrics import METRICS
 
 
-@dataclasses.dataclass
+@dataclass(frozen=True)
 class Progress:
-    """Where a training stands; with the tensors, all that is needed to go on.
+    """An immutable record of how far a training has come; its methods return the next one.
+
+    With the variables and the best weights it is all that a stopped training needs to resume. The
+    fields' names are part of the checkpoint format.
 
     Attributes:
-        epoch: Epochs that are finished.
-        step: Steps of the present epoch that are finished.
-        sums: Sums over these steps, in the order of `TokenSums`; none before the first.
-        epoch_seconds: Spent on these steps.
-        seconds: Spent on the finished epochs, with their evaluation.
+        epoch: Finished epochs.
+        step: Finished steps of the present epoch.
+        sums: Sums over these steps, in the order of `TokenSums`; empty before the first.
+        epoch_seconds: Time spent on these steps.
+        seconds: Time spent on the finished epochs, with their evaluation.
         best_epoch: Number of the best epoch so far, from 1; 0: none was evaluated.
-        best_value: Its monitored metric; higher is better.
+        best_value: The rank of its monitored metric, see `Metric.rank`.
         best_loss: Its dev loss.
-        evaluations_without_better: Since the best one.
-        is_stopped: A callback ended the training.
-        rows: What `metrics.csv` holds.
-        callbacks: Plain attributes of the user's callbacks, by name.
+        evaluations_without_better: Evaluations since the monitored metric last improved.
+        is_stopped: Whether a callback ended the training.
+        rows: The table of `metrics.csv`, one row per finished epoch.
+        callbacks: Counters of the user's callbacks, by the callbacks' names.
     """
 
     epoch: int = 0
     step: int = 0
-    sums: list[float] = dataclasses.field(default_factory=list)
+    sums: tuple[float, ...] = ()
     epoch_seconds: float = 0.0
     seconds: float = 0.0
     best_epoch: int = 0
@@ -44,59 +46,79 @@ class Progress:
     best_loss: float = math.inf
     evaluations_without_better: int = 0
     is_stopped: bool = False
-    rows: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    rows: tuple[dict[str, Any], ...] = ()
     callbacks: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Progress:
-        """Reads back what `to_json` wrote.
+        """Reads the text of `to_json`.
 
         Raises:
-            ValueError: The text is something else.
+            ValueError: The text is not the progress of a training.
         """
         try:
-            return cls(**json.loads(text))
+            found = cls(**json.loads(text))
+            # JSON has lists only.
+            return dataclasses.replace(found, sums=tuple(found.sums), rows=tuple(found.rows))
         except TypeError as error:
-            raise ValueError(f"no progress of a training: {error}") from error
+            raise ValueError(f"not the progress of a training: {error}") from error
 
     def to_json(self) -> str:
-        """Returns all of it as text, numbers to the last bit."""
+        """Returns the fields as JSON text, numbers to the last bit."""
         return json.dumps(dataclasses.asdict(self))
 
-    def add_steps(self, count: int, sums: tuple[float, ...], seconds: float) -> None:
-        """Counts steps of the present epoch."""
-        before = self.sums or [0.0] * len(sums)
-        self.sums = [a + b for a, b in zip(before, sums, strict=True)]
-        self.step += count
-        self.epoch_seconds += seconds
+    def add_steps(self, count: int, sums: Sequence[float], seconds: float) -> Progress:
+        """Counts finished steps of the present epoch.
 
-    def end_epoch(self) -> None:
-        """Goes over to the next epoch."""
-        self.epoch, self.step, self.epoch_seconds, self.sums = self.epoch + 1, 0, 0.0, []
-
-    def judge(self, metrics: Mapping[str, float], monitor: Monitor) -> bool:
-        """Takes note of the present epoch's dev metrics; returns whether it is the best so far.
-
-        Of equal values the lower loss is kept, but only the monitored metric buys patience.
+        Args:
+            count: Number of steps.
+            sums: `TokenSums` over them.
+            seconds: Time spent on them.
         """
-        value = metrics[monitor] * (-1 if monitor in LOWER_IS_BETTER else 1)
+        before = self.sums or [0.0] * len(sums)
+        return dataclasses.replace(
+            self,
+            step=self.step + count,
+            sums=tuple(a + b for a, b in zip(before, sums, strict=True)),
+            epoch_seconds=self.epoch_seconds + seconds,
+        )
+
+    def add_row(self, row: Mapping[str, Any], evaluation_seconds: float) -> Progress:
+        """Adds the present epoch's row to the table, and its time to the total."""
+        seconds = self.seconds + self.epoch_seconds + evaluation_seconds
+        finished = {**row, "seconds": round(seconds, 3)}
+        return dataclasses.replace(self, seconds=seconds, rows=(*self.rows, finished))
+
+    def end_epoch(self, is_stopped: bool = False) -> Progress:
+        """Goes to the next epoch; `is_stopped`: a callback wants none."""
+        return dataclasses.replace(
+            self, epoch=self.epoch + 1, step=0, epoch_seconds=0.0, sums=(), is_stopped=is_stopped
+        )
+
+    def judge(self, metrics: Mapping[str, float], monitor: Monitor) -> tuple[Progress, bool]:
+        """Compares the present epoch's dev metrics with the best; tells whether they are better.
+
+        Of equal values the lower loss is kept, but only the monitored metric renews patience.
+        """
+        value = METRICS[monitor].rank(metrics[monitor])
         is_better = self.best_value is None or value > self.best_value
-        waited = self.evaluations_without_better
-        self.evaluations_without_better = 0 if is_better else waited + 1
+        waited = 0 if is_better else self.evaluations_without_better + 1
+        judged = dataclasses.replace(self, evaluations_without_better=waited)
         if not is_better and (value != self.best_value or metrics["loss"] >= self.best_loss):
-            return False
-        self.best_value, self.best_loss = value, metrics["loss"]
-        self.best_epoch = self.epoch + 1
-        return True
+            return judged, False
+        best = dataclasses.replace(
+            judged, best_value=value, best_loss=metrics["loss"], best_epoch=self.epoch + 1
+        )
+        return best, True
 
     def is_finished(self, settings: TrainingConfig) -> bool:
-        """Whether there is nothing left to train: all epochs done, stopped, or out of patience."""
+        """Whether training ends: all epochs done, stopped by a callback, or out of patience."""
         if self.is_stopped or self.epoch >= settings.epochs:
             return True
-        patience, monitor = settings.patience, settings.monitor
+        patience, metric = settings.patience, METRICS[settings.monitor]
         if patience is None:
             return False
-        if monitor in PERFECT and self.best_value == PERFECT[monitor]:
-            # Nothing will be better; one more epoch to widen the margin is enough.
+        if metric.perfect is not None and self.best_value == metric.rank(metric.perfect):
+            # No epoch will be better; one more to lower the loss is enough.
             patience = 1
         return self.evaluations_without_better >= patience

@@ -1,4 +1,4 @@
-"""Trains a run again from its record, and tells whether the same came out, to the last bit."""
+"""Reproduction of a run: trains it again from its record, and compares the two bit by bit."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ _TIMED = ("seconds", "examples_per_second")
 
 
 def reproduce(config: ReproduceConfig) -> list[str]:
-    """Trains again what `config.run` recorded; returns what differs, nothing if all is equal.
+    """Trains `config.run` again, and returns the differences, one line each.
 
-    Equal are the best weights, the metrics of every epoch, the results, and the predictions; how
-    long it took is not compared. Other versions, threads or hosts are named in the log beforehand:
-    they are the usual reason for a difference.
+    Compares the best weights, the metrics of every epoch, the results and the predictions, but not
+    the times. Other versions, threads or hosts than in the record are logged first: they are the
+    usual reason for a difference.
 
     Raises:
-        UserError: There is no such run, or its data files have other content now.
+        UserError: There is no such run, or its data files have changed.
     """
     run = RunDir.find(config.run)
     settings, record = run.load_config(), run.load_record()
@@ -44,16 +44,17 @@ def reproduce(config: ReproduceConfig) -> list[str]:
         refuse_foreign_code([settings.optimizer, settings.callbacks.extra], run.config_file)
     refuse_other_data(record, settings.data)
     for difference in differences_of_records(record, make_record(settings)):
-        log.warning("not as then: %s", difference)
+        log.warning("differs from the record: %s", difference)
     for change in record.get("changes", []):
-        log.warning("changed while it was trained, but now from the beginning: %s", change)
+        log.warning("changed in the course of the run, now from its beginning: %s", change)
+    # The settings are resolved but for a few, so that they mean the same on this machine.
     output = Path(config.output or f"{run.path}_reproduced")
     train(dataclasses.replace(settings, run_dir=str(output)), output)
     return list(differences(run, RunDir.open(output)))
 
 
 def differences(a: RunDir, b: RunDir) -> Iterator[str]:
-    """Yields what is not the same in two finished runs, one line each."""
+    """Yields the differences between two finished runs, one line each."""
     yield from _different_weights(_weights(a.best_weights), _weights(b.best_weights))
     yield from _different_rows(_rows(a.metrics), _rows(b.metrics))
     results = [json.loads(run.results.read_text(encoding="utf-8")) for run in (a, b)]

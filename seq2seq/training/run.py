@@ -1,24 +1,26 @@
-"""Training: begins a run or goes on with one, from settings to a finished run folder."""
+"""Training a new run, and resuming a stopped one: from settings to a finished run folder."""
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import keras
+
 from seq2seq.config.load import apply_changes
-from seq2seq.config.resolve import check_settings
+from seq2seq.config.resolve import check_settings, settings_to_keep
 from seq2seq.config.schema import RunConfig
-from seq2seq.data.examples import Example
-from seq2seq.data.splits import lengths, load_splits
+from seq2seq.data.splits import load_splits
 from seq2seq.data.vocabulary import Vocabularies
+from seq2seq.evaluation.metrics import check_monitor
 from seq2seq.runs.provenance import make_record, refuse_other_data
 from seq2seq.runs.run_dir import RunDir
 from seq2seq.training.keras_objects import refuse_foreign_code
 from seq2seq.training.loop import run_to_end
-from seq2seq.training.session import Training
+from seq2seq.training.session import build_session
+from seq2seq.training.state import initial_state
 
 log = logging.getLogger(__name__)
 
@@ -30,43 +32,48 @@ def train(
 
     Args:
         config: All settings.
-        path: The run folder to make.
+        path: The run folder to create.
         hydra_record: Text files to keep under `.hydra/`.
 
     Returns:
-        What `results.json` holds.
+        The content of `results.json`.
 
     Raises:
         UserError: The settings, the data or the folder do not allow it.
     """
-    check_settings(config)
+    _check(config)
     run = RunDir(path)
     run.check_new()
     splits = load_splits(config.data)
-    config = with_max_length(config, splits.train)
     vocabularies = Vocabularies.build(splits.train, config.data.min_count)
-    training = Training(config, run, splits, vocabularies)
+    session = build_session(config, run, splits, vocabularies)
+    state = initial_state()
     # Only now: a mistake in the settings or the data leaves no folder behind.
     with RunDir.create(path).lock():
         vocabularies.save(*run.vocabularies)
-        run.save_record(make_record(training.config))
-        training.save_checkpoint()
-        # The last: a folder with config.yaml has all that is needed to go on.
-        run.save_config(training.config, hydra_record or {})
-        return run_to_end(training)
+        run.save_record(make_record(config))
+        session.save_checkpoint(state)
+        # The last: a folder with config.yaml has all that is needed to resume.
+        run.save_config(settings_to_keep(session.config, config), hydra_record or {})
+        if session.tensorboard is not None:
+            session.tensorboard.open()
+        return run_to_end(session, state)
 
 
 def resume(path: str | Path, changes: Sequence[str] = (), trust: bool = False) -> dict[str, Any]:
-    """Goes on with a stopped run where its newest whole checkpoint was written.
+    """Resumes a stopped run from its newest undamaged checkpoint.
 
     Args:
         path: The run folder.
-        changes: Overrides such as `training.epochs=200`; `changes.py` says which are possible.
+        changes: Overrides such as `training.epochs=200`; `apply_changes` lists the possible ones.
         trust: Whether the folder's settings may name code that is not Keras's.
+
+    Returns:
+        The content of `results.json`.
 
     Raises:
         UserError: There is no run or no checkpoint, a change is not possible, data files have other
-            content than before, or the folder would run code of its own choice.
+            content than before, or the folder would run code that is not Keras's.
     """
     run = RunDir.open(path, setting="resume")
     with run.lock():
@@ -74,26 +81,35 @@ def resume(path: str | Path, changes: Sequence[str] = (), trust: bool = False) -
         if not trust:
             refuse_foreign_code([before.optimizer, before.callbacks.extra], run.config_file)
         config, changed = apply_changes(before, changes)
-        check_settings(config)
+        _check(config)
         record = run.load_record()
         refuse_other_data(record, config.data)
-        training = Training(
-            config, run, load_splits(config.data), Vocabularies.load(*run.vocabularies)
-        )
-        training.restore(before)
+        vocabularies = Vocabularies.load(*run.vocabularies)
+        session = build_session(config, run, load_splits(config.data), vocabularies)
+        state = session.restore()
+        _change_learning_rate(session.optimizer, before.optimizer, config.optimizer)
         if changed:
             log.warning("changed: %s", ", ".join(changed))
-            epoch = training.state.progress.epoch + 1
-            record["changes"] = [*record.get("changes", []), {"epoch": epoch, "changes": changed}]
+            change = {"epoch": state.progress.epoch + 1, "changes": changed}
+            record["changes"] = [*record.get("changes", []), change]
             run.save_record(record)
-        run.save_config(training.config, {})
-        return run_to_end(training)
+        run.save_config(settings_to_keep(session.config, config), {})
+        return run_to_end(session, state)
 
 
-def with_max_length(config: RunConfig, examples: Sequence[Example]) -> RunConfig:
-    """Fills `decoding.max_length: null`: twice the longest training target, and its end."""
-    if config.decoding.max_length is not None:
-        return config
-    longest = int(lengths(examples)[1].max())
-    decoding = dataclasses.replace(config.decoding, max_length=2 * longest + 1)
-    return dataclasses.replace(config, decoding=decoding)
+def _check(config: RunConfig) -> None:
+    check_settings(config)
+    check_monitor(config.training.monitor, config.training.bleu)
+
+
+def _change_learning_rate(
+    optimizer: keras.optimizers.Optimizer, before: dict[str, Any], after: dict[str, Any]
+) -> None:
+    """Sets the learning rate if the user changed it.
+
+    It is a variable of the optimizer: the checkpoint has restored the old one. A changed schedule
+    needs nothing, because it is computed from the number of steps.
+    """
+    rate = after.get("learning_rate")
+    if rate != before.get("learning_rate") and isinstance(rate, int | float):
+        optimizer.learning_rate = rate

@@ -1,135 +1,196 @@
-"""What a training works with: all parts of it, made from the settings; its checkpoints."""
+"""Session: the parts of a training in this process, built from the settings."""
 
 from __future__ import annotations
 
-import dataclasses
 import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import keras
 import tensorflow as tf
 from rich.console import Console
 
-from seq2seq.config.resolve import complete
+from seq2seq.config.resolve import Facts, resolve
 from seq2seq.config.schema import RunConfig
 from seq2seq.data.batches import BatchPlan
 from seq2seq.data.examples import Splits
 from seq2seq.data.vocabulary import Vocabularies
 from seq2seq.errors import UserError
 from seq2seq.evaluation.evaluate_model import Evaluation
+from seq2seq.hardware import cores, has_gpu
 from seq2seq.inference.predictor import Predictor
-from seq2seq.model.seq2seq import build_model, count_parameters
+from seq2seq.model.seq2seq import Seq2Seq, build_model, count_parameters
 from seq2seq.runs.checkpoints import Checkpoints, step_of
 from seq2seq.runs.run_dir import RunDir
 from seq2seq.runs.weights import write_weights
 from seq2seq.training.keras_objects import make_callbacks, make_optimizer
-from seq2seq.training.state import TrainingState
-from seq2seq.training.step import compile_training, steps_per_call
+from seq2seq.training.progress_bar import ProgressBar
+from seq2seq.training.state import (
+    TrainingState,
+    Weights,
+    assign_weights,
+    copy_weights,
+    restore_variables,
+    state_from,
+    to_arrays,
+)
+from seq2seq.training.step import TrainSteps, compile_training
 from seq2seq.training.tensorboard import TensorBoard
-from seq2seq.training.terminal import ProgressBar
 
 log = logging.getLogger(__name__)
 
+# Dev examples of which TensorBoard may show states and predictions.
+_SHOWN_EXAMPLES = 256
 
-class Training:
-    """What a training in this process works with, and how it is put down and taken up again.
+
+@dataclass(frozen=True)
+class Session:
+    """Parts of a training; none is replaced while it lasts.
 
     Attributes:
+        config: The resolved settings.
+        run: The run folder.
+        splits: The examples.
+        vocabularies: Of both sides.
         plan: The batches of an epoch.
-        train_steps: The compiled step, see `compile_training`; `steps_per_call` of them at once.
+        model: The trained model.
+        optimizer: Built for the model's variables.
+        train_steps: The compiled step, see `compile_training`.
         evaluate: Examples → metrics, and the decoded examples.
-        callbacks: Ours and the user's.
-        state: All that changes.
+        console: Where the user reads.
+        tensorboard: None: not wanted.
+        callbacks: The progress bar and the user's callbacks.
+        user_callbacks: The user's callbacks by name.
+        checkpoints: The checkpoint files.
     """
 
-    def __init__(
-        self, config: RunConfig, run: RunDir, splits: Splits, vocabularies: Vocabularies
-    ) -> None:
-        """Builds everything; writes nothing yet.
+    config: RunConfig
+    run: RunDir
+    splits: Splits
+    vocabularies: Vocabularies
+    plan: BatchPlan
+    model: Seq2Seq
+    optimizer: keras.optimizers.Optimizer
+    train_steps: TrainSteps
+    evaluate: Evaluation
+    console: Console
+    tensorboard: TensorBoard | None
+    callbacks: keras.callbacks.CallbackList
+    user_callbacks: Mapping[str, keras.callbacks.Callback]
+    checkpoints: Checkpoints
 
-        Raises:
-            UserError: The settings contradict each other.
-        """
-        settings = config.training
-        keras.utils.set_random_seed(settings.seed)
-        if settings.deterministic:
-            tf.config.experimental.enable_op_determinism()
-        self.run, self.splits, self.vocabularies = run, splits, vocabularies
-        self.plan = BatchPlan(splits.train, vocabularies, settings.batch_size, config.data.buckets)
-        self.model = build_model(
-            config.model, vocabularies.source_size, len(vocabularies.target), settings.precision
-        )
-        parameters = count_parameters(self.model)
-        settings = complete(settings, parameters)
-        self.config = config = dataclasses.replace(config, training=settings)
-        self.optimizer = make_optimizer(config.optimizer, settings.epochs * self.plan.steps)
-        self.optimizer.build(self.model.trainable_variables)
-        self.model.compile(optimizer=self.optimizer)
-        self.train_steps = compile_training(self.model, self.optimizer, settings)
-        self.steps_per_call = settings.steps_per_execution or steps_per_call(self.plan, parameters)
-        predictor = Predictor(self.model, vocabularies, config.data, config.decoding)
-        self.evaluate = Evaluation(predictor, settings.batch_size, settings.bleu)
-        self.console = Console()
-        self.tensorboard = (
-            TensorBoard(config, run, predictor, splits.dev[:256])
-            if config.callbacks.tensorboard
-            else None
-        )
-        extra = make_callbacks(config.callbacks.extra)
-        self.callbacks = keras.callbacks.CallbackList(
-            [
-                ProgressBar(self.console, settings.epochs, self.plan.steps),
-                *([self.tensorboard] if self.tensorboard else []),
-                *extra.values(),
-            ],
-            model=self.model,
-            epochs=settings.epochs,
-            steps=self.plan.steps,
-            verbose=0,
-        )
-        self.state = TrainingState(self.model, self.optimizer, extra)
-        self.checkpoints = Checkpoints(run.checkpoints, settings.checkpoints_kept)
-
-    def save_checkpoint(self) -> None:
-        """Writes all that is needed to go on from here.
+    def save_checkpoint(self, state: TrainingState) -> None:
+        """Writes all that is needed to resume from here.
 
         Raises:
             DiskError: The disk is full, or the folder cannot be written.
         """
-        progress = self.state.progress
-        steps = progress.epoch * self.plan.steps + progress.step
-        self.checkpoints.save(steps, self.state.to_arrays())
+        steps = state.progress.epoch * self.plan.steps + state.progress.step
+        self.checkpoints.save(steps, to_arrays(state, self.model, self.optimizer))
 
-    def restore(self, before: RunConfig) -> None:
-        """Takes up the newest whole checkpoint.
+    def save_best(self) -> Weights:
+        """Writes the model's present weights as the best ones, and returns a copy of them."""
+        write_weights(self.run.best_weights, self.model)
+        return copy_weights(self.model)
 
-        Args:
-            before: The settings that it was written with.
+    def restore(self) -> TrainingState:
+        """Restores the newest undamaged checkpoint and the best weights it knows.
+
+        Later checkpoints and TensorBoard events are removed: they will be written again.
 
         Raises:
-            UserError: There is none, or it is of another model or optimizer.
+            UserError: There is no checkpoint, or it is of another model or optimizer.
         """
         path, arrays = self.checkpoints.load_newest()
         try:
-            if self.state.restore_best(arrays):
-                # The file may be of an epoch that is not finished as far as the checkpoint knows.
+            state = state_from(arrays, self.model)
+            if state.best_weights:
+                # best.weights.h5 may be of a later epoch, which was not finished when the process
+                # stopped and will be trained again.
+                assign_weights(self.model, state.best_weights)
                 write_weights(self.run.best_weights, self.model)
-            self.state.restore(arrays)
+            restore_variables(arrays, self.model, self.optimizer)
         except ValueError as error:
             raise UserError(f"{path}: does not fit the model and optimizer: {error}") from error
         self.checkpoints.drop_after(step_of(path))
-        rate = self.config.optimizer.get("learning_rate")
-        if rate != before.optimizer.get("learning_rate") and isinstance(rate, int | float):
-            self.optimizer.learning_rate = rate
         if self.tensorboard is not None:
-            self.tensorboard.resume(self.state.progress.epoch)
-        log.info("going on from %s", path)
+            self.tensorboard.reopen(state.progress.epoch)
+        log.info("resuming from %s", path)
+        return state
 
     def way_back(self) -> str:
-        """Tells the user what is left and how to go on."""
+        """Returns the part of an error message that says how to resume."""
         paths = self.checkpoints.paths()
         if not paths:
             return "there is no checkpoint yet"
         return (
             f"the last good checkpoint is {paths[0]}; "
-            f"go on with: python train.py resume={self.run.path}"
+            f"resume with: python train.py resume={self.run.path}"
         )
+
+
+def build_session(
+    config: RunConfig, run: RunDir, splits: Splits, vocabularies: Vocabularies
+) -> Session:
+    """Builds all parts of a training; writes nothing yet.
+
+    Raises:
+        UserError: The settings contradict each other.
+    """
+    # First of all: the seed decides the initial weights and the seeds of dropout.
+    keras.utils.set_random_seed(config.training.seed)
+    if config.training.deterministic:
+        tf.config.experimental.enable_op_determinism()
+    plan = BatchPlan(splits.train, vocabularies, config.training.batch_size, config.data.buckets)
+    model = build_model(
+        config.model, vocabularies.source_size, len(vocabularies.target), config.training.precision
+    )
+    config = resolve(config, facts_of(model, plan))
+    settings = config.training
+    optimizer = make_optimizer(config.optimizer)
+    optimizer.build(model.trainable_variables)
+    model.compile(optimizer=optimizer)  # Callbacks look for the optimizer at the model.
+    predictor = Predictor(model, vocabularies, config.data, config.decoding)
+    console = Console()
+    tensorboard = (
+        TensorBoard(config, run, predictor, splits.dev[:_SHOWN_EXAMPLES])
+        if config.callbacks.tensorboard
+        else None
+    )
+    user_callbacks = make_callbacks(config.callbacks.extra)
+    callbacks = keras.callbacks.CallbackList(
+        [ProgressBar(console, settings.epochs, plan.steps), *user_callbacks.values()],
+        model=model,
+        # `fit` hands these three to every callback.
+        epochs=settings.epochs,
+        steps=plan.steps,
+        verbose=0,
+    )
+    return Session(
+        config=config,
+        run=run,
+        splits=splits,
+        vocabularies=vocabularies,
+        plan=plan,
+        model=model,
+        optimizer=optimizer,
+        train_steps=compile_training(model, optimizer, settings),
+        evaluate=Evaluation(predictor, settings.batch_size, settings.bleu),
+        console=console,
+        tensorboard=tensorboard,
+        callbacks=callbacks,
+        user_callbacks=user_callbacks,
+        checkpoints=Checkpoints(run.checkpoints, settings.checkpoints_kept),
+    )
+
+
+def facts_of(model: Seq2Seq, plan: BatchPlan) -> Facts:
+    """Returns the numbers that decide the settings left `null`."""
+    return Facts(
+        parameters=count_parameters(model),
+        max_target_tokens=max(steps for _, _, steps in plan.shapes) - 1,  # less EOS
+        steps_per_epoch=plan.steps,
+        largest_batch=plan.shapes[-1],
+        cores=cores(),
+        has_gpu=has_gpu(),
+    )

@@ -7,8 +7,16 @@ import threading
 from types import FrameType, TracebackType
 
 
+class StoppedBySignal(SystemExit):
+    """The end of a process that saved a checkpoint because a signal asked it to stop."""
+
+    def __init__(self, number: int) -> None:
+        """Sets the exit code to 128 + `number`, as shells do: 130 or 143."""
+        super().__init__(128 + number)
+
+
 class StopRequest:
-    """A context in which SIGINT and SIGTERM are noted instead of raised.
+    """A context in which the first SIGINT or SIGTERM is recorded instead of raised.
 
     Attributes:
         signal: The number of the signal that asked to stop, or None.
@@ -19,7 +27,7 @@ class StopRequest:
         self._before: dict[int, object] = {}
 
     def __enter__(self) -> StopRequest:
-        # Python delivers signals to the main thread only; elsewhere there is nothing to note.
+        # Python lets only the main thread set handlers; elsewhere no signal arrives.
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
                 self._before[number] = signal.signal(number, self._note)
@@ -35,7 +43,7 @@ class StopRequest:
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.signal = number
-        # The second one meets the usual handlers.
+        # The second signal meets the previous handlers, which end the process.
         self._restore()
 
     def _restore(self) -> None:

@@ -1,22 +1,19 @@
-"""What TensorBoard is shown of a training."""
+"""TensorBoard files of a training."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import keras
-import numpy as np
 import tensorflow as tf
 from tensorboard.plugins.hparams import api as hparams
 
 from seq2seq.config.load import flatten
-from seq2seq.config.schema import CallbacksConfig, RunConfig
-from seq2seq.data.batches import BatchPlan
-from seq2seq.data.buckets import pad
+from seq2seq.config.schema import RunConfig
 from seq2seq.data.examples import Example
-from seq2seq.evaluation.evaluate_model import Scored
+from seq2seq.evaluation.evaluate_model import ScoredExample
+from seq2seq.evaluation.metrics import METRICS
 from seq2seq.files import DiskError
 from seq2seq.inference.predictor import Predictor
 from seq2seq.runs.run_dir import RunDir
@@ -24,173 +21,122 @@ from seq2seq.runs.tensorboard_files import (
     drop_events,
     drop_events_after,
     sync_events,
-    write_projector,
+)
+from seq2seq.training.views import (
+    write_decoded,
+    write_histograms,
+    write_states,
+    write_token_vectors,
 )
 
-_STATE_EXAMPLES = 64
+_SPLITS = ("train", "dev")
 
 
-class TensorBoard(keras.callbacks.Callback):
-    """Writes `tensorboard/`: train and dev scalars side by side, and looks inside the model.
+class TensorBoard:
+    """Writes `tensorboard/`: train and dev scalars side by side, and views of the model.
 
     Each epoch: scalars, decoded dev examples as text, attention maps as images, histograms of the
     weights and of the encoder's final states. Once: the graph, the hyper-parameters with their
-    result, and the token vectors for the embedding projector.
+    results, and the token vectors for the embedding projector.
     """
 
     def __init__(
         self, config: RunConfig, run: RunDir, predictor: Predictor, examples: Sequence[Example]
     ) -> None:
-        super().__init__()
-        self.config = config
-        self.settings: CallbacksConfig = config.callbacks
-        self.run = run
-        self.predictor = predictor
-        # The newest answers to dev examples.
-        self.decoded: Sequence[Scored] = ()
-        self.state_examples = examples
-        self.is_resumed = False
-        self.writers: dict[str, tf.summary.SummaryWriter] = {}
+        """Writes nothing yet.
 
-    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        for split in ("train", "dev"):
-            folder = str(self.run.tensorboard / split)
-            self.writers[split] = tf.summary.create_file_writer(folder)
-        if self.is_resumed:
-            return  # The graph is there already.
-        model = self.predictor.model
+        Args:
+            config: All settings.
+            run: The run folder.
+            predictor: Has the model, whose weights may change.
+            examples: Dev examples, whose states are shown.
+        """
+        self._config, self._settings = config, config.callbacks
+        self._folder, self._run_name = run.tensorboard, run.path.name
+        self._predictor, self._examples = predictor, examples
+        self._writers: dict[str, tf.summary.SummaryWriter] = {}
+
+    def open(self) -> None:
+        """Begins the event files of a new run, with the graph of the model."""
+        self._open_writers()
+        model = self._predictor.model
         ids = tf.TensorSpec([None, None], tf.int32)
         forward = tf.function(
             lambda source, target_in: model({"source": source, "target_in": target_in})
         ).get_concrete_function(ids, ids)
-        with self.writers["train"].as_default():
+        with self._writers["train"].as_default():
             tf.summary.graph(forward.graph)
-        self.writers["train"].flush()
+        self._writers["train"].flush()
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        step = epoch + 1
-        for name, value in (logs or {}).items():
-            if name == "val_examples":
-                continue
+    def reopen(self, epoch: int) -> None:
+        """Continues the event files of a stopped run after `epoch`.
+
+        Removes the events of later epochs first: they will be written again.
+
+        Raises:
+            DiskError: A file cannot be written.
+        """
+        for split in _SPLITS:
+            drop_events_after(self._folder / split, epoch)
+        self._open_writers()
+
+    def _open_writers(self) -> None:
+        for split in _SPLITS:
+            self._writers[split] = tf.summary.create_file_writer(str(self._folder / split))
+
+    def show_epoch(
+        self, epoch: int, logs: Mapping[str, float], scored: Sequence[ScoredExample]
+    ) -> None:
+        """Writes an epoch.
+
+        Args:
+            epoch: Its number, from 1.
+            logs: Its scalars; those of the dev set begin with `val_`.
+            scored: The decoded dev examples; empty if the epoch was not evaluated.
+
+        Raises:
+            DiskError: A file cannot be written.
+        """
+        for name, value in logs.items():
             split = "dev" if name.startswith("val_") else "train"
-            with self.writers[split].as_default(step):
-                tf.summary.scalar(name.removeprefix("val_"), value)
-        with self.writers["dev"].as_default(step):
-            if self.decoded:
-                self._write_examples(self.decoded[: self.settings.examples])
-            self.decoded = ()
-            if self.settings.states:
-                self._write_states()
-            every = self.settings.histograms_every
-            if every and step % every == 0:
-                self._write_histograms()
+            tag = name.removeprefix("val_")
+            if split == "train" or tag in METRICS:  # `val_examples` is a count.
+                with self._writers[split].as_default(epoch):
+                    tf.summary.scalar(tag, value)
+        with self._writers["dev"].as_default(epoch):
+            if scored:
+                write_decoded(self._predictor, scored[: self._settings.examples])
+            if self._settings.states:
+                write_states(self._predictor, self._examples)
+            every = self._settings.histograms_every
+            if every and epoch % every == 0:
+                write_histograms(self._predictor, self._examples)
         try:
-            for split, writer in self.writers.items():
+            for split, writer in self._writers.items():
                 writer.flush()
-                sync_events(self.run.tensorboard / split)
+                sync_events(self._folder / split)
         except (tf.errors.OpError, OSError) as error:
-            where = self.run.tensorboard
-            raise DiskError(f"{where}: cannot be written: {_reason(error)}") from error
+            raise DiskError(f"{self._folder}: cannot be written: {_reason(error)}") from error
 
-    def resume(self, epoch: int) -> None:
-        """Takes out what a stopped process wrote of later epochs, which will be written again."""
-        self.is_resumed = True
-        for split in ("train", "dev"):
-            drop_events_after(self.run.tensorboard / split, epoch)
-
-    def write_results(self, results: dict[str, Any]) -> None:
+    def show_results(self, results: dict[str, Any]) -> None:
         """Writes the hyper-parameters with the final scores, and the projector's vectors."""
         scores = {
             f"result/{split}_{name}": value
             for split in ("dev", "test")
             for name, value in results.get(split, {}).items()
-            if name != "examples"
+            if name in METRICS
         }
-        settings = _hyper_parameters(self.config)
-        drop_events(self.run.tensorboard)  # of an earlier end of the same run
-        with tf.summary.create_file_writer(str(self.run.tensorboard)).as_default(results["epochs"]):
+        settings = _hyper_parameters(self._config)
+        drop_events(self._folder)  # of an earlier end of the same run
+        with tf.summary.create_file_writer(str(self._folder)).as_default(results["epochs"]):
             hparams.hparams_config(
                 hparams=[hparams.HParam(name) for name in settings],
                 metrics=[hparams.Metric(tag) for tag in scores],
             )
-            hparams.hparams(settings, trial_id=self.run.path.name)
+            hparams.hparams(settings, trial_id=self._run_name)
             for tag, value in scores.items():
                 tf.summary.scalar(tag, value)
-        self._write_projector()
-
-    def _write_examples(self, decoded: Sequence[Scored]) -> None:
-        # Half a second to import, and a model without attention may not need it.
-        from seq2seq.evaluation.figures import attention_figure, pixels
-
-        rows = ["| source | prediction | reference | |", "|---|---|---|---|"]
-        for i, one in enumerate(decoded):
-            source, written = (*one.features, *one.source), one.prediction.tokens
-            cells = (
-                " ".join(source),
-                " ".join(written),
-                " / ".join(" ".join(reference) for reference in one.references),
-                "✓" if one.is_exact else "✗",
-            )
-            rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
-            weights = self.predictor.attention((one.source, one.features), written)
-            if weights is not None:
-                figure = attention_figure(weights, source, (*written, "<eos>"))
-                tf.summary.image(f"attention/{i}", pixels(figure))
-        tf.summary.text("decoded", "\n".join(rows))
-
-    def _write_states(self) -> None:
-        # The explorer is not needed by others; it takes matplotlib with it.
-        from seq2seq.evaluation.figures import gradient_figure, pixels
-        from seq2seq.evaluation.state_statistics import gradient_norms, state_statistics
-
-        examples = self.state_examples[:_STATE_EXAMPLES]
-        if not examples:
-            return
-        plan = BatchPlan(examples, self.predictor.vocabularies, len(examples), buckets=1)
-        batch = next(plan.in_order())
-        model = self.predictor.model
-        for name, statistics in state_statistics(model, batch.source).items():
-            for kind, value in statistics._asdict().items():
-                if np.isfinite(value):
-                    tf.summary.scalar(f"states/{name}/{kind}", value)
-        norms = gradient_norms(model, batch)
-        for name, by_distance in norms.items():
-            for distance in [0, *(2**n for n in range(20))]:
-                if distance < len(by_distance):
-                    tag = f"gradients/{name}/{distance}_before_the_end"
-                    tf.summary.scalar(tag, by_distance[distance])
-        tf.summary.image("gradients by distance from the end", pixels(gradient_figure(norms)))
-
-    def _write_histograms(self) -> None:
-        for weight in self.predictor.model.trainable_weights:
-            tf.summary.histogram(f"weights/{weight.path}", weight.value)
-        encode = self.predictor.vocabularies.encode_source
-        source = pad([encode(e.source, e.features) for e in self.state_examples])
-        encoder = self.predictor.model.encoder
-        state = encoder(tf.constant(source), training=False).state
-        for layer, tensors in enumerate(state):
-            for name, tensor in zip(encoder.state_names, tensors, strict=True):
-                tf.summary.histogram(f"encoder_state/layer_{layer}/{name}", tensor)
-
-    def _write_projector(self) -> None:
-        model, vocabularies = self.predictor.model, self.predictor.vocabularies
-        source_tokens = [*vocabularies.source.tokens]
-        if vocabularies.features is not None:
-            source_tokens += vocabularies.features.tokens
-        sets = {"source tokens": (_token_vectors(model.encoder), source_tokens)}
-        if model.decoder.reader is not None:
-            target_tokens = [*vocabularies.target.tokens]
-            sets["target tokens"] = (_token_vectors(model.decoder), target_tokens)
-        write_projector(self.run.tensorboard / "projector", sets)
-
-
-def _token_vectors(side: Any) -> np.ndarray:
-    """Returns what stands for each token `[V, E]`: its embedding, or its rows of the kernel."""
-    if side.reader.embedding is not None:
-        return keras.ops.convert_to_numpy(side.reader.embedding.weights[0])
-    first = side.recurrent_layers[0]
-    layer = first.forward_layer if isinstance(first, keras.layers.Bidirectional) else first
-    return keras.ops.convert_to_numpy(layer.cell.kernel)
+        write_token_vectors(self._folder / "projector", self._predictor)
 
 
 def _reason(error: Exception) -> str:

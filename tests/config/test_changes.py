@@ -1,4 +1,4 @@
-"""What may change when a run goes on."""
+"""Changes of settings that a resumed run accepts or refuses."""
 
 import json
 

@@ -1,11 +1,13 @@
-"""The settings: every file in configs/ fits the schema, and says all there is to say."""
+"""Settings: every file in configs/ fits the schema; mistakes are refused."""
 
 import dataclasses
 from pathlib import Path
 
 import pytest
 import yaml
-from project import ROOT, compose_config, run_process
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from project import ROOT, SCHEMAS, compose_config, run_process
 
 from seq2seq.config import load as settings
 from seq2seq.config import schema as schemas
@@ -57,6 +59,30 @@ def test_other_commands_compose(name):
         assert compose_config("run=x", f"decoding={decoding}", name=name)
 
 
+@pytest.mark.parametrize("name", [*SCHEMAS])
+def test_hydra_s_own_settings_are_the_same_for_every_command(name):
+    settings.register()
+    missing = ["run=x"] if name in ("infer", "evaluate", "reproduce") else []
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        own = hydra_compose(name, missing, return_hydra_config=True).hydra
+    base = yaml.safe_load((CONFIGS / "hydra" / "default.yaml").read_text())
+    for group in ("job", "help", "job_logging", "hydra_logging"):
+        assert {key: own[group][key] for key in base[group]} == base[group]
+    assert own.output_subdir is None
+    assert "$CONFIG" in own.help.template
+    text = (CONFIGS / f"{name}.yaml").read_text()
+    assert set(yaml.safe_load(text)["hydra"]) <= {"help", "run", "sweep"}
+
+
+def test_hydra_follows_the_run_folder():
+    settings.register()
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        config = hydra_compose("train", ["run_dir=here"], return_hydra_config=True)
+        other = hydra_compose("infer", ["run=x"], return_hydra_config=True)
+    assert (config.hydra.run.dir, config.hydra.sweep.dir) == ("here", "here")
+    assert other.hydra.run.dir == "."
+
+
 def test_no_default_lives_outside_yaml():
     for schema in vars(schemas).values():
         if (
@@ -69,8 +95,24 @@ def test_no_default_lives_outside_yaml():
                 assert setting.default_factory is dataclasses.MISSING, setting
 
 
+@pytest.mark.parametrize("name", ["infer", "evaluate"])
+def test_each_decoding_setting_can_be_changed_within_its_range(name):
+    fields = [setting.name for setting in dataclasses.fields(schemas.DecodingConfig)]
+    unchanged = compose_config("run=x", name=name).decoding
+    assert dataclasses.asdict(unchanged) == dict.fromkeys(fields)
+    greedy = yaml.safe_load((CONFIGS / "decoding" / "greedy.yaml").read_text())
+    assert list(greedy) == fields
+    for key, value in greedy.items():
+        if value is not None:
+            changed = compose_config("run=x", f"decoding.{key}={value}", name=name).decoding
+            assert getattr(changed, key) == value
+    for wrong in ("top_p=0", "batch_size=0", "beam_size=1000000", "seed=-1", "length_penalty=nan"):
+        with pytest.raises(UserError, match=f"^decoding.{wrong.split('=')[0]}=.*out of range"):
+            compose_config("run=x", f"decoding.{wrong}", name=name)
+
+
 def test_every_value_says_what_it_is_in_one_place():
-    """A key stands in a group's base file; other choices of the group say only what differs."""
+    """A group's base file has all its keys; the other choices have those that differ."""
     base = yaml.safe_load((CONFIGS / "data" / "generated.yaml").read_text())
     for name in set(choices("data")) - {"generated"}:
         keys = yaml.safe_load((CONFIGS / "data" / f"{name}.yaml").read_text()).keys()
@@ -126,7 +168,7 @@ NINE_ALIASES = "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]\n" for i 
         ("a: " + "{a: " * 10_000, "nested too deeply"),
         ("a: 2001-99-99", "month"),
         ("a: " + "9" * 5000, "digits"),
-        ('name: "\\ud800"', r"^'\\ud800' holds what is no character$"),
+        ('name: "\\ud800"', r"^'\\ud800' contains half of a surrogate pair"),
         ('name: "\\e[31m": x', "mapping values"),
     ],
 )
@@ -154,4 +196,6 @@ def test_help_does_not_import_tensorflow(arguments, tmp_path):
     result = run_process(*program, *rest, cwd=tmp_path, PYTHONPATH=f"{tmp_path}:{ROOT}")
     assert result.returncode == 0, result.stderr
     assert b"decoding" in result.stdout
+    # Hydra's own settings are neither a group nor a setting of ours.
+    assert b"\nhydra" not in result.stdout
     assert not (tmp_path / "outputs").exists()

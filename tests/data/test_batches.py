@@ -8,7 +8,7 @@ import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seq2seq.data.batches import BatchPlan, as_dataset, own_error
+from seq2seq.data.batches import BatchPlan, BatchStream, as_dataset
 from seq2seq.data.buckets import pad
 from seq2seq.data.examples import Example
 from seq2seq.data.vocabulary import Vocabularies
@@ -26,7 +26,7 @@ def make_plan(sizes, batch_size=4, buckets=3):
 
 
 def numbers(batch, vocabularies):
-    """The examples of a batch, without the rows that only fill it up."""
+    """The examples of a batch, without filler rows."""
     real = np.any(batch.target_out != PAD, axis=1)
     return [int(vocabularies.source.tokens[row[0]][1:]) for row in batch.source[real]]
 
@@ -91,7 +91,7 @@ def test_short_and_long_do_not_share_a_bucket():
 
 @given(lengths, st.integers(1, 4), st.integers(1, 3))
 def test_no_other_cuts_leave_less_padding(sizes, batch_size, buckets):
-    """Against all ways to cut the same order."""
+    """Compares with all ways to cut the same order."""
     plan, _ = make_plan(sizes, batch_size, buckets)
     found = sum(-(-b.size // batch_size) * batch_size * sum(b.shape) for b in plan.buckets)
     s, t = np.array(sizes).T
@@ -135,13 +135,13 @@ def test_what_goes_wrong_in_a_batch_is_raised_as_it_is():
         yield next(plan.epoch(1, 1))
         raise UserError("the file is gone")
 
-    batches = iter(as_dataset(plan, failing()))
-    with own_error(plan):
-        next(batches)
-    with pytest.raises(UserError, match=r"^the file is gone$"), own_error(plan):
-        next(batches)
-    other, _ = make_plan([(2, 2)])
-    with pytest.raises(tf.errors.InvalidArgumentError), own_error(other):
+    stream = BatchStream(plan, failing())
+    with stream.own_error():
+        next(stream.iterator)
+    with pytest.raises(UserError, match=r"^the file is gone$"), stream.own_error():
+        next(stream.iterator)
+    other = BatchStream(plan, plan.epoch(1, 1))
+    with pytest.raises(tf.errors.InvalidArgumentError), other.own_error():
         tf.reshape(tf.zeros([3]), [2])
 
 
@@ -164,7 +164,7 @@ def test_pad_to_a_given_length(longest, extra, count):
 
 @given(lengths, st.integers(1, 7), st.integers(1, 5))
 def test_nothing_is_cut_and_nothing_is_added(sizes, batch_size, buckets):
-    """Every example's ids stand in its row whole, and after them nothing but padding."""
+    """A row has all ids of its example, and then only padding."""
     plan, vocabularies = make_plan(sizes, batch_size, buckets)
     for batch in plan.epoch(seed=5, epoch=0):
         for number, source, target_in, target_out in zip(

@@ -1,4 +1,4 @@
-"""A file that is read batch by batch gives what the same file gives from memory, bit for bit."""
+"""Large files: the same examples and batches as from memory, bit for bit."""
 
 import dataclasses
 import gzip
@@ -57,7 +57,7 @@ configs = st.fixed_dictionaries(
 
 
 def outcome(config, caplog):
-    """All that a training would see of a file: its first batches too, or why it is refused."""
+    """All that a training reads from a file, with its first batches, or the error."""
     caplog.clear()
     try:
         train = load_splits(config).train
@@ -88,7 +88,7 @@ def test_the_same_batches_as_from_memory(
 
 @pytest.fixture
 def indexed(tmp_path, make_config):
-    """A file of 40 examples, all of one size, and its index."""
+    """A file of 40 examples of equal size, and its index."""
     path = tmp_path / "train.tsv"
     path.write_text("".join(f"s{i:02}\tt{i:02}\n" for i in range(40)))
     examples, _ = read_or_index(str(path), make_config(in_memory_mib=0))

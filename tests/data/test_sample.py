@@ -1,4 +1,4 @@
-"""The committed sample is what its script writes, and fit to train on."""
+"""Committed sample: equal to the output of its script, and valid for training."""
 
 import runpy
 import sys

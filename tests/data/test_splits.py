@@ -16,7 +16,7 @@ MakeFiles = Callable[..., dict[str, str]]
 
 @pytest.fixture
 def make_files(tmp_path: Path) -> MakeFiles:
-    """Returns a function that writes parts such as `train="a b\tc\n"` and returns their paths."""
+    """Returns a function that writes splits such as `train="a b\tc\n"` and returns their paths."""
 
     def make(**parts: str) -> dict[str, str]:
         for name, text in parts.items():

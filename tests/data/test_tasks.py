@@ -8,6 +8,7 @@ from datetime import date, datetime, timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from project import compose_config
 
 from seq2seq.config.choices import Task
 from seq2seq.config.schema import DataConfig
@@ -32,9 +33,16 @@ def digest(splits: Splits) -> str:
     return hashlib.sha256(repr(splits).encode()).hexdigest()[:16]
 
 
-def test_every_task_but_files_has_a_generator() -> None:
+def test_a_task_is_a_word_a_module_and_a_yaml(make_config: MakeConfig) -> None:
     for task in set(Task) - {Task.tsv}:
         assert callable(importlib.import_module(f"seq2seq.data.tasks.{task}").make)
+        assert compose_config("run_dir=x", f"data={task}").data.task is task
+    config = make_config()
+    config.task = "nosuch"  # like a new word without its module
+    with pytest.raises(
+        UserError, match=r"^data\.task=nosuch: .* in seq2seq/data/tasks/nosuch\.py$"
+    ):
+        make_splits(config)
 
 
 @pytest.mark.parametrize("task", GENERATED)
@@ -198,7 +206,7 @@ def readings(text: str) -> set[date]:
 
 @pytest.fixture(scope="module")
 def date_examples(make_config: MakeConfig) -> dict[str, str]:
-    """A good part of all the texts, with their answers."""
+    """A large sample of all texts, with their answers."""
     config = make_config(task=Task.dates, **COUNTS | {"train_examples": 20_000}, **CHAR)
     return {"".join(e.source): "".join(e.target) for e in everything(load_splits(config))}
 

@@ -224,7 +224,7 @@ def test_damaged_gzip(tmp_path: Path, make_config: MakeConfig) -> None:
     flipped[60] ^= 0xFF
     for content in (b"a\tb\n", whole[:-20], whole[:5], bytes(flipped), whole + b"rubbish"):
         path.write_bytes(content)
-        with pytest.raises(UserError, match=r"data\.gz: is no gzip file, or a damaged one: "):
+        with pytest.raises(UserError, match=r"data\.gz: is not a gzip file, or is damaged: "):
             read_examples(str(path), make_config())
 
 

@@ -1,4 +1,4 @@
-"""Tokens and ids: odd characters survive, order is fixed, data cannot forge special tokens."""
+"""Vocabulary: unusual characters survive, order is fixed, data cannot forge special tokens."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Scores: teacher-forced means that do not depend on batches, decoded ones over references."""
+"""Evaluation: teacher-forced means over tokens, decoded scores over references."""
 
 import numpy as np
 import pytest
@@ -8,9 +8,9 @@ from small_trainings import TOY, rows
 from seq2seq.data.batches import BatchPlan
 from seq2seq.data.examples import Example
 from seq2seq.data.splits import load_splits
-from seq2seq.data.vocabulary import Tokenizer, Vocabularies
+from seq2seq.data.vocabulary import Vocabularies
 from seq2seq.errors import UserError
-from seq2seq.evaluation.evaluate_model import compile_evaluation, decode, decoded_metrics
+from seq2seq.evaluation.evaluate_model import Evaluation, compile_evaluation, decode
 from seq2seq.inference.predictor import Predictor
 from seq2seq.model.seq2seq import build_model
 from seq2seq.runs.run_dir import RunDir
@@ -42,7 +42,7 @@ def predictor(compose):
 
 @pytest.fixture(scope="module")
 def by_hand(predictor):
-    """The measures example by example, without any padding or batch."""
+    """Teacher-forced metrics, computed example by example without padding or batches."""
     losses, correct = [], []
     for source, target, features in EXAMPLES:
         ids = predictor.vocabularies.target.encode(target)
@@ -83,21 +83,23 @@ def test_every_source_is_decoded_once_with_all_its_references(predictor):
 
 
 def test_decoded_metrics_are_over_sources_and_their_nearest_references(predictor):
-    scored = decode(predictor, EXAMPLES)
-    metrics = decoded_metrics(scored, Tokenizer("word"), bleu=False)
+    metrics, scored = Evaluation(predictor, 3, with_optional=False)(EXAMPLES)
     assert metrics["examples"] == 6
     assert metrics["sequence_accuracy"] == sum(s.is_exact for s in scored) / 6
     edits = sum(s.errors for s in scored)
     assert metrics["symbol_error_rate"] > 0
     lengths = {sum(map(len, pick)) for pick in _picks(scored)}
     assert any(metrics["symbol_error_rate"] == pytest.approx(edits / n) for n in lengths)
-    assert "bleu" not in metrics
+    names = ["loss", "token_accuracy", "perplexity"]
+    names += ["sequence_accuracy", "symbol_error_rate", "examples"]
+    assert [*metrics] == names
     pytest.importorskip("sacrebleu")
-    assert {"bleu", "chrf"} <= decoded_metrics(scored, Tokenizer("word"), bleu=True).keys()
+    more, _ = Evaluation(predictor, 3, with_optional=True)(EXAMPLES)
+    assert [*more] == [*names, "bleu", "chrf"]
 
 
 def _picks(scored):
-    """Each way to take one reference per source."""
+    """Returns each way to choose one reference per source."""
     picks = [[]]
     for s in scored:
         picks = [[*pick, reference] for pick in picks for reference in s.references]
@@ -105,15 +107,13 @@ def _picks(scored):
 
 
 def test_the_best_weights_are_those_that_were_scored(compose, tmp_path):
-    """Scored again from the folder alone, they give the numbers of results.json."""
+    """Scored again from the folder alone, the weights give the numbers of results.json."""
     options = ["model.units=8", "training.epochs=4", "optimizer.learning_rate=0.02"]
     results = train(compose(*TOY, *options), tmp_path / "r")
     run = RunDir.open(tmp_path / "r")
     again, data = Predictor.load(run), run.load_config().data
     for name, examples in (("dev", load_splits(data).dev), ("test", load_splits(data).test)):
-        plan = BatchPlan(examples, again.vocabularies, 7, data.buckets)
-        scores = compile_evaluation(again.model)(plan.in_order())
-        scores |= decoded_metrics(decode(again, examples), again.target, bleu=False)
+        scores, _ = Evaluation(again, 7, with_optional=False)(examples)
         assert scores == pytest.approx(results[name], abs=1e-5)
     best = rows(tmp_path / "r")[results["best_epoch"] - 1]
     assert float(best["dev_loss"]) == pytest.approx(results["dev"]["loss"], abs=1e-6)
@@ -126,8 +126,8 @@ def test_a_row_is_text(predictor):
     assert prediction == scored.prediction.text
 
 
-def test_a_last_step_into_the_void_ends_the_run_too(compose, tmp_path):
-    """The loss of the only step is a number; the model that it leaves behind is not."""
+def test_divergence_in_the_last_step_ends_the_run_too(compose, tmp_path):
+    """The loss of the only step is finite; the weights after it are not."""
     options = ["optimizer=sgd", "optimizer.learning_rate=3e38", "training.clip_norm=null"]
     one_step = ["data.train_examples=20", "training.epochs=1"]
     with pytest.raises(UserError, match=r"optimizer\.learning_rate"):

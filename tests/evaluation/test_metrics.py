@@ -1,10 +1,27 @@
-"""Decoded scores by hand, and against an edit distance of our own."""
+"""Decoded scores by hand and against another edit distance; the registry of metrics."""
+
+import csv
+import json
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from same_runs import points
+from small_trainings import SMALL
 
-from seq2seq.evaluation.metrics import DecodedScores, corpus_scores, edit_distance, score
+from seq2seq.config.choices import Monitor
+from seq2seq.errors import UserError
+from seq2seq.evaluation.metrics import (
+    METRICS,
+    Metric,
+    check_monitor,
+    decoded_metrics,
+    edit_distance,
+    format_metric,
+    sequence_accuracy,
+    symbol_error_rate,
+)
+from seq2seq.training.run import train
 
 words = st.text("abc", max_size=7)
 
@@ -18,6 +35,10 @@ def distance(a, b):
     return row[-1]
 
 
+def scores(predictions, references, with_optional=False):
+    return decoded_metrics(predictions, references, " ".join, with_optional)
+
+
 @given(words, words)
 def test_edit_distance(a, b):
     assert edit_distance(tuple(a), tuple(b)) == distance(a, b)
@@ -27,31 +48,92 @@ def test_by_hand():
     predictions = ["abc", "ab", "", "xyz"]
     references = [["abc"], ["abcd", "b"], ["a"], ["zzz", "xyz"]]
     # Edits to the nearest: 0 of 3, 1 of 1, 1 of 1, 0 of 3.
-    assert score(predictions, references) == DecodedScores(4, 0.5, 2 / 8)
+    expected = {"sequence_accuracy": 0.5, "symbol_error_rate": 2 / 8, "examples": 4}
+    assert scores(predictions, references) == expected
 
 
 def test_of_equally_near_references_the_longest_counts():
-    assert score(["ab"], [["a", "abc"]]) == DecodedScores(1, 0.0, 1 / 3)
+    assert symbol_error_rate(["ab"], [["a", "abc"]]) == 1 / 3
+    assert sequence_accuracy(["ab"], [["a", "abc"]]) == 0.0
 
 
 def test_of_nothing():
-    assert score([], []) == DecodedScores(0, 0.0, 0.0)
+    assert scores([], []) == {"sequence_accuracy": 0.0, "symbol_error_rate": 0.0, "examples": 0}
 
 
 @given(st.lists(st.tuples(words, st.lists(words, min_size=1, max_size=3)), min_size=1))
 def test_properties(pairs):
     predictions, references = zip(*pairs, strict=True)
-    scores = score(predictions, references)
-    assert 0 <= scores.sequence_accuracy <= 1
-    assert scores.symbol_error_rate >= 0
-    perfect = score([r[0] for r in references], references)
-    assert (perfect.sequence_accuracy, perfect.symbol_error_rate) == (1, 0)
+    assert 0 <= sequence_accuracy(predictions, references) <= 1
+    assert symbol_error_rate(predictions, references) >= 0
+    perfect = scores([r[0] for r in references], references)
+    assert (perfect["sequence_accuracy"], perfect["symbol_error_rate"]) == (1, 0)
+    for name, metric in METRICS.items():
+        if metric.perfect is not None:
+            assert perfect[name] == metric.perfect
 
 
 def test_bleu_and_chrf_take_any_number_of_references():
-    lines = ["the cat sat on the mat", "a dog"]
-    perfect = corpus_scores(lines, [[lines[0]], ["one dog", lines[1]]])
+    lines = [line.split() for line in ("the cat sat on the mat", "a dog", "one dog")]
+    perfect = scores(lines[:2], [[lines[0]], [lines[2], lines[1]]], with_optional=True)
     assert perfect["bleu"] == pytest.approx(100)
     assert perfect["chrf"] == pytest.approx(100)
-    worse = corpus_scores(["the cat", "x"], [[lines[0]], [lines[1]]])
+    worse = scores([["the", "cat"], ["x"]], [[lines[0]], [lines[1]]], with_optional=True)
     assert worse["bleu"] < 50
+
+
+@pytest.mark.parametrize("monitor", [*Monitor])
+def test_every_monitor_is_a_metric_that_ranks(monitor):
+    metric = METRICS[monitor]
+    assert metric.name == monitor
+    better = (2.0, 1.0) if metric.is_higher_better else (1.0, 2.0)
+    assert metric.rank(better[0]) > metric.rank(better[1])
+    check_monitor(monitor, with_optional=True)
+    if metric.is_optional:
+        with pytest.raises(UserError, match=f"monitor={monitor} needs training.bleu=true"):
+            check_monitor(monitor, with_optional=False)
+    else:
+        check_monitor(monitor, with_optional=False)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("sequence_accuracy", 0.5, "50.00 %"),
+        ("symbol_error_rate", 1.25, "125.00 %"),
+        ("loss", 0.25, "0.2500"),
+        ("bleu", 31.5, "31.5000"),
+        ("examples", 1234, "1,234"),
+    ],
+)
+def test_numbers_for_people(name, value, expected):
+    assert format_metric(name, value) == expected
+
+
+def test_one_value_adds_a_metric_everywhere(compose, tmp_path, monkeypatch, capsys):
+    """Evaluation, files, tables, the epoch's line and TensorBoard follow from the registry."""
+    metric = Metric(
+        "first_token_accuracy",
+        lambda predictions, references, _: sequence_accuracy(
+            [one[:1] for one in predictions], [[r[:1] for r in accepted] for accepted in references]
+        ),
+        is_higher_better=True,
+        perfect=1.0,
+        is_rate=True,
+    )
+    monkeypatch.setitem(METRICS, metric.name, metric)
+    options = ["data.train_examples=64", "data.dev_examples=20", "data.test_examples=10"]
+    options += ["training.epochs=1", "model.units=8", "callbacks.tensorboard=true"]
+    run = tmp_path / "r"
+    results = train(compose(*SMALL, *options), run)
+    assert 0 <= results["dev"][metric.name] <= 1
+    assert json.loads((run / "results.json").read_text())["test"].keys() == results["test"].keys()
+    with (run / "metrics.csv").open() as file:
+        [row] = csv.DictReader(file)
+    assert float(row["dev_first_token_accuracy"]) == results["dev"][metric.name]
+    assert metric.name in {tag for tag, _, _ in points(run / "tensorboard" / "dev")}
+    assert f"result/test_{metric.name}" in {tag for tag, _, _ in points(run / "tensorboard")}
+    printed = capsys.readouterr().out
+    shown = format_metric(metric.name, results["dev"][metric.name])
+    assert f"dev_first_token_accuracy {shown}" in printed
+    assert printed.count("first_token_accuracy") == 2  # the epoch's line, the table

@@ -1,4 +1,4 @@
-"""Requests by a stranger: from any bytes one answer per line, and the neighbours' unchanged."""
+"""Fuzzed requests: one answer per line for any bytes, with unchanged neighbours."""
 
 import dataclasses
 import json
@@ -29,7 +29,7 @@ def settings():
 
 @pytest.fixture
 def answer(predictor, settings, monkeypatch, tmp_path):
-    """Returns a function: bytes of input to the lines of output, through what infer.py calls."""
+    """Returns a function from bytes of input to lines of output, through `lines.infer`."""
     monkeypatch.setattr(Predictor, "load", lambda *_: predictor)
     monkeypatch.setattr(lines.RunDir, "find", lambda _: None)
 
@@ -45,7 +45,7 @@ def answer(predictor, settings, monkeypatch, tmp_path):
 
 
 def is_clean(line, predictor):
-    """The rules of the protocol, said once more."""
+    """An independent statement of the protocol."""
     try:
         tokens = line.removesuffix(b"\r").decode("utf-8").split("\t")[0].split()
     except UnicodeDecodeError:

@@ -1,4 +1,4 @@
-"""A run folder by a stranger: whatever is done to its files, it loads or is refused in one line."""
+"""Fuzzed run folders: with any change to its files, a run loads or is refused in one line."""
 
 import copy
 import itertools
@@ -30,7 +30,7 @@ def contents(tiny_run):
 
 @pytest.fixture
 def folder(tmp_path_factory, contents):
-    """Returns a function that makes a run folder of files, all but some as they should be."""
+    """Returns a function that makes a run folder in which some files are changed."""
     base = tmp_path_factory.mktemp("runs")
     numbers = itertools.count()
 
@@ -48,7 +48,7 @@ def folder(tmp_path_factory, contents):
 
 
 def load(path):
-    """Loads a run and asks it, without compiling a search for each of a thousand examples."""
+    """Loads a run and encodes a source, without the time of compiling a search."""
 
     def call():
         predictor = Predictor.load(RunDir.open(path))
@@ -181,5 +181,5 @@ def test_weights_that_are_no_numbers(folder):
     path = folder({})
     with h5py.File(path / "best.weights.h5", "r+") as file:
         file["decoder/logits/vars/1"][3] = np.nan
-    with pytest.raises(UserError, match="no finite numbers"):
+    with pytest.raises(UserError, match="not finite numbers"):
         Predictor.load(RunDir.open(path))

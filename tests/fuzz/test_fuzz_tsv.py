@@ -1,4 +1,4 @@
-"""Files of examples: from any bytes examples or one clear line; what is well formed is read."""
+"""Fuzzed example files: any bytes give examples or one clear line; valid files are read."""
 
 import gzip
 
@@ -18,7 +18,7 @@ tokens = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\t
 
 @pytest.fixture(scope="module")
 def read(tmp_path_factory):
-    """Returns a function: bytes, and settings of `data`, to examples, or None after a UserError."""
+    """Returns a function from bytes and settings of `data` to examples, or None for a UserError."""
     folder = tmp_path_factory.mktemp("files")
     data = compose_config("run_dir=x", "data=tsv").data
 

@@ -1,4 +1,4 @@
-"""Vocabulary files: whatever the bytes, a vocabulary or one clear line; all tokens survive."""
+"""Fuzzed vocabulary files: any bytes give a vocabulary or one clear line."""
 
 import pytest
 from fuzzing import attempt, damage, pieces, share

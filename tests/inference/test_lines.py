@@ -1,4 +1,4 @@
-"""The line protocol: any bytes in, as many lines out."""
+"""Line protocol: as many lines of output as of input, for any bytes."""
 
 import errno
 import gzip
@@ -17,7 +17,7 @@ from seq2seq.inference.predictor import Hypothesis, Prediction, Predictor
 
 
 class Echo:
-    """Answers each source with itself, in upper case; sources without letters are a problem."""
+    """Answers each source with itself in upper case, and an empty one with a problem."""
 
     vocabularies = types.SimpleNamespace(features=None)
     decoding = types.SimpleNamespace(batch_size=1)
@@ -100,8 +100,35 @@ def test_a_damaged_gz_is_one_clear_mistake(answer, tmp_path):
     whole = gzip.compress(b"a\n" * 1000)
     for name, content in {"x.gz": whole[:20], "y.gz": b"a\n"}.items():
         (tmp_path / name).write_bytes(content)
-        with pytest.raises(UserError, match=rf"{name}: cannot be read to its end"):
+        with pytest.raises(UserError, match=rf"^input=.*{name}: is not a gzip file, or is damaged"):
             answer(b"", f"input={tmp_path}/{name}")
+
+
+@pytest.mark.parametrize("name", ["words.txt", "words.gz", "WORDS.GZ"])
+def test_input_and_output_are_named_as_files_of_training(answer, tmp_path, monkeypatch, name):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    content = b"\xef\xbb\xbfone\r\n\ntwo"
+    (tmp_path / name).write_bytes(content if name.endswith("txt") else gzip.compress(content))
+    lines.infer(compose_config("run=x", f"input='~/{name}'", "output='~/answers'", name="infer"))
+    assert (tmp_path / "answers").read_text() == "ONE\n\nTWO\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("missing.txt", "no such file"),
+        ("missing.GZ", "no such file"),
+        (".", "is a directory, not a file"),
+        ("~nobody-of-that-name", "no such file"),
+        ("-", "standard input is closed"),
+    ],
+)
+def test_input_that_cannot_be_opened(answer, tmp_path, monkeypatch, name, problem):
+    monkeypatch.setattr("sys.stdin", None)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=rf"^input={name}: {problem}$"):
+        answer(b"", f"input='{name}'")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in"]
 
 
 def test_a_long_input_is_never_held_whole(answer, monkeypatch):
@@ -112,9 +139,9 @@ def test_a_long_input_is_never_held_whole(answer, monkeypatch):
         return predict(self, sources, features)
 
     monkeypatch.setattr(Echo, "predict", counting)
-    count = 10 * lines.CHUNKS + 1
+    count = 10 * lines.CHUNK_BATCHES + 1
     assert answer(b"a\n" * count) == "A\n" * count
-    assert asked == [lines.CHUNKS] * 10 + [1]
+    assert asked == [lines.CHUNK_BATCHES] * 10 + [1]
 
 
 def test_a_failed_run_leaves_the_old_output(answer, tmp_path, monkeypatch):

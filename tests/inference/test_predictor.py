@@ -1,4 +1,4 @@
-"""The predictor: order, neighbours, searches and scores, on a small untrained model."""
+"""Predictor: order, neighbours, searches and scores, with a small untrained model."""
 
 import dataclasses
 
@@ -52,7 +52,7 @@ def answers(predictions):
 
 
 def log_probability(predictor, source, tokens, is_finished=True):
-    """The model's own log-probability of a target, by teacher forcing."""
+    """The model's log-probability of a target, by teacher forcing."""
     ids = predictor.vocabularies.target.encode(tokens)
     target_out = ids + [EOS] * is_finished
     target_in = [BOS, *ids][: len(target_out)]
@@ -170,7 +170,7 @@ def test_a_beam_of_one_is_greedy_whatever_the_penalty(predictor, penalty):
 
 
 def test_a_wide_beam_finds_the_best_of_all_outputs(predictor):
-    """Against the probability of every possible output of up to two tokens."""
+    """Compares with the probability of every possible output of up to two tokens."""
     beam = with_search(predictor, "beam", beam_size=30, n_best=1, max_length=3, length_penalty=0.0)
     outputs = [(), *((a,) for a in "xyz"), *((a, b) for a in "xyz" for b in "xyz")]
     for source, prediction in zip(SOURCES, beam.predict(SOURCES), strict=True):
@@ -262,7 +262,7 @@ def test_scores_that_are_no_numbers_are_a_problem(compose):
     for weight in model.trainable_weights:
         weight.assign(weight * np.nan)
     [prediction] = Predictor(model, vocabularies, config.data, config.decoding).predict(["a"])
-    assert prediction.problem == "the model has no answer: its scores are no numbers"
+    assert prediction.problem == "the model has no answer: its scores are not finite"
 
 
 @given(st.integers(1, 300), st.integers(0, 300), st.integers(1, 5000))

@@ -48,17 +48,17 @@ from seq2seq.model.seq2seq import build_model
 from seq2seq.config.load import from_hydra, register
 from seq2seq.training.keras_objects import make_optimizer
 from seq2seq.training.step import compile_training
-from seq2seq.config.resolve import complete
 from hydra import compose, initialize_config_dir
 
 register()
 with initialize_config_dir(sys.argv[1], version_base="1.3"):
-    settings = ["run_dir=x", "model.units=8", "optimizer=sgd", "training.batch_size=64"]
+    settings = ["run_dir=x", "model.units=8", "optimizer=sgd", "training.batch_size=64",
+                "training.micro_batches=2", "training.jit_compile=true"]
     cfg = from_hydra(compose("train", settings), RunConfig)
 model = build_model(cfg.model, 50_000, 50_000)
-optimizer = make_optimizer(cfg.optimizer, 10)
+optimizer = make_optimizer(cfg.optimizer)
 optimizer.build(model.trainable_variables)
-step = compile_training(model, optimizer, complete(cfg.training, 10**7))
+step = compile_training(model, optimizer, cfg.training)
 rng = np.random.default_rng(0)
 
 def train(time):

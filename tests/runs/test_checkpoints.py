@@ -1,4 +1,4 @@
-"""Checkpoints: what was saved comes back, damage is found, the one before is used."""
+"""Checkpoints: saved arrays are read back; damage is found, and the former one is used."""
 
 import hashlib
 import io
@@ -99,7 +99,7 @@ def test_a_file_that_is_swapped_for_another_is_found(tmp_path):
 
 
 def forged(folder, save, **arrays):
-    """A checkpoint of somebody else, with the right checksum."""
+    """A checkpoint from elsewhere, with the right checksum."""
     content = io.BytesIO()
     save(content, **arrays)
     digest = hashlib.sha256(content.getvalue()).hexdigest()[:16]

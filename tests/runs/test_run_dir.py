@@ -1,4 +1,4 @@
-"""Files of a run folder: whole or not at all; damaged ones are named."""
+"""Run folder: its text files, the newest run, and error messages."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Full and read-only disks, a second process, signals, divergence: what a real run does then."""
+"""Full and read-only disks, a second process, signals and divergence, with real processes."""
 
 import os
 import shutil
@@ -18,7 +18,7 @@ OPTIONS = [
     "training.checkpoint_epochs=1",
     "callbacks.histograms_every=0",
 ]
-# Mounts a disk of its own, trains on it, and copies what is on it before it goes away.
+# Mounts a small disk, trains on it, and copies its files before it is unmounted.
 ON_A_DISK = """
 mount -t tmpfs -o size={size} tmpfs disk && {before} {python} {train} {arguments}
 code=$?
@@ -92,7 +92,7 @@ def test_a_read_only_folder_is_refused(straight, tmp_path):
 
 
 def test_a_file_that_cannot_grow_is_named(tmp_path):
-    """The same without a disk of its own: no file may be larger than 100 kB."""
+    """The same without a mounted disk: no file may be larger than 100 kB."""
     limit = "import resource as r, signal as s; s.signal(s.SIGXFSZ, s.SIG_IGN)\n"
     limit += "r.setrlimit(r.RLIMIT_FSIZE, (100_000, 100_000))\n"
     limit += "import runpy, sys; sys.argv.pop(0); runpy.run_path(sys.argv[0], run_name='__main__')"
@@ -112,7 +112,7 @@ def test_a_second_process_is_refused_and_a_second_signal_ends_at_once(straight, 
     first.send_signal(signal.SIGTERM)
     first.send_signal(signal.SIGTERM)
     first.communicate()
-    # By chance the first may have had its effect before the second came: saved, or gone at once.
+    # Whether the first signal takes effect before the second arrives is a matter of chance.
     assert first.returncode in (-signal.SIGTERM, 128 + signal.SIGTERM)
     again = run_process(TRAIN, "resume=run", "training.patience=1", cwd=tmp_path)
     assert again.returncode == 0, again.stderr.decode()
@@ -136,7 +136,7 @@ def test_divergence_can_be_skipped(tmp_path):
     result = run_process(
         TRAIN, *OPTIONS, *DIVERGING, "training.on_divergence=skip", "run_dir=run", cwd=tmp_path
     )
-    # The dev loss may be as bad; but no weight is.
+    # The dev loss may still be infinite, but no weight may.
     assert b"skipped" in result.stderr
     newest = sorted((tmp_path / "run" / "checkpoints").glob("*.npz"))[-1]
     with np.load(newest) as arrays:

@@ -1,4 +1,4 @@
-"""What a user can get wrong: one clear line on standard error, exit code 2, nothing lost."""
+"""Mistakes of a user: one clear line on standard error, exit code 2, no file changed."""
 
 import hashlib
 
@@ -12,7 +12,7 @@ TRAIN, INFER = ROOT / "train.py", ROOT / "infer.py"
 
 
 def refused(result, *words):
-    """Checks that a process was refused in one line that has these words in it."""
+    """Checks that a process was refused in one line that contains the words."""
     text = result.stderr.decode()
     assert result.returncode == 2, text
     assert text.count("\n") == 1, text
@@ -37,8 +37,20 @@ def refused(result, *words):
         (["data=revers"], ["did you mean reverse?"]),
         (["data.task=nosuch"], ["data.task", "nosuch", "addition"]),
         (["experiment=g2b"], ["experiment=g2b", "did you mean g2p?"]),
-        (["data.train_examples=[1"], ["[1"]),
-        (["decoding=as_trained"], ["decoding.kind"]),
+        (["data.train_examples=[1"], ["data.train_examples=[1: cannot be read"]),
+        (
+            ["data.train=~/x"],
+            ["data.train=~/x: cannot be read", """try to quote it: data.train="'~/x'\""""],
+        ),
+        (["resume"], ["resume: is not of the form KEY=VALUE"]),
+        (["decoding=as_trained"], ["decoding.batch_size is not set"]),
+        (["model.units=null"], ["model.units: cannot be null"]),
+        (["+model.unit=3"], ["model.unit: no such setting", "did you mean model.units?"]),
+        (["hydra.jobb=3"], ["hydra.jobb: no such setting", "did you mean hydra.job?"]),
+        (["nosuch=3"], ["nosuch: no such setting", "there are name, run_dir, resume"]),
+        (["optimizer.rate=1"], ["+optimizer.rate=..."]),
+        (["name=${nosuch}"], ["'nosuch' not found"]),
+        (["experiment=[g2p,nosuch]"], ["experiment=nosuch: no such choice"]),
     ],
 )
 def test_refused_at_once(arguments, words, tmp_path):
@@ -52,7 +64,7 @@ def test_typo_in_an_experiment_file(tmp_path):
         "# @package _global_\nmodel:\n  unitz: 3\n"
     )
     result = run_process(TRAIN, "--config-dir", "mine", "experiment=broken", cwd=tmp_path)
-    refused(result, "experiment/broken", "unitz", "did you mean", "units")
+    refused(result, "experiment/broken.yaml", "model.unitz: no such", "did you mean model.units?")
 
 
 def test_wrong_type_in_an_experiment_file(tmp_path):
@@ -61,7 +73,14 @@ def test_wrong_type_in_an_experiment_file(tmp_path):
         "# @package _global_\nmodel:\n  units: many\n"
     )
     result = run_process(TRAIN, "--config-dir", "mine", "experiment=broken", cwd=tmp_path)
-    refused(result, "model.units", "many")
+    refused(result, "model.units (in experiment/broken.yaml)", "many")
+
+
+def test_an_experiment_file_that_is_not_yaml(tmp_path):
+    (tmp_path / "mine" / "experiment").mkdir(parents=True)
+    (tmp_path / "mine" / "experiment" / "broken.yaml").write_text("name: x\nmodel: [\n")
+    result = run_process(TRAIN, "--config-dir", "mine", "experiment=broken", cwd=tmp_path)
+    refused(result, "experiment/broken.yaml:3", "cannot be read as YAML")
 
 
 @pytest.fixture
@@ -84,7 +103,7 @@ def files(tmp_path):
             ["model.bridge.kind=copy", "sum", "dense", "zero", "learned"],
         ),
         (["+callbacks.extra.x._target_=builtins.dict"], ["callbacks.extra.x"]),
-        (["resume=nowhere"], ["resume=nowhere", "no run folder"]),
+        (["resume=nowhere"], ["resume=nowhere", "not a run folder"]),
     ],
 )
 def test_refused_by_training(arguments, words, files):
@@ -134,8 +153,8 @@ def test_a_new_training_is_refused(arguments, words, files, monkeypatch):
     ("arguments", "words"),
     [
         ([], ["run", "not set"]),
-        (["run=nowhere"], ["run=nowhere", "no run folder"]),
-        (["run=."], ["run=.", "no run folder"]),
+        (["run=nowhere"], ["run=nowhere", "not a run folder"]),
+        (["run=."], ["run=.", "not a run folder"]),
         (["run=latest"], ["run=latest", "outputs"]),
         (["decoding.beamsize=2"], ["no such setting", "did you mean decoding.beam_size?"]),
     ],

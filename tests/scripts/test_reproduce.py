@@ -1,4 +1,4 @@
-"""`python -m seq2seq.reproduce`: the same again, or what is different."""
+"""`python -m seq2seq.reproduce`: equal runs and their differences."""
 
 import json
 import re
@@ -34,7 +34,7 @@ def test_a_run_is_trained_again_to_the_last_bit(tmp_path):
     assert record["seed"] == 1
     assert re.fullmatch("[0-9a-f]{64}", record["data"]["train"])
     assert {"versions", "host", "threads", "commit", "environment"} <= record.keys()
-    # Other data is refused by both, with the file's name.
+    # Both commands refuse changed data, and name the file.
     (tmp_path / "a.tsv").write_text("\n".join(lines[1:]))
     for arguments in (["-m", "seq2seq.reproduce", "run=run", "output=x"],
                       ["-m", "train", "resume=run"]):  # fmt: skip

@@ -1,4 +1,4 @@
-"""Runs that are killed and go on: as if never stopped, to the last bit."""
+"""Killed and resumed runs end as if never stopped, to the last bit."""
 
 import os
 import random
@@ -12,7 +12,7 @@ from project import ROOT, run_process
 from same_runs import assert_same_runs, points
 
 TRAIN = ROOT / "train.py"
-# Dropout, shuffling, a schedule, early stopping and a callback that counts: all there is to lose.
+# All that a resumed run could lose: dropout, shuffling, a schedule, patience, a callback's counter.
 OPTIONS = [
     "model=attention",
     "model.units=12",
@@ -37,7 +37,7 @@ OPTIONS = [
     "+callbacks.extra.wait.patience=2",
 ]
 UNCOMPILED = ["training.jit_compile=false", "decoding.jit_compile=false"]
-# Kills itself at the n-th file that is about to be, or just was, given its name.
+# Kills itself before or after the n-th renaming of a finished temporary file.
 KILLED_WHILE_WRITING = """
 import os, pathlib, runpy, signal, sys
 left, when = int(sys.argv.pop(1)), sys.argv.pop(1)
@@ -63,7 +63,7 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 
 @pytest.fixture(scope="session")
 def straight(tmp_path_factory):
-    """A run that nobody disturbed."""
+    """A run without interruption."""
     cwd = tmp_path_factory.mktemp("straight")
     result = run_process(TRAIN, *OPTIONS, *UNCOMPILED, "run_dir=run", cwd=cwd)
     assert result.returncode == 0, result.stderr.decode()
@@ -82,7 +82,7 @@ def start(*arguments, cwd):
 
 
 def kill_between_writes(arguments, rng, cwd):
-    """Starts a process that kills itself at a random file; tells whether it lived to do so."""
+    """Starts a process that kills itself at a random file; tells whether it got that far."""
     (cwd / "killed.py").write_text(KILLED_WHILE_WRITING)
     moment = [rng.randint(1, 25), rng.choice(["before", "after"])]
     process = start("killed.py", *moment, TRAIN, *arguments, cwd=cwd)
@@ -103,7 +103,7 @@ def kill_at_any_time(arguments, rng, cwd):
 
 
 def train_with_kills(kills, kill, options, cwd, seed):
-    """Trains with so many kills; returns how many there were until it was finished."""
+    """Trains with up to `kills` interruptions; returns their number."""
     rng = random.Random(seed)
     count = 0
     for _ in range(kills):
@@ -145,7 +145,7 @@ def test_a_compiled_run_killed_often_ends_as_if_never_killed(tmp_path):
 
 
 def test_tensorboard_has_every_point_once(straight):
-    """What `assert_same_runs` compares is not empty, and each tag goes up step by step."""
+    """The events that `assert_same_runs` compares are there, and every epoch has one."""
     found = points(straight / "tensorboard" / "dev")
     epochs = len(np.unique([step for _, step, _ in found]))
     assert [step for tag, step, _ in found if tag == "loss"] == list(range(1, epochs + 1))

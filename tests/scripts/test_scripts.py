@@ -1,4 +1,4 @@
-"""The programs as a user runs them: real processes, from training to answers."""
+"""Commands as a user runs them: real processes, from training to answers."""
 
 import csv
 import json
@@ -95,7 +95,7 @@ def test_tensorboard_has_everything(tiny_run):
 
 
 def test_answers_are_those_of_the_training(tiny_run):
-    """The dev score, computed again from what infer.py writes in a fresh process."""
+    """Computes the dev score from the output of infer.py in a new process."""
     folder, run = tiny_run
     table = [line.split("\t") for line in (run / "predictions/dev.tsv").read_text().splitlines()]
     sources = [row[0] for row in table]
@@ -228,7 +228,7 @@ def test_a_sweep_makes_a_run_each(tmp_path):
 
 
 def test_files_with_features_and_references(tmp_path):
-    """Only the tag says whether to copy or to reverse; one source has two right answers."""
+    """The tag decides between copy and reverse; one source has two correct answers."""
     rows = []
     for word in ("ab", "bc", "ca", "abc", "cab", "bca"):
         rows += [f"{word}\t{word}\tCOPY;X", f"{word}\t{word[::-1]}\tREVERSE;X"]

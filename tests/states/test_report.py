@@ -173,7 +173,7 @@ def test_what_a_layer_cannot_be_asked(setting):
     ("argument", "words"),
     [
         ("layer=lsmt", b"lsmt"),
-        ("run=nowhere", b"no run folder"),
+        ("run=nowhere", b"not a run folder"),
         ("untis=2", b"did you mean"),
         ("input=[a]", b"not an array of numbers"),
     ],

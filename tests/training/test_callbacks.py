@@ -1,4 +1,4 @@
-"""Callbacks: Keras's own and others' in our loop, and what TensorBoard is shown."""
+"""Callbacks of Keras and of the user in the training loop, and attention images."""
 
 import csv
 import math
@@ -43,7 +43,7 @@ class Witness(keras.callbacks.Callback):
 
 @pytest.fixture(scope="module")
 def seen(compose, tmp_path_factory):
-    """What a callback is told in a run of two epochs of three batches."""
+    """Calls of a callback, and the table, of a run of two epochs of three batches."""
     path = tmp_path_factory.mktemp("seen") / "r"
     options = ["data.train_examples=80", "training.epochs=2", "training.steps_per_execution=1"]
     Witness.seen.clear()
@@ -59,7 +59,7 @@ def test_a_callback_sees_batches_and_epochs_in_order(seen):
     assert names[-18:] == epoch * 2
     [(_, model, optimizer)] = [call for call in calls if call[0] == "model"]
     assert model == "Seq2Seq"
-    assert optimizer.startswith("adam")  # Keras counts further ones of a process.
+    assert optimizer.startswith("adam")  # Keras numbers the optimizers of a process.
     epochs = [call for call in calls if call[0] == "epoch"]
     for (_, number, logs), row in zip(epochs, table, strict=True):
         assert row["epoch"] == str(number + 1)
@@ -70,7 +70,7 @@ def test_a_callback_sees_batches_and_epochs_in_order(seen):
 
 
 def test_a_callback_is_told_the_number_of_epochs_and_steps(seen):
-    """As by `fit`: callbacks for Keras read `self.params`."""
+    """Callbacks written for `fit` read `self.params`."""
     params = [call[1] for call in seen[0] if call[0] == "params"]
     assert params
     assert params[-1] is not None
@@ -180,6 +180,6 @@ def test_an_attention_image_is_a_picture_that_grows_with_the_text():
         assert max(image.shape[1:3]) <= 1000
     assert wide.shape[2] > small.shape[2]
     assert tall.shape[1] > small.shape[1]
-    # Something is drawn, and it depends on the weights.
+    # The image is not empty, and depends on the weights.
     assert len(np.unique(small.reshape(-1, 4), axis=0)) > 10
     assert not np.array_equal(attention_image(np.zeros((2, 2)), ["0", "1"], ["b", "b"]), small)

@@ -1,4 +1,4 @@
-"""How far a training has come: the best epoch, patience, and what survives a stop."""
+"""Training progress: the best epoch, patience, and the round trip through JSON."""
 
 import dataclasses
 import math
@@ -22,9 +22,10 @@ def test_the_best_is_the_best_and_of_equals_the_one_with_the_least_loss(metrics,
     for value, loss in metrics:
         found = {monitor: value, "loss": value if monitor is Monitor.loss else loss}
         rank = (sign * found[monitor], -found["loss"])
-        assert progress.judge(found, monitor) == (kept is None or rank > kept)
+        progress, is_best = progress.judge(found, monitor)
+        assert is_best == (kept is None or rank > kept)
         kept = rank if kept is None else max(kept, rank)
-        progress.end_epoch()
+        progress = progress.end_epoch()
     if kept is not None:
         assert (progress.best_value, -progress.best_loss) == kept
 
@@ -33,10 +34,12 @@ def test_patience_counts_evaluations_of_the_monitored_metric_only():
     progress = Progress()
     for accuracy, loss in ((0.5, 3.0), (0.5, 2.0), (0.4, 1.0)):
         assert not progress.is_finished(SETTINGS)
-        progress.judge({"sequence_accuracy": accuracy, "loss": loss}, Monitor.sequence_accuracy)
-        progress.end_epoch()
+        metrics = {"sequence_accuracy": accuracy, "loss": loss}
+        progress, _ = progress.judge(metrics, Monitor.sequence_accuracy)
+        progress = progress.end_epoch()
     assert (progress.best_epoch, progress.evaluations_without_better) == (2, 2)
-    progress.judge({"sequence_accuracy": 0.5, "loss": 5.0}, Monitor.sequence_accuracy)
+    metrics = {"sequence_accuracy": 0.5, "loss": 5.0}
+    progress, _ = progress.judge(metrics, Monitor.sequence_accuracy)
     assert progress.is_finished(SETTINGS)
     assert not progress.is_finished(dataclasses.replace(SETTINGS, patience=None))
 
@@ -44,9 +47,9 @@ def test_patience_counts_evaluations_of_the_monitored_metric_only():
 def test_a_perfect_dev_set_needs_one_more_epoch():
     progress = Progress()
     perfect = {"sequence_accuracy": 1.0, "loss": 1.0}
-    progress.judge(perfect, Monitor.sequence_accuracy)
+    progress, _ = progress.judge(perfect, Monitor.sequence_accuracy)
     assert not progress.is_finished(SETTINGS)
-    progress.judge(perfect, Monitor.sequence_accuracy)
+    progress, _ = progress.judge(perfect, Monitor.sequence_accuracy)
     assert progress.is_finished(SETTINGS)
 
 
@@ -54,10 +57,10 @@ def test_a_perfect_dev_set_needs_one_more_epoch():
 def test_it_survives_to_the_last_bit(steps, is_over):
     progress = Progress(best_loss=math.inf, callbacks={"a": {"wait": 3, "best": 0.1}})
     for count, value in steps:
-        progress.add_steps(count, (value, value), 0.1)
+        progress = progress.add_steps(count, (value, value), 0.1)
     if is_over:
-        progress.end_epoch()
-        assert (progress.step, progress.sums) == (0, [])
+        progress = progress.add_row({"epoch": 1}, 0.2).end_epoch()
+        assert (progress.step, progress.sums) == (0, ())
     assert Progress.from_json(progress.to_json()) == progress
 
 

@@ -1,4 +1,4 @@
-"""The training step and the loop, in process: what is learned, kept, stopped and resumed."""
+"""Training runs in this process: learning, the best epoch, callbacks, resuming."""
 
 import dataclasses
 import json
@@ -25,7 +25,6 @@ from seq2seq.errors import UserError
 from seq2seq.inference.predictor import Predictor
 from seq2seq.model.seq2seq import Seq2Seq
 from seq2seq.runs.run_dir import RunDir
-from seq2seq.training.keras_objects import make_optimizer
 from seq2seq.training.run import resume, train
 
 
@@ -68,15 +67,6 @@ def test_clipping_is_by_the_global_norm(sgd):
     settings = dataclasses.replace(sgd.training, clip_norm=float(limit))
     clipped, _ = weights_after(dataclasses.replace(sgd, training=settings), [batch])
     assert_close(clipped, [s - 0.5 * g for s, g in zip(start, gradients, strict=True)])
-
-
-def test_decay_covers_the_whole_run(compose):
-    settings = compose("run_dir=x", "optimizer=adam_cosine").optimizer
-    schedule = make_optimizer(settings, 1000)._learning_rate
-    assert schedule.decay_steps == 1000 - schedule.warmup_steps
-    assert float(schedule(1000)) == pytest.approx(0.0, abs=1e-9)
-    given = {**settings, "learning_rate": {**settings["learning_rate"], "decay_steps": 7}}
-    assert make_optimizer(given, 1000)._learning_rate.decay_steps == 7
 
 
 def test_the_toy_is_learned_from_the_state_alone(compose, tmp_path):
@@ -221,7 +211,7 @@ def test_a_longer_run_by_resuming_equals_a_long_run(compose, tmp_path):
 
 
 def damage(path, kind, rng):
-    """Spoils a file at a random place."""
+    """Damages a file at a random place."""
     content = bytearray(path.read_bytes())
     place = int(rng.integers(len(content)))
     if kind == "delete":
@@ -246,7 +236,7 @@ def test_a_run_goes_on_from_the_newest_good_checkpoint(compose, tmp_path, kind, 
     caplog.set_level(logging.INFO, "seq2seq")
     resume(run, ["training.epochs=4"])
     assert [path.name in caplog.text for path in (newest, second)] == [kind != "delete"] * 2
-    assert f"going on from {others[0]}" in caplog.text
+    assert f"resuming from {others[0]}" in caplog.text
     assert_same_arrays(best_weights(tmp_path / "whole"), best_weights(run))
     for path in (run / "checkpoints").iterdir():
         damage(path, kind, rng)

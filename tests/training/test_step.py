@@ -1,4 +1,4 @@
-"""The compiled training step: what it sums, clips and updates, however it is run."""
+"""Compiled training step: sums, clipping and updates, with and without XLA and micro-batches."""
 
 import dataclasses
 
@@ -8,8 +8,6 @@ import pytest
 import tensorflow as tf
 from small_trainings import SMALL, assert_close, count_calls, random_batch, weights_after
 
-from seq2seq.config.choices import Precision
-from seq2seq.config.resolve import complete
 from seq2seq.data.batches import Batch
 from seq2seq.errors import UserError
 from seq2seq.model.losses import token_sums
@@ -29,7 +27,7 @@ def replace_training(config, **changes):
 @pytest.mark.parametrize("reading", ["one_hot", "embedding"])
 @pytest.mark.parametrize("smoothing", [0.0, 0.2])
 def test_one_step_is_the_clipped_gradient_of_the_mean_loss(compose, reading, smoothing):
-    """Against the gradient by NumPy's arithmetic; tokens repeat, so embedding rows do too."""
+    """Compares with NumPy's arithmetic; tokens repeat, so that embedding rows do too."""
     optimizer = {"_target_": "keras.optimizers.SGD", "learning_rate": 1.0}
     config = compose(*SMALL, "model.units=6", f"model.input={reading}", "model.embedding_size=5")
     config = replace_training(config, clip_norm=0.05, label_smoothing=smoothing)
@@ -69,9 +67,9 @@ def test_a_batch_of_padding_alone_moves_nothing(sgd):
 
 @pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
 def test_xla_with_all_that_a_recipe_uses(compose, precision):
-    """Attention, embeddings, smoothing, clipping, Adam: the same with XLA and without.
+    """Attention, embeddings, smoothing, clipping and Adam give the same with XLA and without.
 
-    Not dropout: XLA makes other floats, and so other masks, of the same random bits.
+    Dropout does not: XLA turns the same random bits into other floats, and so into other masks.
     """
     config = compose(
         *SMALL,
@@ -122,7 +120,7 @@ def test_a_new_shape_is_no_new_trace(compose, monkeypatch):
 )
 def test_what_is_no_optimizer_is_refused(settings, words):
     with pytest.raises(UserError, match=words):
-        make_optimizer(settings, 10)
+        make_optimizer(settings)
 
 
 @pytest.mark.parametrize(
@@ -152,7 +150,7 @@ def test_micro_batches_change_nothing(sgd, parts, jit_compile):
 
 @pytest.mark.parametrize("dropout", [0.0, 0.5])
 def test_micro_batches_drop_different_units(compose, dropout):
-    """Of two equal halves the mean gradient is that of one, unless they lose different units."""
+    """Two equal halves have the mean gradient of one, unless they drop different units."""
     options = ["model.layers=2", "model.units=6", "optimizer=sgd", "training.clip_norm=null"]
     config = compose(*SMALL, *options, f"model.dropout={dropout}")
     half = random_batch(np.random.default_rng(3))
@@ -164,7 +162,7 @@ def test_micro_batches_drop_different_units(compose, dropout):
 
 
 def test_dropout_goes_on_from_step_to_step(compose):
-    """Each step draws new units, whether a batch is cut or not."""
+    """Each step drops other units, whether a batch is cut or not."""
     options = ["model.layers=2", "model.units=6", "optimizer=sgd", "model.dropout=0.5"]
     config = compose(*SMALL, *options, "optimizer.learning_rate=0.0")
     batch = random_batch(np.random.default_rng(3))
@@ -172,39 +170,3 @@ def test_dropout_goes_on_from_step_to_step(compose):
         cut = replace_training(config, micro_batches=parts)
         losses = [weights_after(cut, [batch] * n)[1][1] for n in (1, 2, 3)]
         assert len(set(np.diff([0.0, *losses]).round(4))) == 3
-
-
-@pytest.mark.parametrize(
-    ("size", "parts", "of_small"),
-    [(16, 1, 1), (31, 1, 1), (36, 2, 2), (33, 1, 1), (64, 2, 2), (128, 2, 4), (129, 1, 3)],
-)
-def test_a_batch_is_cut_by_cores_and_evenly(sgd, monkeypatch, size, parts, of_small):
-    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1})
-    settings = replace_training(sgd, batch_size=size, micro_batches=None, jit_compile=None).training
-    assert complete(settings, 10**6).micro_batches == parts
-    assert complete(settings, 10**5).micro_batches == of_small
-    in_bfloat16 = dataclasses.replace(settings, precision=Precision.mixed_bfloat16)
-    assert complete(in_bfloat16, 10**5).micro_batches == parts
-    monkeypatch.setattr("seq2seq.config.resolve.has_gpu", lambda: True)
-    assert complete(dataclasses.replace(settings, jit_compile=True), 10**5).micro_batches == 1
-
-
-def test_uneven_micro_batches_are_refused(sgd):
-    settings = replace_training(sgd, micro_batches=5).training
-    with pytest.raises(UserError, match=r"micro_batches=5 does not divide .*batch_size=32"):
-        complete(settings, 10**5)
-
-
-@pytest.mark.parametrize(
-    ("precision", "has_gpu", "expected"),
-    [
-        (Precision.float32, False, True),
-        (Precision.mixed_bfloat16, False, False),
-        (Precision.float32, True, False),
-    ],
-)
-def test_xla_compiles_where_it_is_faster(sgd, monkeypatch, precision, has_gpu, expected):
-    monkeypatch.setattr("seq2seq.config.resolve.has_gpu", lambda: has_gpu)
-    config = replace_training(sgd, precision=precision, jit_compile=None)
-    assert complete(config.training, 1).jit_compile is expected
-    assert complete(replace_training(config, jit_compile=True).training, 1).jit_compile is True

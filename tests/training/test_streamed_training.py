@@ -1,12 +1,12 @@
-"""Trainings on files that are not held: what they learn, refuse, and take of memory."""
+"""Training on files that are not held in memory: equal results, changed files, memory."""
 
 import numpy as np
 import pytest
 from project import ROOT, compose_config, run_process
 
 from seq2seq.errors import UserError
+from seq2seq.training.progress_bar import ProgressBar
 from seq2seq.training.run import resume, train
-from seq2seq.training.terminal import ProgressBar
 
 SETTINGS = [
     "run_dir=x",
@@ -41,7 +41,7 @@ def test_a_training_is_the_same_as_from_memory(files, tmp_path):
         results = train(config, run)
         tables[mebibytes] = results["dev"], (run / "target_vocab.txt").read_text()
     assert tables["null"] == tables["0"]
-    # It goes on as well: everything is indexed anew.
+    # It resumes as well: the files are indexed again.
     assert resume(tmp_path / "0", ["training.epochs=3"])["epochs"] == 3
 
 
@@ -80,7 +80,7 @@ def train(file):
     splits = load_splits(config.data)
     vocabularies = Vocabularies.build(splits.train, 1)
     model = build_model(config.model, vocabularies.source_size, len(vocabularies.target))
-    optimizer = make_optimizer(config.optimizer, 10)
+    optimizer = make_optimizer(config.optimizer)
     optimizer.build(model.trainable_variables)
     plan = BatchPlan(splits.train, vocabularies, config.training.batch_size, 1)
     batches = iter(as_dataset(plan, plan.epochs(1, 0)))
@@ -92,7 +92,7 @@ print(*train("small.tsv"), *train("large.tsv"))
 
 
 def test_a_large_file_takes_little_memory(tmp_path):
-    """300,000 lines: 24 bytes each are held; held as tokens and ids they take some 360 MiB."""
+    """An index takes 24 bytes per line; 300,000 lines as tokens and ids would take 360 MiB."""
     small = [f"{i:06}\t{i:06}\n" for i in range(3000)]
     large = [f"{i:06} some words more\t{i:06} and others\n" for i in range(300_000)]
     for name, lines in {"dev": ["x\ty\n"], "small": small, "large": large}.items():

@@ -1,4 +1,4 @@
-"""The task `addition`: `12+345` → `357`."""
+"""Task `addition`: `12+345` → `357`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from seq2seq.data.tasks.strata import Stratum, draw_splits
 
 
 def make(config: DataConfig) -> Splits:
-    """`12+345` → `357`, character by character; one stratum for each pair of numbers of digits."""
+    """Returns sums, character by character, with one stratum per pair of numbers of digits."""
     lengths = range(1, config.digits + 1)
     strata = [
         Stratum(_numbers(left) * _numbers(right), partial(_sum, left, right))
@@ -21,7 +21,7 @@ def make(config: DataConfig) -> Splits:
 
 
 def _numbers(digits: int) -> int:
-    """Returns how many numbers have so many digits; zero has one."""
+    """Returns the count of numbers with so many digits; zero has one digit."""
     return 10 if digits == 1 else 9 * 10 ** (digits - 1)
 
 

@@ -1,4 +1,4 @@
-"""The task `copy`: `3 1 4` → `3 1 4`."""
+"""Task `copy`: `3 1 4` → `3 1 4`."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ from seq2seq.data.tasks.sequences import sequence_splits
 
 
 def make(config: DataConfig) -> Splits:
-    """`3 1 4` → `3 1 4`."""
+    """Returns random sequences with themselves as targets."""
     return sequence_splits(config, lambda symbols: symbols)

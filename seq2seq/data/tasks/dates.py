@@ -1,4 +1,4 @@
-"""The task `dates`: a date written in many ways → `2007-07-10`."""
+"""Task `dates`: a date written in many ways → `2007-07-10`."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ MONTHS = (
 )
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
-# 1753 is the first year that English-speaking countries wrote wholly in our calendar.
+# 1753 is the first full year of the Gregorian calendar in English-speaking countries.
 FIRST_DATE, LAST_DATE = date(1753, 1, 1), date(2069, 12, 31)
 FIRST_TWO_DIGIT_YEAR = 1970
 
 
 class DateFormat(NamedTuple):
-    """A way of writing dates, and the dates that no earlier format writes just so."""
+    """Format of dates, with the condition that no earlier format writes a date the same way."""
 
     template: str
     fits: Callable[[date], bool] = lambda day: True
@@ -57,10 +57,11 @@ DATE_FORMATS = (
 
 
 def make(config: DataConfig) -> Splits:
-    """`Tuesday 10 July 2007` → `2007-07-10`, character by character; every text has one answer.
+    """Returns dates such as `Tuesday 10 July 2007` with ISO dates as targets, by characters.
 
-    With slashes the month comes first, with dots the day. A year of two digits is one of 1970 to
-    2069. Words stand in mixed, lower and upper case; one stratum for each format and case.
+    Every text has one answer. The month comes first with slashes, the day with dots. A year of two
+    digits is between 1970 and 2069. Words are in mixed, lower and upper case; there is one stratum
+    for each format and case.
     """
     count = (LAST_DATE - FIRST_DATE).days + 1
     all_days = [FIRST_DATE + timedelta(days=offset) for offset in range(count)]

@@ -1,4 +1,4 @@
-"""The task `reverse`: `3 1 4` → `4 1 3`."""
+"""Task `reverse`: `3 1 4` → `4 1 3`."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ from seq2seq.data.tasks.sequences import sequence_splits
 
 
 def make(config: DataConfig) -> Splits:
-    """`3 1 4` → `4 1 3`."""
+    """Returns random sequences with their reversals as targets."""
     return sequence_splits(config, lambda symbols: symbols[::-1])

@@ -1,10 +1,10 @@
-"""SCAN: commands such as `jump left twice and walk`, and the actions they mean.
+"""Task `scan`: commands such as `jump left twice and walk`, and the actions that they mean.
 
 Lake & Baroni (2018), "Generalization without Systematicity", https://arxiv.org/abs/1711.00350.
 The grammar generates all 20,910 commands, so no file is needed. The splits `length`, `turn_left`
-and `jump` hold the same lines as the published files (https://github.com/brendenlake/SCAN,
-`length_split` and `add_prim_split`, checked against their sizes in bytes); `simple` is a random
-draw of the published sizes, and not the published draw itself.
+and `jump` have the same lines as the published files (https://github.com/brendenlake/SCAN,
+`length_split` and `add_prim_split`, checked against their sizes in bytes). `simple` is a random
+draw with the published sizes, but not the published draw.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ Meanings = dict[str, list[str]]
 
 
 def make(config: DataConfig) -> Splits:
-    """Returns a split of SCAN by its name, `data.split`.
+    """Returns the split of SCAN with the name `data.split`.
 
-    SCAN publishes no dev set: dev is drawn from the training commands, which it then leaves, and
-    never holds the primitive that `turn_left` and `jump` teach. Train and test are all the rest,
-    or as many as the settings say.
+    SCAN has no dev set. Dev is drawn from the training commands, without the primitive that
+    `turn_left` and `jump` teach, and removed from them. Train and test are the remaining examples,
+    or as many of them as the settings ask for.
     """
     if config.dev_examples is None:
         raise UserError("data.dev_examples=null: data.task=scan needs a number, e.g. 1000")
@@ -57,7 +57,7 @@ def make(config: DataConfig) -> Splits:
 
 
 def published_split(split: ScanSplit, rng: random.Random) -> tuple[list[Example], list[Example]]:
-    """Returns the training and test lines as published, repetitions included; no dev yet.
+    """Returns the training and test lines as published, with repetitions and without a dev set.
 
     Published counts: simple 16,728 / 4,182, length 16,990 / 3,920, turn_left 21,890 / 1,208,
     jump 14,670 / 7,706.
@@ -90,10 +90,10 @@ def commands() -> list[Example]:
 
 
 def _phrases() -> Meanings:
-    """Returns the commands without `and` and `after`: `walk`, `jump around left thrice`."""
+    """Returns the commands without `and` and `after`, e.g. `jump around left thrice`."""
     verbs: Meanings = {verb: [action] for verb, action in ACTIONS.items()}
     for verb, (direction, turn) in product([*ACTIONS, "turn"], TURNS.items()):
-        action = [ACTIONS[verb]] if verb in ACTIONS else []  # to turn is to do nothing more
+        action = [ACTIONS[verb]] if verb in ACTIONS else []  # `turn` has no other action
         verbs[f"{verb} {direction}"] = [turn, *action]
         verbs[f"{verb} opposite {direction}"] = [turn, turn, *action]
         verbs[f"{verb} around {direction}"] = [turn, *action] * 4

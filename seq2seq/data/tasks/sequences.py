@@ -1,4 +1,4 @@
-"""Sequences of random symbols; the tasks `reverse`, `copy` and `sort` transform them."""
+"""Sequences of random symbols, the sources of the tasks `reverse`, `copy` and `sort`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from seq2seq.errors import UserError
 
 
 def sequence_splits(config: DataConfig, transform: Callable[[list[int]], Sequence[int]]) -> Splits:
-    """Draws sequences of `data.symbols` symbols and their transformed targets."""
+    """Draws sequences of `data.symbols` symbols; `transform` makes their targets."""
     return draw_splits(_strata(config, transform), config, "max_length")
 
 

@@ -1,4 +1,4 @@
-"""The task `sort`: `3 1 4` → `1 3 4`, by number: 2 comes before 10."""
+"""Task `sort`: `3 1 4` → `1 3 4`, by number: 2 comes before 10."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ from seq2seq.data.tasks.sequences import sequence_splits
 
 
 def make(config: DataConfig) -> Splits:
-    """`3 1 4` → `1 3 4`, by number: 2 comes before 10."""
+    """Returns random sequences with their symbols in ascending order as targets."""
     return sequence_splits(config, sorted)

@@ -1,8 +1,8 @@
-"""Examples drawn evenly from strata of sources, without replacement.
+"""Stratified draws of examples without replacement.
 
-A stratum is a numbered set of similar sources (one length, one way of writing a date); no source
-is in two strata. The examples of all strata are shuffled together and cut into train, dev and test,
-which are therefore disjoint.
+A stratum is a numbered set of similar sources (one length, one format of dates). No source is in
+two strata. The examples of all strata are shuffled and cut into train, dev and test, which are
+therefore disjoint.
 """
 
 from __future__ import annotations
@@ -17,14 +17,23 @@ from seq2seq.errors import UserError
 
 
 class Stratum(NamedTuple):
-    """`size` different sources; `example(i)` is the one with number 0 <= i < size."""
+    """Set of `size` different sources; `example(i)` makes the example of source 0 <= i < size."""
 
     size: int
     example: Callable[[int], Example]
 
 
 def draw_splits(strata: list[Stratum], config: DataConfig, size_setting: str | None) -> Splits:
-    """Draws the three parts; `size_setting` is what makes room for more sources, if anything."""
+    """Draws the training, dev and test examples.
+
+    Args:
+        strata: The sources to draw from.
+        config: The seed and the numbers of examples.
+        size_setting: A setting of `data` that allows for more sources, for the error message.
+
+    Raises:
+        UserError: The settings ask for more examples than there are sources.
+    """
     train, dev, test = _counts(config)
     available = sum(stratum.size for stratum in strata)
     if train + dev + test > available:
@@ -58,7 +67,8 @@ def _counts(config: DataConfig) -> list[int]:
 
 
 def _quotas(strata: list[Stratum], count: int) -> list[int]:
-    """Shares `count` out as evenly as the sizes of the strata allow."""
+    """Distributes `count` over the strata as evenly as their sizes allow."""
+    # From the smallest to the largest, so that a small stratum leaves its rest to larger ones.
     quotas = [0] * len(strata)
     smallest_first = sorted(range(len(strata)), key=lambda i: strata[i].size)
     for done, i in enumerate(smallest_first):
@@ -68,10 +78,10 @@ def _quotas(strata: list[Stratum], count: int) -> list[int]:
 
 
 def _draw(rng: random.Random, size: int, count: int) -> list[int]:
-    """Draws different numbers below `size`, which may be too large for a `range`."""
+    """Draws `count` different numbers below `size`, which may be too large for `rng.sample`."""
     if size <= 2**31 - 1:
         return rng.sample(range(size), count)
     drawn: dict[int, None] = {}
-    while len(drawn) < count:  # so large a space that hardly any draw comes twice
+    while len(drawn) < count:  # hardly any number is drawn twice from so many
         drawn[rng.randrange(size)] = None
     return list(drawn)

@@ -138,6 +138,10 @@ def _trace(layer: Any, inputs: Any, initial_state: Any, mask: Any) -> Trace:
 def _as_ours(layer: Any) -> tuple[str, Any]:
     """Returns the cell's name, and the layer, or a copy of a Keras layer that can be traced."""
     specs = {cell: cell_spec(cell) for cell in Cell}
+    # The exact class first: the layer of one cell may be a subclass of another's.
+    for cell, spec in specs.items():
+        if type(layer) is spec.layer:
+            return cell, layer
     for cell, spec in specs.items():
         if isinstance(layer, spec.layer):
             return cell, layer

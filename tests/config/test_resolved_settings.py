@@ -1,0 +1,173 @@
+"""Values that stand behind `null`, and settings that contradict each other."""
+
+import dataclasses
+
+import pytest
+from project import compose_config
+
+from seq2seq.config.load import flatten
+from seq2seq.config.resolve import (
+    Facts,
+    check_settings,
+    resolve,
+    resolve_model,
+    resolve_optimizer,
+    resolve_training,
+    settings_to_keep,
+)
+from seq2seq.errors import UserError
+from seq2seq.training.keras_objects import make_optimizer
+
+FACTS = Facts(
+    parameters=10**5,
+    max_target_tokens=7,
+    steps_per_epoch=25,
+    largest_batch=(64, 5, 6),
+    cores=2,
+    has_gpu=False,
+)
+# Settings whose null has a meaning.
+MEANT = {
+    "resume",
+    "data.train",
+    "data.dev",
+    "data.test",
+    "data.in_memory_mib",
+    "data.features.column",
+    "data.train_examples",
+    "data.dev_examples",
+    "data.test_examples",
+    "training.clip_norm",
+    "training.patience",
+    "training.checkpoint_steps",
+    "training.checkpoint_epochs",
+}
+OPTIONS = ["run_dir=x", "optimizer=adam_cosine", "training.clip_norm=null"]
+OPTIONS += ["training.patience=null", "training.checkpoint_steps=null"]
+
+
+def training(**changes):
+    return dataclasses.replace(compose_config("run_dir=x").training, **changes)
+
+
+def nulls(config):
+    return {name for name, value in flatten(dataclasses.asdict(config)).items() if value is None}
+
+
+@pytest.mark.parametrize("model", ["state", "attention"])
+def test_only_a_null_with_a_meaning_of_its_own_is_left(model):
+    config = compose_config(*OPTIONS, f"model={model}")
+    resolved = resolve(config, FACTS)
+    assert nulls(resolved) <= MEANT
+    assert {"training.clip_norm", "training.patience", "training.checkpoint_steps"} <= nulls(
+        resolved
+    )
+    assert resolve(resolved, dataclasses.replace(FACTS, max_target_tokens=99, cores=8)) == resolved
+
+
+def test_what_is_given_is_kept():
+    config = compose_config(
+        "run_dir=x",
+        "model.encoder.units=3",
+        "model.decoder.cell=gru",
+        "model.bridge.state_c=zero",
+        "training.steps_per_execution=5",
+        "decoding.max_length=4",
+    )
+    resolved = resolve(config, FACTS)
+    before, after = (flatten(dataclasses.asdict(one)) for one in (config, resolved))
+    assert {name: after[name] for name, value in before.items() if value is not None} == {
+        name: value for name, value in before.items() if value is not None
+    }
+
+
+def test_both_sides_take_the_values_of_the_model():
+    config = compose_config(
+        "run_dir=x", "model.cell=gru", "model.units=8", "model.decoder.units=4", "model.layers=2"
+    ).model
+    resolved = resolve_model(config)
+    sides = [(s.cell, s.units, s.layers) for s in (resolved.encoder, resolved.decoder)]
+    assert sides == [("gru", 8, 2), ("gru", 4, 2)]
+    assert resolved.bridge.state_h is resolved.bridge.state_c is config.bridge.kind
+    assert resolved.attention.units == 4
+    assert resolve_model(resolved) == resolved
+
+
+def test_a_search_may_write_twice_the_max_target_tokens_and_its_end():
+    assert resolve(compose_config("run_dir=x"), FACTS).decoding.max_length == 15
+
+
+def test_a_run_keeps_what_later_processes_must_find_out_anew():
+    config = compose_config(*OPTIONS)
+    resolved = resolve(config, FACTS)
+    kept = settings_to_keep(resolved, config)
+    assert nulls(kept) - MEANT == {"optimizer.learning_rate.decay_steps", "decoding.jit_compile"}
+    assert resolve(kept, FACTS) == resolved
+    longer = dataclasses.replace(kept, training=dataclasses.replace(kept.training, epochs=99))
+    assert resolve(longer, FACTS).optimizer["learning_rate"]["decay_steps"] == 99 * 25 - 200
+    on_a_gpu = dataclasses.replace(FACTS, has_gpu=True)
+    assert resolve(kept, on_a_gpu).decoding.jit_compile is False
+    assert resolve(kept, on_a_gpu).training == resolved.training
+
+
+def test_decay_covers_the_whole_run():
+    settings = compose_config("run_dir=x", "optimizer=adam_cosine").optimizer
+    schedule = make_optimizer(resolve_optimizer(settings, 1000))._learning_rate
+    assert schedule.decay_steps == 1000 - schedule.warmup_steps
+    assert float(schedule(1000)) == pytest.approx(0.0, abs=1e-9)
+    given = {**settings, "learning_rate": {**settings["learning_rate"], "decay_steps": 7}}
+    assert make_optimizer(resolve_optimizer(given, 1000))._learning_rate.decay_steps == 7
+    assert resolve_optimizer(settings, 100)["learning_rate"]["decay_steps"] == 1
+
+
+@pytest.mark.parametrize(
+    ("size", "parts", "of_small"),
+    [(16, 1, 1), (31, 1, 1), (36, 2, 2), (33, 1, 1), (64, 2, 2), (128, 2, 4), (129, 1, 3)],
+)
+def test_a_batch_is_cut_by_cores_and_evenly(size, parts, of_small):
+    settings = training(batch_size=size)
+    large = dataclasses.replace(FACTS, parameters=10**6)
+    assert resolve_training(settings, large).micro_batches == parts
+    assert resolve_training(settings, FACTS).micro_batches == of_small
+    in_bfloat16 = training(batch_size=size, precision="mixed_bfloat16")
+    assert resolve_training(in_bfloat16, FACTS).micro_batches == parts
+    on_a_gpu = dataclasses.replace(FACTS, has_gpu=True)
+    compiled = training(batch_size=size, jit_compile=True)
+    assert resolve_training(compiled, on_a_gpu).micro_batches == 1
+
+
+@pytest.mark.parametrize(
+    ("precision", "has_gpu", "expected"),
+    [("float32", False, True), ("mixed_bfloat16", False, False), ("float32", True, False)],
+)
+def test_xla_compiles_where_it_is_faster(precision, has_gpu, expected):
+    facts = dataclasses.replace(FACTS, has_gpu=has_gpu)
+    settings = compose_config("run_dir=x", f"training.precision={precision}").training
+    assert resolve_training(settings, facts).jit_compile is expected
+    asked = dataclasses.replace(settings, jit_compile=True)
+    assert resolve_training(asked, facts).jit_compile is True
+
+
+@pytest.mark.parametrize(
+    ("parameters", "steps"), [(10**3, 32), (10**6, 28), (3 * 10**7, 1), (10**9, 1)]
+)
+def test_small_models_take_many_steps_at_once(parameters, steps):
+    facts = dataclasses.replace(FACTS, parameters=parameters)
+    assert resolve_training(training(), facts).steps_per_execution == steps
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["training.micro_batches=5"], "micro_batches=5 does not divide .*batch_size=64"),
+        (["decoding.n_best=2"], "n_best=2 needs decoding=beam"),
+        (["decoding=beam", "decoding.n_best=9"], "n_best=9 is more than decoding.beam_size=5"),
+        (
+            ["decoding=beam", "decoding.max_length=1000000"],
+            r"640 hypotheses of up to decoding\.max_length=1000000 tokens do not fit",
+        ),
+    ],
+)
+def test_contradictions_are_refused(overrides, words):
+    with pytest.raises(UserError, match=words):
+        check_settings(compose_config("run_dir=x", *overrides))

@@ -1,0 +1,49 @@
+"""Line reader: numbers, places, byte order marks and line ends, from any kind of input."""
+
+import gzip
+import io
+import sys
+import types
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from seq2seq.data.line_reader import Line, LineReader
+
+MARK = b"\xef\xbb\xbf"
+pieces = st.lists(st.sampled_from([b"a", b"\r", b"\n", b"\n", b"\t", MARK, b"\xff", b"bb"]))
+
+
+def read(path, max_bytes=100):
+    return [*LineReader(str(path), "it", max_bytes)]
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(pieces.map(b"".join))
+def test_lines_stand_at_their_places(tmp_path, content):
+    (tmp_path / "plain").write_bytes(content)
+    lines = read(tmp_path / "plain")
+    expected = content.split(b"\n")
+    if not expected[-1]:
+        expected.pop()
+    assert [line.number for line in lines] == [*range(1, len(expected) + 1)]
+    for line, whole in zip(lines, expected, strict=True):
+        assert content[line.place :].startswith(line.content)
+        mark = MARK if line.number == 1 and whole.startswith(MARK) else b""
+        assert mark + line.content == whole.removesuffix(b"\r")
+        assert line.skipped == len(mark)
+    (tmp_path / "packed.Gz").write_bytes(gzip.compress(content))
+    assert read(tmp_path / "packed.Gz") == lines
+    stdin = types.SimpleNamespace(buffer=io.BytesIO(content))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "stdin", stdin)
+        assert read("-") == lines
+    assert not stdin.buffer.closed
+
+
+def test_an_overlong_line_is_counted(tmp_path):
+    (tmp_path / "x").write_bytes(b"ab\n" + b"c" * 2000 + b"\nde\n")
+    lines = read(tmp_path / "x", max_bytes=2)
+    assert lines[0] == Line(1, 0, b"ab")
+    assert [(line.number, line.content) for line in lines[1:]] == [(2, None), (3, b"de")]
