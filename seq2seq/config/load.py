@@ -20,7 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from seq2seq.config.commands import EvaluateConfig, InferConfig, ReproduceConfig, StatesConfig
 from seq2seq.config.mistakes import did_you_mean, explain
-from seq2seq.config.schema import RunConfig
+from seq2seq.config.schema import Range, RunConfig
 from seq2seq.errors import UserError
 
 AnyConfig = TypeVar("AnyConfig")
@@ -87,7 +87,8 @@ def check_ranges(config: Any, prefix: str = "") -> None:
         for allowed in getattr(hints[setting.name], "__metadata__", ()):
             # "not in" also refuses nan, which lies in no range.
             if value is not None and value not in allowed:
-                raise UserError(f"{key}={value} is out of range: it must be {allowed}")
+                problem = "is out of range" if isinstance(allowed, Range) else "is not valid"
+                raise UserError(f"{key}={value} {problem}: it must be {allowed}")
 
 
 def to_yaml(config: Any) -> str:

@@ -203,8 +203,11 @@ def check_decoding(decoding: DecodingConfig) -> None:
 
 def _refuse_too_much(decoding: DecodingConfig) -> None:
     """Refuses a search whose hypotheses alone would fill the memory."""
-    width = {SearchKind.beam: decoding.beam_size, SearchKind.sampling: decoding.n_best}
-    rows = decoding.batch_size * width.get(decoding.kind, 1)
+    # Any other search is taken to hold as many rows as the larger of beam and n-best list.
+    rows_per_source = {SearchKind.greedy: 1, SearchKind.sampling: decoding.n_best}.get(
+        decoding.kind, max(decoding.beam_size, decoding.n_best)
+    )
+    rows = decoding.batch_size * rows_per_source
     if rows * (decoding.max_length or 1) > _MAX_SEARCH_TOKENS:
         raise UserError(
             f"decoding.batch_size={decoding.batch_size}: {rows} hypotheses of up to "

@@ -98,16 +98,16 @@ def show_layer(config: StatesConfig, output: Output) -> None:
         f"reads an input of shape ({', '.join(map(str, inputs.shape))}): batch, time steps, "
         "features."
     )
-    page.heading("What it returns")
+    page.heading("Returned tensors")
     columns = ["return_sequences", "return_state", "tensor", "shape", "values", "meaning"]
     output.table("returns", columns, list(_return_rows(calls)), not_printed=["meaning"])
-    page.heading("What is always true of it")
+    page.heading("Identities")
     rows = [[one.statement, f"{one.largest_difference:.1e}"] for one in checks]
     output.table("identities", ["always true", "largest difference"], rows)
     arrays: dict[str, Any] = {"input": inputs}
     arrays |= {tensor.name: tensor.values for call in calls for tensor in call.tensors}
     if config.layer != STACKED:
-        page.heading("What Keras does not return: every state and gate at every step")
+        page.heading("States and gates at every step, which Keras does not return")
         layer = make_layer(*arguments[:2], inputs.shape[-1], True, True, weights, config.seed)
         tokens = _step_names(config, inputs)
         for one in trace(layer, inputs):

@@ -46,7 +46,7 @@ def show_run(config: StatesConfig, run: RunDir, output: Output) -> None:
     _show_hand_over(seen, output)
     output.numbers(seen.arrays())
     if answers:
-        output.page.heading("What comes out of other states")
+        output.page.heading("Answers from other states")
         output.table("answers", ["the state that is handed over", "what is written"], answers)
     if examples:
         _show_experiments(predictor, examples, output)
@@ -95,7 +95,7 @@ def _show_hand_over(seen: HandOver, output: Output) -> None:
     states = {"in": seen.bridge_input, "out": seen.bridge_output}
     output.figure(
         "bridge",
-        "What the encoder returned, and what the decoder starts from",
+        "The final state of the encoder and the initial state of the decoder",
         partial(figures.state_figure, "bridge", states),
     )
     page.heading("The decoder writes the target")
@@ -115,7 +115,7 @@ def _show_hand_over(seen: HandOver, output: Output) -> None:
 
 
 def _show_experiments(predictor: Predictor, examples: Sequence[Example], output: Output) -> None:
-    output.page.heading("What the state is for")
+    output.page.heading("The role of the state")
     changes: dict[str, experiments.Change] = {
         "its own": experiments.unchanged,
         "all zeros": experiments.zeroed,

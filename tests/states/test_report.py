@@ -66,7 +66,7 @@ def test_a_layer_alone(tmp_path, arguments, parameters, pictures):
     page = (folder / "states.html").read_text()
     assert is_self_contained(page)
     assert parameters in page
-    assert "What is always true of it" in page
+    assert "Identities" in page
     assert page.count("<figure>") == len(pictures)
     assert [path.stem for path in sorted(folder.glob("*.png"))] == sorted(pictures)
     for path in folder.glob("*.png"):

@@ -30,14 +30,14 @@ def test_both_formats(bridge, tmp_path):
     ("content", "words"),
     [
         ("{", "Expecting"),
-        ("[1]", "no object"),
+        ("[1]", "not an object"),
         ("[" * 100_000, "recursion"),
         ("{}", r"holds no bridge_output.*starts from bridge_output/0/state_h, bridge_output/0/st"),
         (json.dumps({NAMES[0]: [0, 1]}), r"holds bridge_output/0/state_h; .*state_c"),
         (json.dumps(STATE | {NAMES[1]: [1, 2, 3]}), r"state_c has shape \(3,\).* 2 finite"),
         (json.dumps(STATE | {NAMES[1]: [1, float("nan")]}), "state_c .* 2 finite"),
-        (json.dumps(STATE | {NAMES[1]: [1, 10**400]}), "state_c is no list"),
-        (json.dumps(STATE | {NAMES[1]: ["a", "b"]}), "state_c is no list"),
+        (json.dumps(STATE | {NAMES[1]: [1, 10**400]}), "state_c is not a list"),
+        (json.dumps(STATE | {NAMES[1]: ["a", "b"]}), "state_c is not a list"),
     ],
 )
 def test_other_json_is_refused(content, words, bridge, tmp_path):
@@ -52,7 +52,7 @@ def test_other_arrays_are_refused(bridge, tmp_path):
     with pytest.raises(UserError, match=r"s\.npz: .*No such file"):
         read_state(path, bridge)
     path.write_bytes(b"PK nothing")
-    with pytest.raises(UserError, match=r"no \.npz or \.json file of states"):
+    with pytest.raises(UserError, match=r"not a valid \.npz or \.json file of states"):
         read_state(path, bridge)
     np.savez_compressed(path, **STATE | {NAMES[1]: np.zeros(2**25)})
     with pytest.raises(UserError, match="is compressed"):
