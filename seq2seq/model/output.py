@@ -97,14 +97,38 @@ class LinearHead(OutputHead):
     """A head whose logits are one product: features `[B, T, F]` · kernel `[F, V]` + bias `[V]`.
 
     With a large vocabulary the training loss never holds all of them, see `projected_token_sums`.
+
+    Attributes:
+        width: Number of columns of the layer's own `kernel` `[U, width]` and `bias` `[width]`.
     """
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        target_size: int,
+        embedding: keras.layers.Layer | None,
+        **layer_arguments: Any,
+    ) -> None:
+        """Chooses the weights' distribution; `build` creates them."""
+        super().__init__(config, target_size, embedding, **layer_arguments)
+        self.width = target_size
+        # Created here and not in `build`: it draws its seed from Python's generator, whose order of
+        # draws decides the first weights of a run.
+        self.initializer = keras.initializers.GlorotUniform()
+
+    def build(self, hidden_shape: Any, *shapes: Any, **named_shapes: Any) -> None:
+        """Creates kernel and bias."""
+        shape = (hidden_shape.vectors[-1], self.width)
+        self.kernel = self.add_weight(shape=shape, initializer=self.initializer, name="kernel")
+        self.bias = self.add_weight(shape=shape[1:], initializer="zeros", name="bias")
+        self.built = True
 
     def features(self, hidden: Hidden) -> Tensor:
         """Returns the left side of the product `[B, T, F]`."""
         raise NotImplementedError
 
     def product_weights(self) -> tuple[Tensor, Tensor]:
-        """Returns the kernel `[F, V]` and the bias `[V]`."""
+        """Returns the kernel `[F, V]` and the bias `[V]` of the product."""
         raise NotImplementedError
 
     def token_sums(
@@ -139,18 +163,8 @@ class Projection(LinearHead):
         embedding: keras.layers.Layer | None,
         **layer_arguments: Any,
     ) -> None:
-        """Chooses the weights' distribution; `build` creates them."""
+        """Creates the layer, see `LinearHead`."""
         super().__init__(config, target_size, embedding, dtype="float32", **layer_arguments)
-        # Created here and not in `build`: it draws its seed from Python's generator, whose order of
-        # draws decides the first weights of a run.
-        self.initializer = keras.initializers.GlorotUniform()
-
-    def build(self, hidden_shape: Any, *shapes: Any, **named_shapes: Any) -> None:
-        """Creates kernel and bias."""
-        shape = (hidden_shape.vectors[-1], self.target_size)
-        self.kernel = self.add_weight(shape=shape, initializer=self.initializer, name="kernel")
-        self.bias = self.add_weight(shape=shape[1:], initializer="zeros", name="bias")
-        self.built = True
 
     def call(
         self, hidden: Hidden, memory: Memory, state: Carried, training: bool | None = None
@@ -170,7 +184,7 @@ class Projection(LinearHead):
 class TiedTable(LinearHead):
     """The table that reads target tokens also writes them (Press & Wolf 2017).
 
-    A matrix brings the decoder's vectors to the width E of the table first.
+    The layer's own kernel first brings the decoder's vectors to the width E of the table.
     """
 
     def __init__(
@@ -180,19 +194,10 @@ class TiedTable(LinearHead):
         embedding: keras.layers.Layer | None,
         **layer_arguments: Any,
     ) -> None:
-        """Chooses the weights' distribution; `build` creates them."""
+        """Creates the layer, see `LinearHead`."""
         super().__init__(config, target_size, embedding, **layer_arguments)
         self.table: Any = lambda: embedding
         self.width = config.embedding_size
-        # Created here, see `Projection`.
-        self.initializer = keras.initializers.GlorotUniform()
-
-    def build(self, hidden_shape: Any, *shapes: Any, **named_shapes: Any) -> None:
-        """Creates kernel and bias of the step from U to E."""
-        shape = (hidden_shape.vectors[-1], self.width)
-        self.kernel = self.add_weight(shape=shape, initializer=self.initializer, name="kernel")
-        self.bias = self.add_weight(shape=shape[1:], initializer="zeros", name="bias")
-        self.built = True
 
     def call(
         self, hidden: Hidden, memory: Memory, state: Carried, training: bool | None = None
