@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, NamedTuple
 
-from hydra import compose, initialize_config_dir
-
-from seq2seq.config.load import from_hydra, register
+from seq2seq.config.load import compose
 from seq2seq.config.schema import RunConfig
 from seq2seq.data.batches import BatchPlan
 from seq2seq.data.splits import load_splits
 from seq2seq.data.vocabulary import Vocabularies
-
-CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 
 
 class Examples(NamedTuple):
@@ -26,9 +21,7 @@ class Examples(NamedTuple):
 
 def compose_config(*overrides: str) -> RunConfig:
     """Returns the settings of `train.py` with overrides."""
-    register()
-    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-        return from_hydra(compose("train", ["run_dir=unused", *overrides]), RunConfig)
+    return compose("run_dir=unused", *overrides)
 
 
 def read_examples(spec: dict[str, Any]) -> Examples:
