@@ -1,19 +1,20 @@
-"""The whole model: one set of layers as a training model and two inference models."""
+"""The encoder-decoder: one set of layers as a training model and two inference models."""
 
 from __future__ import annotations
 
-import math
-import random
-from collections.abc import Sequence
+import dataclasses
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
 import keras
-import tensorflow as tf
 from keras import ops
-from keras.src.backend.common import global_state
 
 from seq2seq.config.choices import DecoderKind, InputKind, Precision
+from seq2seq.config.load import from_yaml
 from seq2seq.config.resolve import resolve_model
 from seq2seq.config.schema import ModelConfig
 from seq2seq.errors import UserError
@@ -22,15 +23,24 @@ from seq2seq.model.composite import CompositeLayer
 from seq2seq.model.decoder import DECODERS
 from seq2seq.model.encoder import Encoder
 from seq2seq.model.losses import TokenSums
+from seq2seq.model.parts import DecoderModel, EncoderModel
 from seq2seq.model.tap import Tap, run_layer
 from seq2seq.model.types import DecoderState, Encoded, Memory, StateShape, Tensor
+from seq2seq.special_ids import EOS, PAD
 
 
+@keras.saving.register_keras_serializable(package="seq2seq")
 class Seq2Seq(CompositeLayer, keras.Model):
     """An encoder-decoder; called with source and target it is the training model.
 
     `encoder_model` and `decoder_model` are ordinary functional Keras models over the *same* layers,
     so that training changes them too. `build_model` creates a model with its weights.
+
+    `compile`, `fit`, `evaluate`, `save` and `clone_model` work as for any Keras model. The logits
+    carry a mask, so that Keras's losses and metrics ignore padding.
+
+    Attributes:
+        settings: The resolved settings of the model.
     """
 
     def __init__(
@@ -49,7 +59,8 @@ class Seq2Seq(CompositeLayer, keras.Model):
         """
         super().__init__(**model_arguments)
         _refuse_contradictions(config)
-        config = resolve_model(config)
+        self.settings = config = resolve_model(config)
+        self.source_size, self.target_size = source_size, target_size
         encoder, decoder = StateShape.of_encoder(config), StateShape.of_decoder(config)
         self.encoder = Encoder(config, source_size, name="encoder")
         self.bridge = Bridge(config.bridge, encoder, decoder, name="bridge")
@@ -70,6 +81,68 @@ class Seq2Seq(CompositeLayer, keras.Model):
         memory, state = self.encode(inputs["source"], training=training)
         logits, _, _ = self.decoder(inputs["target_in"], state, memory, training=training)
         return logits
+
+    def compute_mask(self, inputs: dict[str, Tensor], previous_mask: Any) -> Tensor:
+        """Returns the positions `[B, T]` that have a next token; Keras attaches it to the logits.
+
+        The target of a position is padding where `target_in` is padding or the end of the sequence,
+        because nothing follows `EOS`. Our own batches write `PAD` in place of that `EOS`. The
+        filler rows of these batches are `BOS` and padding, like an empty target: they count as one
+        position unless `sample_weight` is 0.
+        """
+        target_in = inputs["target_in"]
+        return ops.logical_and(ops.not_equal(target_in, PAD), ops.not_equal(target_in, EOS))
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the settings and the sizes, plain values that `from_config` reads."""
+        return {
+            **super().get_config(),
+            # Through JSON, because Keras would store an enum of ours as a class to look up.
+            "config": json.loads(json.dumps(dataclasses.asdict(self.settings))),
+            "source_size": self.source_size,
+            "target_size": self.target_size,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
+        """Creates a model with new weights from the result of `get_config`.
+
+        Raises:
+            UserError: The settings do not fit the schema.
+        """
+        # JSON is YAML: the settings of a saved model are checked like those of a run folder.
+        settings = from_yaml(json.dumps(config["config"]), ModelConfig)
+        given = {name: config[name] for name in ("name", "trainable") if name in config}
+        with _dtype_policy(keras.dtype_policies.get(config["dtype"])):
+            model = cls(settings, config["source_size"], config["target_size"], **given)
+            # `load_model` fills in weights that exist, and `build` creates none.
+            model.create_weights()
+        return model
+
+    def export(
+        self,
+        filepath: str | os.PathLike[str],
+        format: str = "tf_saved_model",
+        verbose: bool | None = None,
+        input_signature: Any = None,
+        **options: Any,
+    ) -> None:
+        """Exports `call`: `source` and `target_in` of any shape `[B, S]`, `[B, T]` to logits.
+
+        Arguments are those of `keras.Model.export`.
+        """
+        inputs = {
+            name: keras.Input((None,), dtype="int32", name=name) for name in ("source", "target_in")
+        }
+        # Keras would fix the lengths at those of the first call, which created the weights.
+        keras.Model(inputs, self(inputs)).export(
+            filepath, format, verbose, input_signature, **options
+        )
+
+    def create_weights(self) -> None:
+        """Creates all weights: one call on two tokens."""
+        tokens = ops.ones((1, 2), dtype="int32")
+        self({"source": tokens, "target_in": tokens})
 
     def token_sums(
         self,
@@ -105,14 +178,14 @@ class Seq2Seq(CompositeLayer, keras.Model):
         return self.decoder.memory(encoded), self.decoder.start(layers, encoded)
 
     @cached_property
-    def encoder_model(self) -> keras.Model:
+    def encoder_model(self) -> EncoderModel:
         """Source ids `[B, S]` → `{"memory", "state"}`; the state is a `DecoderState`."""
         source = keras.Input((None,), dtype="int32", name="source")
         memory, state = self.encode(source)
-        return keras.Model(source, {"memory": memory, "state": state}, name="encoder_model")
+        return EncoderModel(self, source, {"memory": memory, "state": state})
 
     @cached_property
-    def decoder_model(self) -> keras.Model:
+    def decoder_model(self) -> DecoderModel:
         """`{"target_in", "state", "memory"}` → `{"logits", "state"[, "attention_weights"]}`.
 
         Feed the returned state back in to continue; T = 1 is one step.
@@ -124,7 +197,7 @@ class Seq2Seq(CompositeLayer, keras.Model):
         )
         logits, state, seen = self.decoder(target_in, given["state"], given["memory"])
         outputs = {"logits": logits, "state": state, **seen}
-        return keras.Model({"target_in": target_in, **given}, outputs, name="decoder_model")
+        return DecoderModel(self, {"target_in": target_in, **given}, outputs)
 
 
 def build_model(
@@ -138,59 +211,21 @@ def build_model(
     Raises:
         UserError: The settings contradict each other.
     """
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(str(precision))
-    try:
+    with _dtype_policy(str(precision)):
         model = Seq2Seq(config, source_size, target_size, name="seq2seq")
-        # One call on two tokens creates the weights.
-        tokens = ops.ones((1, 2), dtype="int32")
-        model({"source": tokens, "target_in": tokens})
-        return model
+        model.create_weights()
+    return model
+
+
+@contextmanager
+def _dtype_policy(policy: str | keras.DTypePolicy) -> Iterator[None]:
+    """Sets Keras's global policy, which all layers of a model take when they are created."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        yield
     finally:
         keras.config.set_dtype_policy(before)
-
-
-def count_weights(config: ModelConfig, source_size: int, target_size: int) -> int:
-    """Returns the number of trained weights of a model, without memory for any of them.
-
-    A model is created of shapes only: Keras makes no values inside a stateless scope, nothing in a
-    `tf.Graph` is computed, and recurrent layers are built but not run.
-
-    Raises:
-        UserError: The settings contradict each other.
-    """
-    random_state, waiting = random.getstate(), [*_waiting_variables()]
-    try:
-        with tf.Graph().as_default(), keras.StatelessScope(initialize_variables=False):
-            model = Seq2Seq(config, source_size, target_size)
-            tokens = ops.ones((1, 2), dtype="int32")
-            memory, state = model.encode(tokens, tap=_build_only)
-            model.decoder(tokens, state, memory, tap=_build_only)
-            return sum(math.prod(weight.shape) for weight in model.trainable_weights)
-    finally:
-        # Keras would make the values when the next stateless scope ends.
-        _waiting_variables()[:] = waiting
-        # Initializers draw their seeds from this generator: counting changes no later weights.
-        random.setstate(random_state)
-
-
-def _waiting_variables() -> list[keras.Variable]:
-    """Returns Keras's own list of variables without values; its name is private to Keras."""
-    waiting = global_state.get_global_attribute("uninitialized_variables", [], set_to_default=True)
-    assert isinstance(waiting, list)
-    return waiting
-
-
-def _build_only(
-    layer: keras.layers.RNN,
-    sequence: Tensor,
-    initial_state: Sequence[Tensor] | None,
-    mask: Tensor | None,
-    training: bool | None,
-) -> Sequence[Tensor]:
-    """Builds a layer instead of running it: a tap that returns zeros of the right shapes."""
-    layer.build(sequence.shape)
-    return [ops.zeros(shape) for shape in layer.compute_output_shape(sequence.shape)]
 
 
 def count_parameters(model: keras.Model) -> int:

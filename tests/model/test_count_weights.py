@@ -12,7 +12,8 @@ from project import ROOT, run_process
 
 from seq2seq.config.choices import AttentionKind, Cell
 from seq2seq.errors import UserError
-from seq2seq.model.seq2seq import build_model, count_parameters, count_weights
+from seq2seq.model.seq2seq import build_model, count_parameters
+from seq2seq.model.weight_count import count_weights
 
 CHOICES = {
     "model.cell": list(Cell),
@@ -69,7 +70,7 @@ import resource, sys
 import keras
 sys.path.insert(0, sys.argv[1])
 from project import compose_config
-from seq2seq.model.seq2seq import count_weights
+from seq2seq.model.weight_count import count_weights
 
 words = ["model=attention", "model.units=60000", "model.encoder.units=30000", "model.layers=5"]
 config = compose_config("run_dir=x", *words).model
