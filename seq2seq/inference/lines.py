@@ -20,7 +20,7 @@ from seq2seq.config.choices import OutputFormat
 from seq2seq.config.commands import InferConfig
 from seq2seq.data.line_reader import LineReader
 from seq2seq.errors import UserError
-from seq2seq.files import DiskError, local_path, writing
+from seq2seq.files import DiskError, local_path, writing_output
 from seq2seq.inference.predictor import Prediction, Predictor
 from seq2seq.runs.run_dir import RunDir
 
@@ -62,17 +62,12 @@ def infer(config: InferConfig) -> None:
         reader = LineReader(config.input, f"input={config.input}", config.max_line_bytes)
         lines = (_parse(line.content, config, has_features) for line in reader)
         numbers = itertools.count(1)
-        try:
-            for chunk in _chunks(lines, chunk_size):
-                for line, prediction in zip(chunk, _answer(predictor, chunk), strict=True):
-                    number = next(numbers)
-                    if prediction.problem:
-                        log.warning("%s:%d: %s", config.input, number, prediction.problem)
-                    target.write(write(line, prediction))
-        except BrokenPipeError:
-            # The reader has closed the pipe (`| head`). Without this, the flush at the exit of the
-            # interpreter would report a second error.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        for chunk in _chunks(lines, chunk_size):
+            for line, prediction in zip(chunk, _answer(predictor, chunk), strict=True):
+                number = next(numbers)
+                if prediction.problem:
+                    log.warning("%s:%d: %s", config.input, number, prediction.problem)
+                target.write(write(line, prediction))
 
 
 def _chunks(lines: Iterator[Line], max_lines: int) -> Iterator[list[Line]]:
@@ -138,28 +133,28 @@ def _parse(content: bytes | None, config: InferConfig, has_features: bool) -> Li
 
 @contextlib.contextmanager
 def _open_output(path: str) -> Iterator[TextIO]:
-    """Opens standard output, or a file that appears under its name only when it is complete.
+    """Opens standard output, or a file as `writing_output` does.
+
+    The rest of the output is dropped if its reader has closed the pipe (`| head`).
 
     Raises:
         UserError: The file cannot be written.
     """
-    if path == "-":
-        # UTF-8 and \n whatever the locale says: other programs read this.
-        sys.stdout.reconfigure(encoding="utf-8", newline="\n")  # type: ignore[union-attr]
+    if path != "-":
+        try:
+            with writing_output(local_path(path)) as opened:
+                yield opened
+        except DiskError as error:
+            raise UserError(f"output={error}") from error
+        return
+    # UTF-8 and \n whatever the locale says: other programs read this.
+    sys.stdout.reconfigure(encoding="utf-8", newline="\n")  # type: ignore[union-attr]
+    try:
         yield sys.stdout
         sys.stdout.flush()
-        return
-    file = local_path(path)
-    if not file.parent.is_dir():
-        raise UserError(f"output={path}: there is no folder {file.parent}")
-    try:
-        with (
-            writing(file) as temporary,
-            temporary.open("w", encoding="utf-8", newline="\n") as opened,
-        ):
-            yield opened
-    except DiskError as error:
-        raise UserError(f"output={error}") from error
+    except BrokenPipeError:
+        # Without this, the flush at the exit of the interpreter would report a second error.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _as_text(line: Line, prediction: Prediction) -> str:

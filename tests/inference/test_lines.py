@@ -4,6 +4,9 @@ import errno
 import gzip
 import io
 import json
+import os
+import stat
+import threading
 import types
 
 import pytest
@@ -164,6 +167,67 @@ def test_a_full_disk_is_one_clear_mistake_and_leaves_the_old_output(answer, tmp_
         answer(b"b\n")
     assert (tmp_path / "out").read_text() == "A\n"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["in", "out"]
+
+
+@pytest.mark.parametrize("name", ["fifo", "link"])
+def test_a_fifo_is_written_into_and_stays(answer, tmp_path, name):
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "link").symlink_to("fifo")
+    read = []
+    reader = threading.Thread(target=lambda: read.append((tmp_path / "fifo").read_text()))
+    reader.daemon = True  # A replaced FIFO would keep it waiting for ever.
+    reader.start()
+    assert answer(b"", f"output={tmp_path}/out") == ""
+    (tmp_path / "in").write_bytes(b"a\nb\n")
+    ask = ["run=x", f"input={tmp_path}/in", f"output={tmp_path}/{name}"]
+    lines.infer(compose_config(*ask, name="infer"))
+    reader.join(timeout=10)
+    assert read == ["A\nB\n"]
+    assert stat.S_ISFIFO((tmp_path / "fifo").stat().st_mode)
+    assert (tmp_path / "link").is_symlink()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["fifo", "in", "link", "out"]
+
+
+def test_the_reader_of_a_fifo_may_leave(answer, tmp_path):
+    os.mkfifo(tmp_path / "fifo")
+
+    def leave():
+        (tmp_path / "fifo").open("rb").close()
+
+    reader = threading.Thread(target=leave, daemon=True)
+    reader.start()
+    (tmp_path / "in").write_bytes(b"a" * 50_000 + b"\n" + b"b\n" * 50_000)
+    ask = ["run=x", f"input={tmp_path}/in", f"output={tmp_path}/fifo"]
+    lines.infer(compose_config(*ask, name="infer"))
+    reader.join(timeout=10)
+    assert stat.S_ISFIFO((tmp_path / "fifo").stat().st_mode)
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_link_stays_a_link_to_the_written_file(answer, tmp_path, is_there):
+    (tmp_path / "folder").mkdir()
+    if is_there:
+        (tmp_path / "folder" / "real").write_text("old\n")
+    (tmp_path / "out").symlink_to("folder/real")
+    assert answer(b"a\n") == "A\n"
+    assert (tmp_path / "out").is_symlink()
+    assert (tmp_path / "folder" / "real").read_text() == "A\n"
+    assert [p.name for p in (tmp_path / "folder").iterdir()] == ["real"]
+
+
+def test_output_that_cannot_be_opened(answer, tmp_path):
+    (tmp_path / "circle").symlink_to("circle")
+    (tmp_path / "astray").symlink_to("nowhere/x")
+    for name, reason in {
+        ".": "cannot be written: Is a directory",
+        "circle": "cannot be written: Too many levels of symbolic links",
+        "astray": "there is no folder .*nowhere",
+        "nowhere/x": "there is no folder .*nowhere",
+    }.items():
+        with pytest.raises(UserError, match=f"^output={tmp_path}/?{name.strip('.')}: {reason}"):
+            answer(b"a\n", f"output={tmp_path}/{name}")
+    assert (tmp_path / "circle").is_symlink()
+    assert not (tmp_path / "nowhere").exists()
 
 
 def test_a_prompt_answers_until_the_end_of_input(answer, monkeypatch, capsys):
