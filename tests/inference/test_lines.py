@@ -73,6 +73,32 @@ def test_other_columns_and_formats(answer):
     assert second["error"] == "the source is empty"
 
 
+def test_unknown_symbols_are_named_once_and_counted(answer, caplog, monkeypatch):
+    def predict(self, sources, features):
+        found = [tuple(c for c in dict.fromkeys(source) if c not in "abc") for source in sources]
+        return [Prediction([Hypothesis(("x",), "x", -1.0)], None, unknown) for unknown in found]
+
+    monkeypatch.setattr(Echo, "predict", predict)
+    data = "abc\nA\x1bbA\nAb\n東A\n".encode()
+    assert answer(data) == "x\n" * 4
+    warned = [message.split("/in", 1)[1] for message in caplog.messages]
+    assert warned[:2] == [
+        r":2: not in the vocabulary of the run: 'A' '\x1b'",
+        ":4: not in the vocabulary of the run: '東'",
+    ]
+    assert warned[2].startswith(": 3 lines have symbols that are not in the vocabulary")
+    assert len(warned) == 3
+    rows = [*map(json.loads, answer(data, "format=jsonl").splitlines())]
+    assert [row.get("unknown") for row in rows] == [None, ["A", "\x1b"], ["A"], ["東", "A"]]
+    assert answer(data, "format=tsv").startswith("abc\t1\tx\t-1.000000\nA\x1bbA\t1\tx\t-1.0")
+    caplog.clear()
+    answer("".join(map(chr, range(0x4E00, 0x4E00 + 1000))).encode())
+    assert sum(message.count("'") // 2 for message in caplog.messages) == 100
+    caplog.clear()
+    answer(b"abc\n")
+    assert caplog.messages == []
+
+
 def test_an_overlong_line_disturbs_nobody(answer, caplog):
     data = b"a\n" + b"x" * 21 + b"\nb\n" + b"y" * 5000
     assert answer(data, "max_line_bytes=20").split("\n") == ["A", "", "B", "", ""]
