@@ -19,6 +19,7 @@ from typing import NamedTuple, TextIO
 
 from seq2seq.config.choices import OutputFormat
 from seq2seq.config.commands import InferConfig
+from seq2seq.data.line_reader import Line as InputLine
 from seq2seq.data.line_reader import LineReader
 from seq2seq.errors import UserError, visible
 from seq2seq.files import DiskError, local_path, writing_output
@@ -63,7 +64,7 @@ def infer(config: InferConfig) -> None:
     with ExitStack() as stack:
         target = stack.enter_context(_open_output(config.output))
         reader = LineReader(config.input, f"input={config.input}", config.max_line_bytes)
-        lines = (_parse(line.content, config, has_features) for line in reader)
+        lines = (_parse(line.content, config, has_features) for line in _checked(reader))
         numbers = itertools.count(1)
         unknown = _UnknownSymbols(config.input)
         for chunk in _chunks(lines, chunk_size):
@@ -74,6 +75,18 @@ def infer(config: InferConfig) -> None:
                 unknown.warn(number, prediction)
                 target.write(write(line, prediction))
         unknown.sum_up()
+
+
+def _checked(reader: LineReader) -> Iterator[InputLine]:
+    """Yields the lines, with a warning if the input has other line ends than line feeds."""
+    for line in reader:
+        if line.has_carriage_returns:
+            log.warning(
+                "%s: has CR line ends, so all of it is answered as one line; convert it, e.g. "
+                r"with: tr '\r' '\n' < OLD > NEW",
+                reader.name,
+            )
+        yield line
 
 
 class _UnknownSymbols:
