@@ -27,12 +27,20 @@ class Line(NamedTuple):
             overlong line it is not known.
         content: The bytes; None if the line is longer than allowed.
         skipped: The bytes of the line before `content`, which are those of a byte order mark.
+        has_end: Whether a line feed ends it. Only the last line of an input may have none.
     """
 
     number: int
     place: int
     content: bytes | None
     skipped: int = 0
+    has_end: bool = True
+
+    @property
+    def has_carriage_returns(self) -> bool:
+        """Whether it is all of an input whose lines end with CR, as old spreadsheets write them."""
+        is_whole_input = self.number == 1 and not self.has_end
+        return is_whole_input and self.content is not None and b"\r" in self.content
 
 
 class LineReader:
@@ -96,6 +104,7 @@ def _split(stream: BinaryIO, max_bytes: int) -> Iterator[Line]:
         # Only at the start of a file is it a mark; further down it is the character U+FEFF.
         if number == 1 and content.startswith(codecs.BOM_UTF8):
             skipped = len(codecs.BOM_UTF8)
-            yield Line(number, start + skipped, content[skipped:], skipped)
+            content = content[skipped:]
         else:
-            yield Line(number, start, content)
+            skipped = 0
+        yield Line(number, start + skipped, content, skipped, raw.endswith(b"\n"))

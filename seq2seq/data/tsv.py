@@ -17,6 +17,7 @@ from seq2seq.config.choices import Normalization
 from seq2seq.config.schema import DataConfig, SideConfig
 from seq2seq.data.examples import Example
 from seq2seq.data.line_reader import LineReader
+from seq2seq.data.other_formats import other_format, warn_of_first_line
 from seq2seq.data.vocabulary import Tokenizer
 from seq2seq.errors import UserError, visible
 
@@ -92,16 +93,27 @@ def scan_examples(path: str, config: DataConfig) -> Iterator[tuple[int, bytes, E
     `parse_line` makes the same example from the same bytes.
     """
     name, is_empty = display_name(path), True
-    for number, place, content, skipped in LineReader(path, name, config.max_line_bytes):
-        where = f"{name}:{number}"
-        if content is None:
+    for line in LineReader(path, name, config.max_line_bytes):
+        where = f"{name}:{line.number}"
+        if line.content is None:
             raise UserError(
                 f"{where}: the line has more than data.max_line_bytes={config.max_line_bytes} "
-                "bytes; raise the limit if the line is intended"
+                "bytes; raise the limit if the line is intended, or convert the file if its lines "
+                "end with CR"
             )
-        text = _decode(content, where, skipped)
+        if line.has_carriage_returns:
+            raise UserError(
+                f"{where}: the file has CR line ends, so all of it is one line; convert it, e.g. "
+                r"with: tr '\r' '\n' < OLD > NEW"
+            )
+        text = _decode(line.content, where, line.skipped)
         if text.strip():
-            yield place, content, _parse(text.split("\t"), where, config)
+            columns = text.split("\t")
+            example = _parse(columns, where, config)
+            if is_empty:
+                fields = columns[config.source.column - 1], columns[config.target.column - 1]
+                warn_of_first_line(fields, where)
+            yield line.place, line.content, example
             is_empty = False
     if is_empty:
         raise UserError(f"{name}: has no examples: it is empty, or all its lines are blank")
@@ -149,7 +161,7 @@ def _pick(columns: list[str], side: str, column: int, where: str) -> str:
         count = f"{len(columns)} column" + "s" * (len(columns) != 1)
         raise UserError(
             f"{where}: the line has {count} (separated by tabs), "
-            f"but data.{side}.column={column} asks for column {column}"
+            f"but data.{side}.column={column} asks for column {column}{other_format(columns)}"
         )
     return columns[column - 1]
 

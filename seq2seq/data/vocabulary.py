@@ -100,6 +100,10 @@ class Vocabulary:
         """Returns one id per token, `UNK` for a token that is not in the table."""
         return [self._ids.get(token, UNK) for token in tokens]
 
+    def unknown(self, tokens: Iterable[str]) -> tuple[str, ...]:
+        """Returns the different tokens that are not in the table, in the order first seen."""
+        return tuple(dict.fromkeys(token for token in tokens if token not in self._ids))
+
     def decode(self, ids: Iterable[int]) -> tuple[str, ...]:
         """Returns the tokens up to the first `EOS` or padding; `BOS` is left out."""
         tokens = []
@@ -194,6 +198,11 @@ class Vocabularies:
         if self.features is None:
             return ids
         return [len(self.source) + i for i in self.features.encode(features)] + ids
+
+    def unknown_in_source(self, source: Sequence[str], features: Sequence[str]) -> tuple[str, ...]:
+        """Returns the different source tokens, then features, that are not in the tables."""
+        unknown = self.source.unknown(source)
+        return unknown if self.features is None else unknown + self.features.unknown(features)
 
     def decode_source(self, ids: Iterable[int]) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Returns the source and feature tokens of the encoder's ids, up to the first padding."""

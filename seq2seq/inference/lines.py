@@ -1,7 +1,8 @@
 """Line protocol of `infer.py`: one answer per input line, in order, and nothing else.
 
 A line that cannot be answered gets an empty answer, or a row with the reason, and a warning on
-standard error. It never disturbs its neighbours.
+standard error. It never disturbs its neighbours. Symbols that the model does not know are answered,
+with a warning on standard error.
 """
 
 from __future__ import annotations
@@ -18,9 +19,10 @@ from typing import NamedTuple, TextIO
 
 from seq2seq.config.choices import OutputFormat
 from seq2seq.config.commands import InferConfig
+from seq2seq.data.line_reader import Line as InputLine
 from seq2seq.data.line_reader import LineReader
-from seq2seq.errors import UserError
-from seq2seq.files import DiskError, local_path, writing
+from seq2seq.errors import UserError, visible
+from seq2seq.files import DiskError, local_path, writing_output
 from seq2seq.inference.predictor import Prediction, Predictor
 from seq2seq.runs.run_dir import RunDir
 
@@ -30,6 +32,8 @@ log = logging.getLogger(__name__)
 # that a long input takes.
 CHUNK_BATCHES = 32
 CHUNK_CHARACTERS = 2**22
+
+_MAX_NAMED = 100  # unknown symbols that are named in warnings; further ones are only counted
 
 
 class Line(NamedTuple):
@@ -60,19 +64,57 @@ def infer(config: InferConfig) -> None:
     with ExitStack() as stack:
         target = stack.enter_context(_open_output(config.output))
         reader = LineReader(config.input, f"input={config.input}", config.max_line_bytes)
-        lines = (_parse(line.content, config, has_features) for line in reader)
+        lines = (_parse(line.content, config, has_features) for line in _checked(reader))
         numbers = itertools.count(1)
-        try:
-            for chunk in _chunks(lines, chunk_size):
-                for line, prediction in zip(chunk, _answer(predictor, chunk), strict=True):
-                    number = next(numbers)
-                    if prediction.problem:
-                        log.warning("%s:%d: %s", config.input, number, prediction.problem)
-                    target.write(write(line, prediction))
-        except BrokenPipeError:
-            # The reader has closed the pipe (`| head`). Without this, the flush at the exit of the
-            # interpreter would report a second error.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        unknown = _UnknownSymbols(config.input)
+        for chunk in _chunks(lines, chunk_size):
+            for line, prediction in zip(chunk, _answer(predictor, chunk), strict=True):
+                number = next(numbers)
+                if prediction.problem:
+                    log.warning("%s:%d: %s", config.input, number, prediction.problem)
+                unknown.warn(number, prediction)
+                target.write(write(line, prediction))
+        unknown.sum_up()
+
+
+def _checked(reader: LineReader) -> Iterator[InputLine]:
+    """Yields the lines, with a warning if the input has other line ends than line feeds."""
+    for line in reader:
+        if line.has_carriage_returns:
+            log.warning(
+                "%s: has CR line ends, so all of it is answered as one line; convert it, e.g. "
+                r"with: tr '\r' '\n' < OLD > NEW",
+                reader.name,
+            )
+        yield line
+
+
+class _UnknownSymbols:
+    """Warnings of symbols that the model does not know: once per symbol, and a count at the end."""
+
+    def __init__(self, name: str) -> None:
+        self._name, self._lines = name, 0
+        self._named: set[str] = set()
+
+    def warn(self, number: int, prediction: Prediction) -> None:
+        """Names the symbols of line `number` that no earlier line had."""
+        self._lines += bool(prediction.unknown)
+        new = [symbol for symbol in prediction.unknown if symbol not in self._named]
+        # Any input can have millions of different symbols; neither the screen nor memory fills.
+        if new := new[: _MAX_NAMED - len(self._named)]:
+            self._named.update(new)
+            names = " ".join(f"'{visible(symbol, 40)}'" for symbol in new)
+            log.warning("%s:%d: not in the vocabulary of the run: %s", self._name, number, names)
+
+    def sum_up(self) -> None:
+        """Warns of the number of lines with such symbols."""
+        if self._lines:
+            log.warning(
+                "%s: %d lines have symbols that are not in the vocabulary of the run, which their "
+                "answers cannot take into account",
+                self._name,
+                self._lines,
+            )
 
 
 def _chunks(lines: Iterator[Line], max_lines: int) -> Iterator[list[Line]]:
@@ -104,7 +146,8 @@ def _converse(predictor: Predictor, config: InferConfig, has_features: bool, wri
     import readline  # noqa: F401  (gives `input` line editing and a history)
 
     print("Type a line and press Enter; Ctrl-D ends.", file=sys.stderr)
-    while True:
+    unknown = _UnknownSymbols("input")
+    for number in itertools.count(1):
         try:
             text = input("> ")
         except EOFError:
@@ -112,6 +155,7 @@ def _converse(predictor: Predictor, config: InferConfig, has_features: bool, wri
             return
         line = _parse(text.encode("utf-8", "surrogateescape"), config, has_features)
         [prediction] = _answer(predictor, [line])
+        unknown.warn(number, prediction)
         print(prediction.problem or write(line, prediction), end="\n" * bool(prediction.problem))
 
 
@@ -138,28 +182,28 @@ def _parse(content: bytes | None, config: InferConfig, has_features: bool) -> Li
 
 @contextlib.contextmanager
 def _open_output(path: str) -> Iterator[TextIO]:
-    """Opens standard output, or a file that appears under its name only when it is complete.
+    """Opens standard output, or a file as `writing_output` does.
+
+    The rest of the output is dropped if its reader has closed the pipe (`| head`).
 
     Raises:
         UserError: The file cannot be written.
     """
-    if path == "-":
-        # UTF-8 and \n whatever the locale says: other programs read this.
-        sys.stdout.reconfigure(encoding="utf-8", newline="\n")  # type: ignore[union-attr]
+    if path != "-":
+        try:
+            with writing_output(local_path(path)) as opened:
+                yield opened
+        except DiskError as error:
+            raise UserError(f"output={error}") from error
+        return
+    # UTF-8 and \n whatever the locale says: other programs read this.
+    sys.stdout.reconfigure(encoding="utf-8", newline="\n")  # type: ignore[union-attr]
+    try:
         yield sys.stdout
         sys.stdout.flush()
-        return
-    file = local_path(path)
-    if not file.parent.is_dir():
-        raise UserError(f"output={path}: there is no folder {file.parent}")
-    try:
-        with (
-            writing(file) as temporary,
-            temporary.open("w", encoding="utf-8", newline="\n") as opened,
-        ):
-            yield opened
-    except DiskError as error:
-        raise UserError(f"output={error}") from error
+    except BrokenPipeError:
+        # Without this, the flush at the exit of the interpreter would report a second error.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _as_text(line: Line, prediction: Prediction) -> str:
@@ -187,6 +231,8 @@ def _as_jsonl(line: Line, prediction: Prediction) -> str:
         answer["features"] = line.features
     if prediction.problem:
         answer["error"] = prediction.problem
+    if prediction.unknown:
+        answer["unknown"] = prediction.unknown
     answer["predictions"] = [
         {"text": hypothesis.text, "score": round(hypothesis.score, 6)}
         for hypothesis in prediction.hypotheses

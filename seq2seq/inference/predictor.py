@@ -24,7 +24,7 @@ from seq2seq.model.seq2seq import Seq2Seq, build_model
 from seq2seq.model.weight_count import count_weights
 from seq2seq.runs.run_dir import RunDir
 from seq2seq.runs.weights import count_numbers, misfit, read_weights
-from seq2seq.special_ids import BOS
+from seq2seq.special_ids import BOS, UNK
 
 Tokens = Sequence[str]
 
@@ -38,10 +38,18 @@ class Hypothesis(NamedTuple):
 
 
 class Prediction(NamedTuple):
-    """Answers to one line, best first; `problem` is the reason if there are none."""
+    """Answers to one line.
+
+    Attributes:
+        hypotheses: The answers, best first.
+        problem: The reason if there are none.
+        unknown: The different source tokens and features that the vocabularies lack. The model
+            reads one id for all of them, so its answers cannot depend on which they are.
+    """
 
     hypotheses: list[Hypothesis]
     problem: str | None = None
+    unknown: tuple[str, ...] = ()
 
     @property
     def text(self) -> str:
@@ -102,15 +110,24 @@ class Predictor:
     ) -> list[Prediction]:
         """Answers lines of source text, each with its line of features if the model uses them.
 
+        A line end after a line is removed, as in a file; blanks are kept.
         An empty or overlong line gets a `problem`, and does not affect the other lines.
+
+        Raises:
+            TypeError: `sources` or `features` is a string, not a list of strings.
+            ValueError: There are more or fewer features than sources.
         """
+        for name, lines in (("sources", sources), ("features", features)):
+            # A string is a sequence of strings too: each character would be answered as a line.
+            if isinstance(lines, str):
+                raise TypeError(f"{name} must be a list of strings, not a string: use [{lines!r}]")
         features = features if features is not None else [""] * len(sources)
         has_features = self.vocabularies.features is not None
         return self.predict_tokens(
             [
                 (
-                    source_tokens(source, self.data),
-                    feature_tokens(tags, self.data) if has_features else (),
+                    source_tokens(_without_end(source), self.data),
+                    feature_tokens(_without_end(tags), self.data) if has_features else (),
                 )
                 for source, tags in zip(sources, features, strict=True)
             ]
@@ -129,7 +146,7 @@ class Predictor:
         decoded = self._decode_all([[ids[i] for i in rows] for rows in batches])
         for rows, answers in zip(batches, decoded, strict=True):
             for i, prediction in zip(rows, answers, strict=True):
-                predictions[i] = prediction
+                predictions[i] = prediction._replace(unknown=self._unknown(pairs[i], ids[i]))
         return predictions
 
     def attention(self, source: tuple[Tokens, Tokens], target: Tokens) -> np.ndarray | None:
@@ -145,6 +162,13 @@ class Predictor:
         memory, state = self.model.encode(tf.constant(pad([ids], length=len(ids) + 1)))
         _, _, seen = self.model.decoder(tf.constant([target_in], tf.int32), state, memory)
         return keras.ops.convert_to_numpy(seen["attention_weights"])[0, :, : len(ids)]
+
+    def _unknown(self, pair: tuple[Tokens, Tokens], ids: list[int]) -> tuple[str, ...]:
+        # Two searches of a list of numbers; the tokens are looked up again only where needed. The
+        # ids of features follow those of the source vocabulary.
+        if UNK in ids or len(self.vocabularies.source) + UNK in ids:
+            return self.vocabularies.unknown_in_source(*pair)
+        return ()
 
     def _problem(self, source: Tokens, features: Tokens) -> str | None:
         if not source:
@@ -199,6 +223,11 @@ class Predictor:
             problem = None if answers else "the model has no answer: its scores are not finite"
             predictions.append(Prediction(answers, problem))
         return predictions
+
+
+def _without_end(line: str) -> str:
+    """Returns a line without its end, which `LineReader` removes from the lines of a file."""
+    return line.removesuffix("\n").removesuffix("\r")
 
 
 def load_model(run: RunDir, config: RunConfig, vocabularies: Vocabularies) -> Seq2Seq:

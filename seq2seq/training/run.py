@@ -12,6 +12,7 @@ import keras
 from seq2seq.config.load import apply_changes
 from seq2seq.config.resolve import check_settings, settings_to_keep
 from seq2seq.config.schema import RunConfig
+from seq2seq.data.plausibility import warn_of_implausible
 from seq2seq.data.splits import load_splits
 from seq2seq.data.vocabulary import Vocabularies
 from seq2seq.evaluation.metrics import check_monitor
@@ -46,6 +47,7 @@ def train(
     run.check_new()
     splits = load_splits(config.data)
     vocabularies = Vocabularies.build(splits.train, config.data.min_count)
+    warn_of_implausible(splits, vocabularies, config.data)
     session = build_session(config, run, splits, vocabularies)
     state = initial_state()
     # Only now: a mistake in the settings or the data leaves no folder behind.

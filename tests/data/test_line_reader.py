@@ -33,6 +33,8 @@ def test_lines_stand_at_their_places(tmp_path, content):
         mark = MARK if line.number == 1 and whole.startswith(MARK) else b""
         assert mark + line.content == whole.removesuffix(b"\r")
         assert line.skipped == len(mark)
+    assert all(line.has_end for line in lines[:-1])
+    assert not lines or lines[-1].has_end == content.endswith(b"\n")
     (tmp_path / "packed.Gz").write_bytes(gzip.compress(content))
     assert read(tmp_path / "packed.Gz") == lines
     stdin = types.SimpleNamespace(buffer=io.BytesIO(content))

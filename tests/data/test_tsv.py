@@ -64,6 +64,62 @@ def test_line_ends_byte_order_mark_and_blank_lines(
     assert examples == [Example(("a",), ("b",)), Example(("c",), ("d",))]
 
 
+@pytest.mark.parametrize("content", [b"a\tb\rc\td\r", b"a\tb\rc\td", b"\xef\xbb\xbfa,b\rc,d\r"])
+def test_lone_cr_line_ends_are_refused(write, make_config: MakeConfig, content: bytes) -> None:
+    with pytest.raises(UserError, match=r"data\.tsv:1: the file has CR line ends.*convert it"):
+        read_examples(write(content), make_config())
+
+
+def test_an_overlong_first_line_may_have_cr_line_ends(write, make_config: MakeConfig) -> None:
+    with pytest.raises(
+        UserError, match=r"data\.tsv:1: .*convert the file if its lines end with CR"
+    ):
+        read_examples(write(b"a\tb\r" * 2000), make_config())
+
+
+def test_a_cr_inside_the_text_of_a_normal_line_is_data(write, make_config: MakeConfig) -> None:
+    config = make_config(source_tokens="char")
+    assert read_examples(write(b"a\rb\tx\r\n"), config)[0].source == ("a", "\r", "b")
+    assert read_examples(write(b"ab\tx\r"), config)[0] == Example(("a", "b"), ("x",))
+
+
+@pytest.mark.parametrize(
+    ("first", "is_header"),
+    [
+        ("source\ttarget", True),
+        ("# Word\tPronunciation\tfreq", True),
+        ('"lemma"\t"form"', True),
+        ("English\tFrench", True),
+        ("source\tsource", False),
+        ("word\tw ɝ d", False),
+        ("name\tnames", False),
+        ("form\tForm", False),
+    ],
+)
+def test_a_header_is_a_warning(
+    write, make_config: MakeConfig, caplog: pytest.LogCaptureFixture, first: str, is_header: bool
+) -> None:
+    path = write(f"\n{first}\na\tb\nsource\ttarget\n".encode())
+    assert len(read_examples(path, make_config())) == 3
+    headers = [message for message in caplog.messages if "looks like a header" in message]
+    assert [message.split(": ")[0] for message in headers] == [f"{path}:2"] * is_header
+    assert any("quotation marks" in message for message in caplog.messages) == ('"' in first)
+
+
+@pytest.mark.parametrize(
+    ("line", "hint"),
+    [
+        ('{"source": "a", "target": "b"}', "it looks like JSON: convert"),
+        ("source,target", "if commas separate the columns, convert"),
+        ('"a, b";"c"; "d"', "if semicolons separate the columns, convert"),
+        ("a b", "asks for column 2$"),
+    ],
+)
+def test_another_format_is_named(write, make_config: MakeConfig, line: str, hint: str) -> None:
+    with pytest.raises(UserError, match=rf"data\.tsv:1: the line has 1 column .*{hint}"):
+        read_examples(write(f"{line}\n".encode()), make_config())
+
+
 def test_a_byte_order_mark_inside_the_file_is_data(write, make_config: MakeConfig) -> None:
     config = make_config(source_tokens="char")
     examples = read_examples(write("a\tb\n\ufeffc\td\n".encode()), config)

@@ -4,6 +4,9 @@ import errno
 import gzip
 import io
 import json
+import os
+import stat
+import threading
 import types
 
 import pytest
@@ -68,6 +71,32 @@ def test_other_columns_and_formats(answer):
     [first, second] = map(json.loads, answer(b"a\n\n", "format=jsonl").splitlines())
     assert first == {"source": "a", "predictions": [{"text": "A", "score": -1.0}]}
     assert second["error"] == "the source is empty"
+
+
+def test_unknown_symbols_are_named_once_and_counted(answer, caplog, monkeypatch):
+    def predict(self, sources, features):
+        found = [tuple(c for c in dict.fromkeys(source) if c not in "abc") for source in sources]
+        return [Prediction([Hypothesis(("x",), "x", -1.0)], None, unknown) for unknown in found]
+
+    monkeypatch.setattr(Echo, "predict", predict)
+    data = "abc\nA\x1bbA\nAb\n東A\n".encode()
+    assert answer(data) == "x\n" * 4
+    warned = [message.split("/in", 1)[1] for message in caplog.messages]
+    assert warned[:2] == [
+        r":2: not in the vocabulary of the run: 'A' '\x1b'",
+        ":4: not in the vocabulary of the run: '東'",
+    ]
+    assert warned[2].startswith(": 3 lines have symbols that are not in the vocabulary")
+    assert len(warned) == 3
+    rows = [*map(json.loads, answer(data, "format=jsonl").splitlines())]
+    assert [row.get("unknown") for row in rows] == [None, ["A", "\x1b"], ["A"], ["東", "A"]]
+    assert answer(data, "format=tsv").startswith("abc\t1\tx\t-1.000000\nA\x1bbA\t1\tx\t-1.0")
+    caplog.clear()
+    answer("".join(map(chr, range(0x4E00, 0x4E00 + 1000))).encode())
+    assert sum(message.count("'") // 2 for message in caplog.messages) == 100
+    caplog.clear()
+    answer(b"abc\n")
+    assert caplog.messages == []
 
 
 def test_an_overlong_line_disturbs_nobody(answer, caplog):
@@ -164,6 +193,67 @@ def test_a_full_disk_is_one_clear_mistake_and_leaves_the_old_output(answer, tmp_
         answer(b"b\n")
     assert (tmp_path / "out").read_text() == "A\n"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["in", "out"]
+
+
+@pytest.mark.parametrize("name", ["fifo", "link"])
+def test_a_fifo_is_written_into_and_stays(answer, tmp_path, name):
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "link").symlink_to("fifo")
+    read = []
+    reader = threading.Thread(target=lambda: read.append((tmp_path / "fifo").read_text()))
+    reader.daemon = True  # A replaced FIFO would keep it waiting for ever.
+    reader.start()
+    assert answer(b"", f"output={tmp_path}/out") == ""
+    (tmp_path / "in").write_bytes(b"a\nb\n")
+    ask = ["run=x", f"input={tmp_path}/in", f"output={tmp_path}/{name}"]
+    lines.infer(compose_config(*ask, name="infer"))
+    reader.join(timeout=10)
+    assert read == ["A\nB\n"]
+    assert stat.S_ISFIFO((tmp_path / "fifo").stat().st_mode)
+    assert (tmp_path / "link").is_symlink()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["fifo", "in", "link", "out"]
+
+
+def test_the_reader_of_a_fifo_may_leave(answer, tmp_path):
+    os.mkfifo(tmp_path / "fifo")
+
+    def leave():
+        (tmp_path / "fifo").open("rb").close()
+
+    reader = threading.Thread(target=leave, daemon=True)
+    reader.start()
+    (tmp_path / "in").write_bytes(b"a" * 50_000 + b"\n" + b"b\n" * 50_000)
+    ask = ["run=x", f"input={tmp_path}/in", f"output={tmp_path}/fifo"]
+    lines.infer(compose_config(*ask, name="infer"))
+    reader.join(timeout=10)
+    assert stat.S_ISFIFO((tmp_path / "fifo").stat().st_mode)
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_link_stays_a_link_to_the_written_file(answer, tmp_path, is_there):
+    (tmp_path / "folder").mkdir()
+    if is_there:
+        (tmp_path / "folder" / "real").write_text("old\n")
+    (tmp_path / "out").symlink_to("folder/real")
+    assert answer(b"a\n") == "A\n"
+    assert (tmp_path / "out").is_symlink()
+    assert (tmp_path / "folder" / "real").read_text() == "A\n"
+    assert [p.name for p in (tmp_path / "folder").iterdir()] == ["real"]
+
+
+def test_output_that_cannot_be_opened(answer, tmp_path):
+    (tmp_path / "circle").symlink_to("circle")
+    (tmp_path / "astray").symlink_to("nowhere/x")
+    for name, reason in {
+        ".": "cannot be written: Is a directory",
+        "circle": "cannot be written: Too many levels of symbolic links",
+        "astray": "there is no folder .*nowhere",
+        "nowhere/x": "there is no folder .*nowhere",
+    }.items():
+        with pytest.raises(UserError, match=f"^output={tmp_path}/?{name.strip('.')}: {reason}"):
+            answer(b"a\n", f"output={tmp_path}/{name}")
+    assert (tmp_path / "circle").is_symlink()
+    assert not (tmp_path / "nowhere").exists()
 
 
 def test_a_prompt_answers_until_the_end_of_input(answer, monkeypatch, capsys):

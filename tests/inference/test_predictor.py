@@ -205,6 +205,32 @@ def test_unknown_tokens_are_all_alike_and_never_an_error(predictor):
     assert predictor.predict([]) == []
 
 
+def test_unknown_symbols_are_named(predictor):
+    found = predictor.predict(["a ? c <eos> ?", "a b", "Ü a"])
+    assert [prediction.unknown for prediction in found] == [("?", "<eos>"), (), ("Ü",)]
+
+
+def test_a_string_is_not_a_list_of_lines(predictor):
+    with pytest.raises(TypeError, match=r"sources must be a list of strings.*use \['a b c'\]"):
+        predictor.predict("a b c")
+    with pytest.raises(TypeError, match="features must be a list of strings"):
+        predictor.predict(["a b c"], "V")
+
+
+def test_line_ends_and_blanks_are_those_of_a_file(compose):
+    config = compose(*OVERRIDES, "data.source.tokens=char")
+    vocabularies = Vocabularies.build([Example(("a", "b", " "), ("x",))], 1)
+    model = build_model(config.model, vocabularies.source_size, len(vocabularies.target))
+    predictor = Predictor(model, vocabularies, config.data, config.decoding)
+    plain, *ends = predictor.predict(["ab", "ab\n", "ab\r\n", "ab\r"])
+    assert ends == [plain] * 3
+    assert plain.unknown == ()
+    blank, inside, only_end = predictor.predict(["ab ", "a\rb", "\r\n"])
+    assert blank.hypotheses[0].score != plain.hypotheses[0].score
+    assert inside.unknown == ("\r",)
+    assert only_end.problem == "the source is empty"
+
+
 def test_a_line_at_the_limit_is_answered(predictor):
     at_limit, beyond = predictor.predict(["a " * 8, "a " * 9])
     assert at_limit.problem is None
@@ -235,6 +261,7 @@ def test_features_decide_and_an_empty_one_is_allowed(compose):
     features = ["V;PST", "N", "", "N", "unheard;of"]
     predictions = predictor.predict(lines, features)
     assert [p.problem is None for p in predictions] == [True, True, True, False, True]
+    assert [p.unknown for p in predictions] == [(), (), (), (), ("unheard", "of")]
     scores = [p.hypotheses[0].score for p in predictions if p.hypotheses]
     assert len(set(scores)) == 4
     assert predictor.predict(["a b"])[0].hypotheses[0].score == pytest.approx(scores[2], abs=1e-5)
