@@ -28,6 +28,8 @@ from seq2seq.model.tap import Tap, run_layer
 from seq2seq.model.types import DecoderState, Encoded, Memory, StateShape, Tensor
 from seq2seq.special_ids import EOS, PAD
 
+_PARTS = ("encoder", "bridge", "decoder")
+
 
 @keras.saving.register_keras_serializable(package="seq2seq")
 class Seq2Seq(CompositeLayer, keras.Model):
@@ -86,9 +88,10 @@ class Seq2Seq(CompositeLayer, keras.Model):
         """Returns the positions `[B, T]` that have a next token; Keras attaches it to the logits.
 
         The target of a position is padding where `target_in` is padding or the end of the sequence,
-        because nothing follows `EOS`. Our own batches write `PAD` in place of that `EOS`. The
-        filler rows of these batches are `BOS` and padding, like an empty target: they count as one
-        position unless `sample_weight` is 0.
+        because nothing follows `EOS`. Our own batches write `PAD` in place of that `EOS`. Their
+        filler rows are `BOS` and padding, like an empty target, and count as one position. To leave
+        them out, set their `sample_weight` to 0 and the loss's `reduction` to
+        `mean_with_sample_weight`.
         """
         target_in = inputs["target_in"]
         return ops.logical_and(ops.not_equal(target_in, PAD), ops.not_equal(target_in, EOS))
@@ -101,6 +104,8 @@ class Seq2Seq(CompositeLayer, keras.Model):
             "config": json.loads(json.dumps(dataclasses.asdict(self.settings))),
             "source_size": self.source_size,
             "target_size": self.target_size,
+            # An optimizer is saved without the variables of frozen parts and restored in order.
+            "frozen": [name for name in _PARTS if not getattr(self, name).trainable],
         }
 
     @classmethod
@@ -117,6 +122,8 @@ class Seq2Seq(CompositeLayer, keras.Model):
             model = cls(settings, config["source_size"], config["target_size"], **given)
             # `load_model` fills in weights that exist, and `build` creates none.
             model.create_weights()
+        for name in _PARTS:
+            getattr(model, name).trainable = name not in config["frozen"]
         return model
 
     def export(
