@@ -48,6 +48,14 @@ def load_splits(config: DataConfig) -> Splits:
     return splits
 
 
+def draw_examples(examples: list[Example], count: int | None, seed: int) -> list[Example]:
+    """Returns the examples of `count` different sources, or of all, in their order.
+
+    A drawn source has all its references. The first sources of a sorted file would be alike.
+    """
+    return [*_select(examples, _draw_sources(source_keys(examples), count, seed))]
+
+
 def lengths(examples: Sequence[Example]) -> tuple[Lengths, Lengths]:
     """Returns the numbers of source and target tokens, [N] each, without reading a file."""
     if isinstance(examples, IndexedFile):
@@ -97,8 +105,7 @@ def _read_files(config: DataConfig) -> tuple[Splits, Keys]:
     drawn = _draw_sources(keys, config.train_examples, config.seed)
 
     def read(path: str, count: int | None) -> list[Example]:
-        examples = read_examples(path, config)
-        return [*_select(examples, _draw_sources(source_keys(examples), count, config.seed))]
+        return draw_examples(read_examples(path, config), count, config.seed)
 
     splits = Splits(
         train=_select(train, drawn),

@@ -41,9 +41,8 @@ def identities(
         [tensor.values for tensor in one.tensors] for one in calls
     )
     first = calls[1].tensors[0].values
-    found = [("the output without return_sequences is the last of the sequence",
-              output, _last(sequence, kind)),
-             ("return_state changes no output: it only adds to it", first, output)]  # fmt: skip
+    found = _of_output(kind, output, sequence)
+    found.append(("return_state changes no output: it only adds to it", first, output))
     found += _of_states(kind, output, states)
     layer = make_layer(kind, units, inputs.shape[-1], True, True, weights, seed)
     if kind != STACKED:
@@ -101,12 +100,27 @@ def _start(layer: Any, kind: str, rows: int) -> tuple[Any, str]:
     return [np.zeros_like(state) for state in states] if start == "zeros" else states, start
 
 
-def _last(sequence: Array, kind: str) -> Array:
-    """Returns a sequence's last output `[B, U]`; that of a backward layer is at the first token."""
+def _of_output(kind: str, output: Array, sequence: Array) -> list[tuple[str, Array, Array]]:
+    """Returns where in the sequence `[B, T, U]` the output `[B, U]` is."""
     if not is_bidirectional(kind):
-        return sequence[:, -1]
-    forward, backward = np.split(sequence, 2, axis=-1)
-    return np.concatenate([forward[:, -1], backward[:, 0]], axis=-1)
+        statement = "the output without return_sequences is the last of the sequence"
+        return [(statement, output, sequence[:, -1])]
+    # The backward layer reads the last token first. Keras turns its sequence round, so that both
+    # halves of a step belong to the same token, and its last output stands at the first step.
+    forward, backward = np.split(output, 2, axis=-1)  # [B, U/2] each
+    forward_steps, backward_steps = np.split(sequence, 2, axis=-1)  # [B, T, U/2] each
+    return [
+        (
+            "the forward half of the output is that of the sequence at the last step",
+            forward,
+            forward_steps[:, -1],
+        ),
+        (
+            "the backward half of the output is that of the sequence at the first step",
+            backward,
+            backward_steps[:, 0],
+        ),
+    ]
 
 
 def _of_states(kind: str, output: Array, states: list[Array]) -> list[tuple[str, Array, Array]]:

@@ -7,7 +7,7 @@ from functools import partial
 
 from seq2seq.config.commands import StatesConfig
 from seq2seq.data.examples import Example, group_references
-from seq2seq.data.splits import load_splits
+from seq2seq.data.splits import draw_examples, load_splits
 from seq2seq.data.tsv import feature_tokens, source_tokens
 from seq2seq.data.vocabulary import Tokenizer
 from seq2seq.errors import UserError
@@ -24,17 +24,17 @@ _SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
 def show_run(config: StatesConfig, run: RunDir, output: Output) -> None:
-    """Shows the states of one source, and decodes dev examples from altered states.
+    """Shows the states of one source, and decodes drawn dev examples from altered states.
 
     Raises:
         UserError: There is no source, or it cannot be decoded.
     """
     predictor = Predictor.load(run)
     settings = run.load_config().data
-    examples = load_splits(settings).dev[: config.examples] if config.examples else []
-    if config.source is None and not examples:
+    dev = load_splits(settings).dev if config.examples else []
+    if config.source is None and not dev:
         raise UserError("source is not set; add source=... to the command line")
-    example = examples[0] if config.source is None else None
+    example = dev[0] if config.source is None else None
     source = config.source
     features = config.source_features
     if example is not None:
@@ -48,7 +48,14 @@ def show_run(config: StatesConfig, run: RunDir, output: Output) -> None:
     if answers:
         output.page.heading("Answers from other states")
         output.table("answers", ["the state that is handed over", "what is written"], answers)
-    if examples:
+    if dev:
+        examples = draw_examples(dev, config.examples, config.seed)
+        drawn, total = len(group_references(examples)), len(group_references(dev))
+        output.page.heading("The role of the state")
+        output.paragraph(
+            f"Experiments on {drawn} of {total} dev sources, drawn with seed={config.seed} and "
+            "decoded greedily:"
+        )
         _show_experiments(predictor, examples, output)
 
 
@@ -115,7 +122,6 @@ def _show_hand_over(seen: HandOver, output: Output) -> None:
 
 
 def _show_experiments(predictor: Predictor, examples: Sequence[Example], output: Output) -> None:
-    output.page.heading("The role of the state")
     changes: dict[str, experiments.Change] = {
         "its own": experiments.unchanged,
         "all zeros": experiments.zeroed,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import random
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -105,7 +106,7 @@ class TensorBoard:
                     tf.summary.scalar(tag, value)
         with self._writers["dev"].as_default(epoch):
             if scored:
-                write_decoded(self._predictor, scored[: self._settings.examples])
+                write_decoded(self._predictor, self._drawn(scored), len(scored))
             if self._settings.states:
                 write_states(self._predictor, self._examples)
             every = self._settings.histograms_every
@@ -117,6 +118,12 @@ class TensorBoard:
                 sync_events(self._folder / split)
         except (tf.errors.OpError, OSError) as error:
             raise DiskError(f"{self._folder}: cannot be written: {_reason(error)}") from error
+
+    def _drawn(self, scored: Sequence[ScoredExample]) -> list[ScoredExample]:
+        """Draws the same examples at every epoch; the first of a sorted file would be alike."""
+        count = min(len(scored), self._settings.examples)
+        drawn = random.Random(self._config.training.seed).sample(range(len(scored)), count)
+        return [scored[i] for i in sorted(drawn)]
 
     def show_results(self, results: dict[str, Any]) -> None:
         """Writes the hyper-parameters with the final scores, and the projector's vectors."""

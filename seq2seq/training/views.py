@@ -21,12 +21,19 @@ from seq2seq.runs.tensorboard_files import write_projector
 _STATE_EXAMPLES = 64
 
 
-def write_decoded(predictor: Predictor, scored: Sequence[ScoredExample]) -> None:
-    """Writes a table of decoded examples, and an attention map of each where there is attention."""
+def write_decoded(predictor: Predictor, scored: Sequence[ScoredExample], total: int) -> None:
+    """Writes a table of decoded examples, and an attention map of each where there is attention.
+
+    Args:
+        predictor: Computes the attention.
+        scored: The examples, drawn from the dev set.
+        total: The number of dev sources that they are drawn from.
+    """
     # Half a second to import, and a model without attention may not need it.
     from seq2seq.evaluation.figures import attention_figure, pixels
 
-    rows = ["| source | prediction | reference | |", "|---|---|---|---|"]
+    drawn = f"{len(scored)} of {total} dev sources, drawn by training.seed:\n"
+    rows = [drawn, "| source | prediction | reference | |", "|---|---|---|---|"]
     for i, one in enumerate(scored):
         source, written = (*one.features, *one.source), one.prediction.tokens
         cells = (

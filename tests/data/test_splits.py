@@ -7,7 +7,7 @@ import pytest
 from seq2seq.config.choices import Task
 from seq2seq.config.schema import DataConfig
 from seq2seq.data.examples import Example, Splits, group_references
-from seq2seq.data.splits import load_splits
+from seq2seq.data.splits import draw_examples, load_splits
 from seq2seq.errors import UserError
 
 MakeConfig = Callable[..., DataConfig]
@@ -146,3 +146,13 @@ def test_group_references() -> None:
         (("b",), ("V",), [("w",)]),
     ]
     assert group_references([]) == []
+
+
+def test_drawn_examples_keep_their_references_and_order() -> None:
+    examples = [Example((str(i),), (target,)) for i in range(50) for target in "xy"]
+    drawn = draw_examples(examples, 5, seed=3)
+    assert drawn == sorted(drawn, key=examples.index)
+    assert [len(targets) for _, _, targets in group_references(drawn)] == [2] * 5
+    assert drawn == draw_examples(examples, 5, seed=3) != draw_examples(examples, 5, seed=4)
+    assert drawn != examples[:10]
+    assert draw_examples(examples, 50, seed=3) == draw_examples(examples, None, 3) == examples

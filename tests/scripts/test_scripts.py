@@ -81,7 +81,18 @@ def test_tensorboard_has_everything(tiny_run):
     assert [event.step for event in dev.Tensors("loss")] == [1, 2]
     assert train.Tags()["graph"]
     text = dev.Tensors("decoded")[-1].tensor_proto.string_val[0].decode()
-    assert text.count("\n") == 9  # a header of two lines and eight examples
+    head, blank, *rows = text.splitlines()
+    dev_sources = [line.split("\t")[0] for line in (run / "predictions/dev.tsv").open()]
+    assert head == f"8 of {len(set(dev_sources))} dev sources, drawn by training.seed:"
+    assert blank == ""
+    assert len(rows) == 10  # a header of two lines and eight examples
+    shown = [row.split(" | ")[0].removeprefix("| ") for row in rows[2:]]
+    assert set(shown) <= set(dev_sources)
+    assert shown != dev_sources[:8]
+    steps = [event.tensor_proto.string_val[0].decode() for event in dev.Tensors("decoded")]
+    assert [[row.split(" | ")[0] for row in one.splitlines()[4:]] for one in steps] == [
+        [f"| {source}" for source in shown]
+    ] * len(steps)
     tags = dev.Tags()["tensors"]
     assert {"encoder_state/layer_0/state_h", "encoder_state/layer_0/state_c"} <= set(tags)
     assert any(tag.startswith("weights/") for tag in tags)

@@ -7,7 +7,7 @@ import pytest
 from numpy_reference import CELLS
 
 from seq2seq.config.choices import LAYERS
-from seq2seq.states import make_layer
+from seq2seq.states import identities, make_layer
 
 B, T, F, U = 3, 5, 4, 2
 MASKS = {
@@ -140,3 +140,20 @@ def test_an_initial_state_is_where_a_layer_starts(cell, mask):
     _, final = by_hand(cell, weights, mask, initial=start)
     for state, value in zip(states, final, strict=True):
         same(state, value)
+
+
+@pytest.mark.parametrize("kind", LAYERS)
+def test_the_step_of_the_output_is_named_per_direction(kind):
+    found = identities(kind, U, X)
+    assert max(one.largest_difference for one in found) < 1e-5
+    where = [one.statement for one in found if "the sequence at" in one.statement]
+    last = [one.statement for one in found if "the last of the sequence" in one.statement]
+    if kind not in DOUBLE:
+        assert where == []
+        assert len(last) == 1
+        return
+    assert last == []  # The backward half is not.
+    assert where == [
+        "the forward half of the output is that of the sequence at the last step",
+        "the backward half of the output is that of the sequence at the first step",
+    ]

@@ -85,6 +85,7 @@ def test_inside_a_trained_model(tiny_run):
     printed = run("run=latest", "source=1 2 3", "examples=20", cwd=cwd)
     assert "1 2 3 →" in printed
     assert "that of the next source" in printed
+    assert re.search(r"on 20 of \d+ dev sources, drawn with seed=1 and decoded greedily", printed)
     folder = run_folder / "states"
     page = (folder / "states.html").read_text()
     assert is_self_contained(page)
@@ -100,6 +101,18 @@ def test_inside_a_trained_model(tiny_run):
     assert len((tensorboard / "states_handed_over_vectors.tsv").read_text().splitlines()) == 20
     assert len((tensorboard / "states_handed_over_labels.tsv").read_text().splitlines()) == 20
     assert "states_handed_over_vectors.tsv" in (tensorboard / "projector_config.pbtxt").read_text()
+
+
+def test_the_examples_of_the_experiments_are_drawn_by_seed(tiny_run):
+    cwd, run_folder = tiny_run
+    labels = []
+    for seed in (1, 1, 2):
+        run("run=latest", "source=1", "examples=9", f"seed={seed}", "output=drawn", cwd=cwd)
+        path = cwd / "drawn" / "tensorboard" / "states_handed_over_labels.tsv"
+        labels.append(path.read_text().splitlines())
+    dev = [line.split("\t")[0] for line in (run_folder / "predictions/dev.tsv").open()]
+    assert labels[0] == labels[1] != labels[2]
+    assert all(set(drawn) <= set(dev) and drawn != dev[:9] for drawn in labels)
 
 
 def test_without_a_source_the_first_dev_example_is_read(tiny_run):
