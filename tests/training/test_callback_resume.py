@@ -127,6 +127,11 @@ RESTORED = {
     "SwapEMAWeights": [{}, {"swap_on_epoch": True}],
     "TerminateOnNaN": [{}, {"raise_error": True}],
 }
+# Classes that only watch or write files of their own: all their settings are tried in one training.
+WATCHING = {
+    *("Callback", "CSVLogger", "History", "LambdaCallback"),
+    *("ModelCheckpoint", "ProgbarLogger", "TerminateOnNaN"),
+}
 # Class → settings, and the reason for which it is refused before training.
 REFUSED = {
     "CallbackList": ({}, "name each of them"),
@@ -202,14 +207,22 @@ def as_options(settings, prefix="+callbacks.extra.a"):
             )
 
 
-def assert_resume_changes_nothing(compose, tmp_path, observed, target, arguments, options=()):
+def assert_resume_changes_nothing(compose, tmp_path, observed, callbacks, options=()):
     found = []
     for name, stops in (("whole", ()), ("stopped", STOPS)):
         folder = tmp_path / f"{name}_files"
         folder.mkdir()
         run = tmp_path / name
-        settings = settings_of(target, arguments, folder)
-        config = compose(*OPTIONS, *options, *as_options(settings))
+        words = [
+            word
+            for i, (target, arguments) in enumerate(callbacks)
+            for word in as_options(
+                settings_of(target, arguments, folder / str(i)), f"+callbacks.extra.c{i}"
+            )
+        ]
+        for i in range(len(callbacks)):
+            (folder / str(i)).mkdir()
+        config = compose(*OPTIONS, *options, *words)
         begun = False
         for stop in (*stops, None):
             observed.stop_after = stop
@@ -246,14 +259,22 @@ def without_speed(value):
 
 @pytest.mark.parametrize(
     ("name", "arguments"),
-    [(name, arguments) for name, many in RESTORED.items() for arguments in many],
+    [(name, one) for name, many in RESTORED.items() if name not in WATCHING for one in many],
     ids=lambda value: value if isinstance(value, str) else ",".join(value) or "default",
 )
 @pytest.mark.filterwarnings("ignore")
 def test_a_callback_of_keras_is_restored(compose, tmp_path, observed, name, arguments):
     options = MEAN if name == "SwapEMAWeights" else ()
-    target = f"keras.callbacks.{name}"
-    assert_resume_changes_nothing(compose, tmp_path, observed, target, arguments, options)
+    callbacks = [(f"keras.callbacks.{name}", arguments)]
+    assert_resume_changes_nothing(compose, tmp_path, observed, callbacks, options)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_callbacks_of_keras_that_watch_are_restored(compose, tmp_path, observed):
+    callbacks = [
+        (f"keras.callbacks.{name}", one) for name in sorted(WATCHING) for one in RESTORED[name]
+    ]
+    assert_resume_changes_nothing(compose, tmp_path, observed, callbacks)
 
 
 @pytest.mark.parametrize("name", REFUSED)
@@ -266,13 +287,12 @@ def test_other_callbacks_are_refused(compose, tmp_path, name):
 
 @pytest.mark.parametrize("name", ["Collector", "StopsInsideAnEpoch"])
 def test_a_callback_of_the_user_is_restored(compose, tmp_path, observed, name):
-    assert_resume_changes_nothing(compose, tmp_path, observed, f"{__name__}.{name}", {})
+    assert_resume_changes_nothing(compose, tmp_path, observed, [(f"{__name__}.{name}", {})])
 
 
 def test_sampled_scores_are_restored(compose, tmp_path, observed):
     options = ["decoding=sampling", "decoding.batch_size=8"]
-    target = "keras.callbacks.Callback"
-    assert_resume_changes_nothing(compose, tmp_path, observed, target, {}, options)
+    assert_resume_changes_nothing(compose, tmp_path, observed, [], options)
 
 
 def test_a_metric_without_a_direction_is_refused_before_training(compose, tmp_path):
