@@ -65,10 +65,12 @@ def infer(config: InferConfig) -> None:
         target = stack.enter_context(_open_output(config.output))
         reader = LineReader(config.input, f"input={config.input}", config.max_line_bytes)
         lines = (_parse(line.content, config, has_features) for line in _checked(reader))
-        numbers = itertools.count(1)
+        numbers, batches = itertools.count(1), 0
         unknown = _UnknownSymbols(config.input)
         for chunk in _chunks(lines, chunk_size):
-            for line, prediction in zip(chunk, _answer(predictor, chunk), strict=True):
+            predictions = _answer(predictor, chunk, batches)
+            batches += predictor.count_batches(predictions)
+            for line, prediction in zip(chunk, predictions, strict=True):
                 number = next(numbers)
                 if prediction.problem:
                     log.warning("%s:%d: %s", config.input, number, prediction.problem)
@@ -131,9 +133,9 @@ def _chunks(lines: Iterator[Line], max_lines: int) -> Iterator[list[Line]]:
         yield chunk
 
 
-def _answer(predictor: Predictor, lines: list[Line]) -> list[Prediction]:
+def _answer(predictor: Predictor, lines: list[Line], batches_before: int) -> list[Prediction]:
     predictions = predictor.predict(
-        [line.source for line in lines], [line.features for line in lines]
+        [line.source for line in lines], [line.features for line in lines], batches_before
     )
     return [
         Prediction([], line.problem) if line.problem else prediction
@@ -146,7 +148,7 @@ def _converse(predictor: Predictor, config: InferConfig, has_features: bool, wri
     import readline  # noqa: F401  (gives `input` line editing and a history)
 
     print("Type a line and press Enter; Ctrl-D ends.", file=sys.stderr)
-    unknown = _UnknownSymbols("input")
+    batches, unknown = 0, _UnknownSymbols("input")
     for number in itertools.count(1):
         try:
             text = input("> ")
@@ -154,7 +156,8 @@ def _converse(predictor: Predictor, config: InferConfig, has_features: bool, wri
             print(file=sys.stderr)
             return
         line = _parse(text.encode("utf-8", "surrogateescape"), config, has_features)
-        [prediction] = _answer(predictor, [line])
+        [prediction] = _answer(predictor, [line], batches)
+        batches += predictor.count_batches([prediction])
         unknown.warn(number, prediction)
         print(prediction.problem or write(line, prediction), end="\n" * bool(prediction.problem))
 

@@ -28,6 +28,8 @@ from seq2seq.special_ids import BOS, UNK
 
 Tokens = Sequence[str]
 
+_NO_ANSWER = "the model has no answer: its scores are not finite"
+
 
 class Hypothesis(NamedTuple):
     """One answer: its tokens, the tokens as a line of text, and its score (higher is better)."""
@@ -61,6 +63,11 @@ class Prediction(NamedTuple):
         """The best answer's tokens, empty if there is none."""
         return self.hypotheses[0].tokens if self.hypotheses else ()
 
+    @property
+    def is_decoded(self) -> bool:
+        """Whether the model read the line; False if the line was refused."""
+        return self.problem is None or self.problem == _NO_ANSWER
+
 
 class Predictor:
     """Trained model with its vocabularies and tokenizers: text in, text out.
@@ -88,7 +95,6 @@ class Predictor:
         self.decoding = decoding
         self.target = Tokenizer(data.target.tokens)
         self._search = compile_search(model, decoding)
-        self._batches = 0
 
     @classmethod
     def load(cls, run: RunDir, decoding: DecodingChanges | None = None) -> Predictor:
@@ -106,12 +112,24 @@ class Predictor:
         )
 
     def predict(
-        self, sources: Sequence[str], features: Sequence[str] | None = None
+        self,
+        sources: Sequence[str],
+        features: Sequence[str] | None = None,
+        batches_before: int = 0,
     ) -> list[Prediction]:
         """Answers lines of source text, each with its line of features if the model uses them.
 
         A line end after a line is removed, as in a file; blanks are kept.
         An empty or overlong line gets a `problem`, and does not affect the other lines.
+
+        Sampling draws the random numbers of a batch from the seed of the settings and the batch's
+        number. Equal requests get equal answers.
+
+        Args:
+            sources: Lines of source text.
+            features: Lines of features; None: all are empty.
+            batches_before: Number of the first batch. A request in several calls passes the batches
+                of its earlier calls (see `count_batches`), so that they do not repeat their draws.
 
         Raises:
             TypeError: `sources` or `features` is a string, not a list of strings.
@@ -130,11 +148,22 @@ class Predictor:
                     feature_tokens(_without_end(tags), self.data) if has_features else (),
                 )
                 for source, tags in zip(sources, features, strict=True)
-            ]
+            ],
+            batches_before,
         )
 
-    def predict_tokens(self, pairs: Sequence[tuple[Tokens, Tokens]]) -> list[Prediction]:
-        """Answers pairs of source tokens and feature tokens, in the order of the input."""
+    def count_batches(self, predictions: Sequence[Prediction]) -> int:
+        """Returns the number of batches that these answers of one call took."""
+        decoded = sum(prediction.is_decoded for prediction in predictions)
+        return math.ceil(decoded / self.decoding.batch_size)
+
+    def predict_tokens(
+        self, pairs: Sequence[tuple[Tokens, Tokens]], batches_before: int = 0
+    ) -> list[Prediction]:
+        """Answers pairs of source tokens and feature tokens, in the order of the input.
+
+        `batches_before` is explained at `predict`.
+        """
         predictions = [Prediction([], self._problem(*pair)) for pair in pairs]
         accepted = [i for i, prediction in enumerate(predictions) if prediction.problem is None]
         ids = {i: self.vocabularies.encode_source(*pairs[i]) for i in accepted}
@@ -143,7 +172,7 @@ class Predictor:
         by_length = sorted(accepted, key=lambda i: len(ids[i]), reverse=True)
         size = self.decoding.batch_size
         batches = [by_length[start : start + size] for start in range(0, len(by_length), size)]
-        decoded = self._decode_all([[ids[i] for i in rows] for rows in batches])
+        decoded = self._decode_all([[ids[i] for i in rows] for rows in batches], batches_before)
         for rows, answers in zip(batches, decoded, strict=True):
             for i, prediction in zip(rows, answers, strict=True):
                 predictions[i] = prediction._replace(unknown=self._unknown(pairs[i], ids[i]))
@@ -185,17 +214,17 @@ class Predictor:
             )
         return None
 
-    def _decode_all(self, batches: list[list[list[int]]]) -> Iterable[list[Prediction]]:
+    def _decode_all(self, batches: list[list[list[int]]], first: int) -> Iterable[list[Prediction]]:
         """Decodes batches of ids, two per core at a time.
 
         XLA computes all but large products on one core. While some batches are converted to text,
         or passed to XLA or back, others keep the cores busy.
         """
-        # The random numbers of a batch depend on the seed and the number of batches before it.
-        numbers = range(self._batches, self._batches + len(batches))
+        # A function of the request, not of earlier ones: a resumed training, which has not made
+        # those, must score the dev set alike.
+        numbers = range(first, first + len(batches))
         draw = np.random.default_rng
         seeds = [int(draw((self.decoding.seed, n)).integers(2**31)) for n in numbers]
-        self._batches += len(batches)
         if len(batches) < 2:
             return map(self._decode, batches, seeds)
         # The last batch gets as many rows as the others: compiling for fewer would take longer.
@@ -220,8 +249,7 @@ class Predictor:
                 if math.isfinite(score):
                     decoded = self.vocabularies.target.decode(ids_written)
                     answers.append(Hypothesis(decoded, self.target.join(decoded), score))
-            problem = None if answers else "the model has no answer: its scores are not finite"
-            predictions.append(Prediction(answers, problem))
+            predictions.append(Prediction(answers, None if answers else _NO_ANSWER))
         return predictions
 
 

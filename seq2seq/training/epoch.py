@@ -110,4 +110,5 @@ def keep_if_best(
     if not math.isfinite(metrics["loss"]):
         raise diverged_evaluation(metrics["loss"], state.progress.epoch + 1)
     progress, is_best = state.progress.judge(metrics, monitor)
-    return TrainingState(progress, save_best() if is_best else state.best_weights)
+    best_weights = save_best() if is_best else state.best_weights
+    return state._replace(progress=progress, best_weights=best_weights)

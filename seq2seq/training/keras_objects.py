@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 
@@ -36,7 +34,7 @@ def make_callbacks(settings: dict[str, Any]) -> dict[str, keras.callbacks.Callba
     """Creates the Keras callbacks of `callbacks.extra`, by their names there.
 
     Raises:
-        UserError: One is not a Keras callback, or does not take its arguments.
+        UserError: One is not a single Keras callback, or does not take its arguments.
     """
     callbacks = {}
     for name, arguments in settings.items():
@@ -46,51 +44,14 @@ def make_callbacks(settings: dict[str, Any]) -> dict[str, keras.callbacks.Callba
             raise UserError(f"callbacks.extra.{name}: {_last_line(error)}") from error
         if not isinstance(callback, keras.callbacks.Callback):
             raise UserError(f"callbacks.extra.{name}._target_ is not a Keras callback")
+        if isinstance(callback, keras.callbacks.CallbackList):
+            # A resumed run would not restore its members, which have no names.
+            raise UserError(
+                f"callbacks.extra.{name}._target_ is a list of callbacks; "
+                "name each of them under callbacks.extra"
+            )
         callbacks[name] = callback
     return callbacks
-
-
-class CallbackCounters:
-    """Counters of Keras's and the user's callbacks, e.g. `wait` and `best` of `EarlyStopping`.
-
-    A callback's counters are its attributes of plain types that have changed since training began.
-    Others, such as arrays and functions, are not kept when a run stops.
-    """
-
-    def __init__(
-        self,
-        callbacks: Mapping[str, keras.callbacks.Callback],
-        kept: Mapping[str, Mapping[str, Any]],
-    ) -> None:
-        """Notes the attributes at the beginning of training, then restores the `kept` counters.
-
-        Call it after `on_train_begin`, in which callbacks set their counters to zero.
-
-        Args:
-            callbacks: The callbacks by name.
-            kept: What `changed` returned before the run stopped; empty for a new run.
-        """
-        self._callbacks = callbacks
-        self._first = {name: _plain_attributes(one) for name, one in callbacks.items()}
-        for name in kept.keys() & callbacks.keys():
-            for attribute, value in kept[name].items():
-                setattr(callbacks[name], attribute, value)
-
-    def changed(self) -> dict[str, dict[str, Any]]:
-        """Returns the counters of every callback, by its name."""
-        return {
-            name: {
-                k: v
-                for k, v in _plain_attributes(one).items()
-                if k not in self._first[name] or v != self._first[name][k]
-            }
-            for name, one in self._callbacks.items()
-        }
-
-
-def _plain_attributes(callback: keras.callbacks.Callback) -> dict[str, Any]:
-    found = {k: v.item() if isinstance(v, np.generic) else v for k, v in vars(callback).items()}
-    return {k: v for k, v in found.items() if v is None or isinstance(v, bool | int | float | str)}
 
 
 def refuse_foreign_code(settings: Any, where: Path) -> None:

@@ -22,14 +22,14 @@ from seq2seq.evaluation.evaluate_model import ScoredExample
 from seq2seq.files import DiskError
 from seq2seq.model.seq2seq import count_parameters
 from seq2seq.runs.provenance import versions
+from seq2seq.training.callback_state import CallbackAttributes
 from seq2seq.training.divergence import DivergedError, diverged_batch
 from seq2seq.training.epoch import Step, keep_if_best, take_steps, train_epoch, train_logs
-from seq2seq.training.keras_objects import CallbackCounters
 from seq2seq.training.log_file import logging_to
 from seq2seq.training.progress import Progress
 from seq2seq.training.session import Session
 from seq2seq.training.signals import StoppedBySignal, StopRequest
-from seq2seq.training.state import TrainingState, assign_weights
+from seq2seq.training.state import TrainingState, assign_weights, restore_variables, to_arrays
 from seq2seq.training.terminal import show_results, show_start
 
 log = logging.getLogger(__name__)
@@ -72,17 +72,18 @@ def _train(session: Session, state: TrainingState, stop: StopRequest) -> Trainin
     """Trains until all epochs are done, a callback stops, or patience ends."""
     settings, callbacks = session.config.training, session.callbacks
     step = _make_step(session, state.progress)
-    callbacks.on_train_begin()
-    counters = CallbackCounters(session.user_callbacks, state.progress.callbacks)
+    attributes = _begin(session, state)
 
     def save(state: TrainingState) -> None:
-        # Without callbacks, the counters of an earlier process stay: they may be configured again.
-        counted = counters.changed() or state.progress.callbacks
-        progress = dataclasses.replace(state.progress, callbacks=counted)
-        session.save_checkpoint(state._replace(progress=progress))
+        is_stopping = bool(session.model.stop_training)
+        progress = dataclasses.replace(state.progress, is_stopping=is_stopping)
+        # Callbacks that the settings no longer name stay saved: they may be configured again.
+        saved = {**state.callbacks, **attributes.changed()}
+        session.save_checkpoint(state._replace(progress=progress, callbacks=saved))
 
     while not state.progress.is_finished(settings):
-        callbacks.on_epoch_begin(state.progress.epoch)
+        if not state.progress.step:  # `_begin` has begun an epoch that is resumed.
+            callbacks.on_epoch_begin(state.progress.epoch)
         state = train_epoch(
             step, session.plan.steps, state, stop, save, every=settings.checkpoint_steps
         )
@@ -98,6 +99,24 @@ def _train(session: Session, state: TrainingState, stop: StopRequest) -> Trainin
             raise StoppedBySignal(signal)
     callbacks.on_train_end()
     return state
+
+
+def _begin(session: Session, state: TrainingState) -> CallbackAttributes:
+    """Tells the callbacks that training begins, and restores them if it is resumed."""
+    model, optimizer, progress = session.model, session.optimizer, state.progress
+    is_resumed = progress.epoch > 0 or progress.step > 0
+    arrays = to_arrays(state, model, optimizer) if is_resumed else {}
+    model.stop_training = progress.is_stopping
+    session.callbacks.on_train_begin()
+    attributes = CallbackAttributes(session.user_callbacks)
+    if progress.step:
+        session.callbacks.on_epoch_begin(progress.epoch)
+    if is_resumed:
+        # Callbacks may change variables in these calls, e.g. a learning rate that is halved every
+        # epoch, or weights from a file. The stopped process has made these changes already.
+        restore_variables(arrays, model, optimizer)
+    attributes.restore(state.callbacks)
+    return attributes
 
 
 def _make_step(session: Session, start: Progress) -> Step:
@@ -171,7 +190,7 @@ def _end_epoch(session: Session, state: TrainingState) -> TrainingState:
 
 def _finish(session: Session, state: TrainingState) -> dict[str, Any]:
     """Scores the best model on dev and test, and writes results and predictions."""
-    run, (progress, best_weights) = session.run, state
+    run, progress, best_weights = session.run, state.progress, state.best_weights
     if not progress.best_epoch:
         # A callback stopped before the first evaluation: there are no other weights.
         progress = dataclasses.replace(progress, best_epoch=progress.epoch)

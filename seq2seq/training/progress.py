@@ -31,9 +31,11 @@ class Progress:
         best_value: The rank of its monitored metric, see `Metric.rank`.
         best_loss: Its dev loss.
         evaluations_without_better: Evaluations since the monitored metric last improved.
+        is_stopping: Whether a callback has asked to stop after the present epoch.
         is_stopped: Whether a callback ended the training.
         rows: The table of `metrics.csv`, one row per finished epoch.
-        callbacks: Counters of the user's callbacks, by the callbacks' names.
+        callbacks: Attributes of the user's callbacks, by the callbacks' names; `Saved.tree` each.
+            Only the text of a checkpoint has them up to date, see `state.to_arrays`.
     """
 
     epoch: int = 0
@@ -45,6 +47,7 @@ class Progress:
     best_value: float | None = None
     best_loss: float = math.inf
     evaluations_without_better: int = 0
+    is_stopping: bool = False
     is_stopped: bool = False
     rows: tuple[dict[str, Any], ...] = ()
     callbacks: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)

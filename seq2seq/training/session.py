@@ -24,6 +24,7 @@ from seq2seq.model.seq2seq import Seq2Seq, build_model, count_parameters
 from seq2seq.runs.checkpoints import Checkpoints, step_of
 from seq2seq.runs.run_dir import RunDir
 from seq2seq.runs.weights import write_weights
+from seq2seq.training.callback_state import set_monitor_direction
 from seq2seq.training.keras_objects import make_callbacks, make_optimizer
 from seq2seq.training.progress_bar import ProgressBar
 from seq2seq.training.state import (
@@ -167,6 +168,8 @@ def build_session(
         steps=plan.steps,
         verbose=0,
     )
+    for name, callback in user_callbacks.items():
+        set_monitor_direction(name, callback)
     return Session(
         config=config,
         run=run,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -10,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from seq2seq.model.seq2seq import Seq2Seq
+from seq2seq.training.callback_state import Saved, SavedCallbacks, decode
 from seq2seq.training.progress import Progress
 
 Array = npt.NDArray[Any]
@@ -17,16 +20,18 @@ Weights = tuple[Array, ...]
 
 
 class TrainingState(NamedTuple):
-    """Values that change while a model is trained, besides the variables of model and optimizer.
+    """Values that change while a model is trained, except the variables of model and optimizer.
 
     Attributes:
         progress: Counters and metrics.
         best_weights: Weights of the best epoch, in the order of `model.weights`; empty before the
             first evaluation.
+        callbacks: Changed attributes of the user's callbacks, as of the last checkpoint.
     """
 
     progress: Progress
     best_weights: Weights
+    callbacks: SavedCallbacks = {}  # noqa: RUF012 (read only)
 
 
 def initial_state() -> TrainingState:
@@ -54,9 +59,19 @@ def to_arrays(
     """Returns the state and all variables by name.
 
     The names are the checkpoint format: `progress` (JSON text as bytes), `model/N` and
-    `optimizer/N` in the order of the variables, `best/N` in the order of `model.weights`.
+    `optimizer/N` in the order of the variables, `best/N` in the order of `model.weights`, and
+    `callback/NAME/ATTRIBUTE/N` for the arrays of a callback's attribute.
     """
-    arrays = {"progress": np.frombuffer(state.progress.to_json().encode(), np.uint8)}
+    trees = {
+        name: {attribute: value.tree for attribute, value in attributes.items()}
+        for name, attributes in state.callbacks.items()
+    }
+    progress = dataclasses.replace(state.progress, callbacks=trees)
+    arrays = {"progress": np.frombuffer(progress.to_json().encode(), np.uint8)}
+    for name, attributes in state.callbacks.items():
+        for attribute, value in attributes.items():
+            prefix = f"callback/{name}/{attribute}"
+            arrays |= {f"{prefix}/{i}": array for i, array in enumerate(value.arrays)}
     for name, variables in _variables(model, optimizer).items():
         arrays |= {f"{name}/{i}": variable.numpy() for i, variable in enumerate(variables)}
     present = _names_of_weights(model)
@@ -68,18 +83,37 @@ def to_arrays(
 
 
 def state_from(arrays: Mapping[str, Array], model: Seq2Seq) -> TrainingState:
-    """Reads progress and best weights from the arrays of a checkpoint.
+    """Reads progress, best weights and callbacks from the arrays of a checkpoint.
 
     Raises:
         ValueError: Arrays are missing: they are of another model.
     """
     progress = Progress.from_json(_named(arrays, ["progress"])[0].tobytes())
+    callbacks = _callbacks_from(arrays, progress)
     if not progress.best_epoch:
-        return TrainingState(progress, ())
+        return TrainingState(progress, (), callbacks)
     present = _names_of_weights(model)
     # A best weight without an array of its own equals the present one.
     names = [name if (name := f"best/{i}") in arrays else now for i, now in enumerate(present)]
-    return TrainingState(progress, _named(arrays, names))
+    return TrainingState(progress, _named(arrays, names), callbacks)
+
+
+def _callbacks_from(arrays: Mapping[str, Array], progress: Progress) -> SavedCallbacks:
+    """Joins the trees in `progress` with their arrays; earlier checkpoints have no arrays.
+
+    Raises:
+        ValueError: They do not fit together.
+    """
+    found: dict[str, dict[str, Saved]] = {}
+    for name, trees in progress.callbacks.items():
+        found[name] = {}
+        for attribute, tree in trees.items():
+            names = (f"callback/{name}/{attribute}/{i}" for i in itertools.count())
+            there = itertools.takewhile(lambda one: one in arrays, names)
+            saved = Saved(tree, tuple(arrays[one] for one in there))
+            decode(saved)  # A damaged value is reported with the file, before training.
+            found[name][attribute] = saved
+    return found
 
 
 def restore_variables(

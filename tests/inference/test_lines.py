@@ -25,13 +25,16 @@ class Echo:
     vocabularies = types.SimpleNamespace(features=None)
     decoding = types.SimpleNamespace(batch_size=1)
 
-    def predict(self, sources, features):
+    def predict(self, sources, features, batches_before):
         return [
             Prediction([Hypothesis((source,), source.upper(), -1.0)])
             if source.strip()
             else Prediction([], "the source is empty")
             for source in sources
         ]
+
+    def count_batches(self, predictions):
+        return sum(prediction.is_decoded for prediction in predictions)
 
 
 @pytest.fixture
@@ -109,7 +112,7 @@ def test_an_overlong_line_disturbs_nobody(answer, caplog):
 def test_a_chunk_is_bounded_in_characters_too(answer, monkeypatch):
     sizes = []
 
-    def predict(self, sources, features):
+    def predict(self, sources, features, batches_before):
         sizes.append(len(sources))
         return [Prediction([Hypothesis(("x",), "x", -1.0)]) for _ in sources]
 
@@ -163,14 +166,16 @@ def test_input_that_cannot_be_opened(answer, tmp_path, monkeypatch, name, proble
 def test_a_long_input_is_never_held_whole(answer, monkeypatch):
     asked, predict = [], Echo.predict
 
-    def counting(self, sources, features):
-        asked.append(len(sources))
-        return predict(self, sources, features)
+    def counting(self, sources, features, batches_before):
+        asked.append((batches_before, len(sources)))
+        return predict(self, sources, features, batches_before)
 
     monkeypatch.setattr(Echo, "predict", counting)
     count = 10 * lines.CHUNK_BATCHES + 1
     assert answer(b"a\n" * count) == "A\n" * count
-    assert asked == [lines.CHUNK_BATCHES] * 10 + [1]
+    # Every chunk continues the numbers of the batches, from which sampling draws.
+    size = lines.CHUNK_BATCHES
+    assert asked == [*((i * size, size) for i in range(10)), (10 * size, 1)]
 
 
 def test_a_failed_run_leaves_the_old_output(answer, tmp_path, monkeypatch):

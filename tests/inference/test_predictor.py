@@ -117,6 +117,29 @@ def test_sampling_is_repeatable_and_varied(predictor):
     assert len({tuple(first[i]) for i in range(0, len(first), len(SOURCES))}) > 1
 
 
+def test_a_request_draws_the_same_whatever_came_before_it(predictor):
+    """A resumed training has not made the requests before; its scores must not depend on them."""
+    sampling = with_search(predictor, "sampling", seed=1, batch_size=2)
+    first = answers(sampling.predict(SOURCES * 3))
+    sampling.predict(SOURCES)
+    assert answers(sampling.predict(SOURCES * 3)) == first
+
+
+def test_a_request_in_several_calls_goes_on_drawing(predictor):
+    sampling = with_search(predictor, "sampling", seed=1, batch_size=2)
+    sources = ["a b"] * 12  # Of one length, so that the batches of a single call are in order.
+    refused = ["", " ".join("abcdabcda")]  # A refused line takes no place in a batch.
+    whole = answers(sampling.predict(sources))
+    parts, batches = [], 0
+    for start in range(0, 12, 4):
+        found = sampling.predict([*sources[start : start + 4], *refused], batches_before=batches)
+        batches += sampling.count_batches(found)
+        parts += answers(found)[:4]
+    assert batches == 6
+    assert parts == whole
+    assert len({str(whole[i : i + 2]) for i in range(0, 12, 2)}) > 1
+
+
 def test_special_tokens_are_never_written(predictor):
     decoder = predictor.model.decoder
     kernel, bias = decoder.logits.get_weights()
