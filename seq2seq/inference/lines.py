@@ -22,7 +22,8 @@ from seq2seq.config.commands import InferConfig
 from seq2seq.data.line_reader import Line as InputLine
 from seq2seq.data.line_reader import LineReader
 from seq2seq.errors import UserError, visible
-from seq2seq.files import DiskError, local_path, writing_output
+from seq2seq.files import DiskError, local_path
+from seq2seq.inference.output_file import writing_output
 from seq2seq.inference.predictor import Prediction, Predictor
 from seq2seq.runs.run_dir import RunDir
 

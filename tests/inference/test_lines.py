@@ -77,7 +77,7 @@ def test_other_columns_and_formats(answer):
 
 
 def test_unknown_symbols_are_named_once_and_counted(answer, caplog, monkeypatch):
-    def predict(self, sources, features):
+    def predict(self, sources, features, batches_before):
         found = [tuple(c for c in dict.fromkeys(source) if c not in "abc") for source in sources]
         return [Prediction([Hypothesis(("x",), "x", -1.0)], None, unknown) for unknown in found]
 
