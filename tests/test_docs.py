@@ -168,7 +168,7 @@ def test_the_answers_are_right(answers):
     assert "[5, 0, 7, 11]" in answers
     assert "as Predictor: 3 of 3" in answers
     error, of_last_value = (
-        float(re.search(rf"{words} (.*)", answers).group(1))
+        float(re.search(rf"^{words} ([\d.]+)$", answers, re.MULTILINE).group(1))
         for words in ("mean squared error", "repeating the last value")
     )
     assert error < of_last_value / 50
@@ -292,7 +292,10 @@ def test_the_core_is_read_in_an_hour():
 @pytest.mark.parametrize(
     "page",
     ["README.md", "CONTRIBUTING.md", "data/README.md"]
-    + [f"docs/{name}.md" for name in ("ARCHITECTURE", "questions", "reliability", "speed", "states")],
+    + [
+        f"docs/{name}.md"
+        for name in ("ARCHITECTURE", "questions", "reliability", "speed", "states")
+    ],
 )
 def test_links_between_pages_lead_somewhere(page):
     text = (ROOT / page).read_text(encoding="utf-8")
