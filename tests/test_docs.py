@@ -37,12 +37,6 @@ def made(tmp_path_factory):
     return make.run_page(PAGE, folder), folder
 
 
-@pytest.fixture(scope="module")
-def answered(made):
-    """The page of questions as it comes out now, without its slow blocks."""
-    return make.run_page(QUESTIONS, made[1], left_out={make.SLOW})
-
-
 def outputs(page):
     found = re.findall(r"^```(text|text varies)\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
     assert found
@@ -64,10 +58,6 @@ def table(page, header):
 
 def test_the_page_prints_what_it_shows(made):
     compare_outputs(PAGE, made[0])
-
-
-def test_the_answers_are_printed(answered):
-    compare_outputs(QUESTIONS, answered)
 
 
 def compare_outputs(page, page_now):
@@ -158,39 +148,35 @@ def test_the_command_writes_the_digits_of_the_calculation(made, which):
         assert cells == ["0", *(step[name][-1] for name in names)], t
 
 
-@pytest.fixture(params=["shown", "made"])
-def answers(request):
-    """The page of questions as it is, and as it comes out now."""
-    return QUESTIONS if request.param == "shown" else request.getfixturevalue("answered")
-
-
-def test_the_answers_are_right(answers):
-    assert "[5, 0, 7, 11]" in answers
-    assert "as Predictor: 3 of 3" in answers
-    error, of_last_value = (
-        float(re.search(rf"^{words} ([\d.]+)$", answers, re.MULTILINE).group(1))
-        for words in ("mean squared error", "repeating the last value")
-    )
-    assert error < of_last_value / 50
-
-
-def check_cells(page):
-    rows = re.findall(r"^(lstm|lstm_zero_forget_bias|gru) +([\d.% ]+)$", page, re.MULTILINE)
-    errors = {cell: [float(cells) for cells in row.replace("%", "").split()] for cell, row in rows}
-    assert len(errors["gru"]) == 4
-    assert all(np.less(errors["lstm"], errors["lstm_zero_forget_bias"]))
-    assert all(np.less(errors["gru"], errors["lstm"]) == [True, True, False, False])
-
-
-def test_no_cell_of_the_table_is_always_better():
-    check_cells(QUESTIONS)
+def test_the_answers_are_printed_and_right(made):
+    page = make.run_page(QUESTIONS, made[1], left_out={make.SLOW})
+    compare_outputs(QUESTIONS, page)
+    check_answers(page)
 
 
 @pytest.mark.slow
-def test_the_slow_answers_are_printed(made):
+def test_the_slow_answers_are_printed_and_right(made):
     page = make.run_page(QUESTIONS, made[1])
     compare_outputs(QUESTIONS, page)
-    check_cells(page)
+    check_answers(page)
+
+
+def test_the_answers_shown_are_right():
+    check_answers(QUESTIONS)
+
+
+def check_answers(page):
+    assert "[5, 0, 7, 11]" in page
+    assert "as Predictor: 3 of 3" in page
+    error, of_last_value = (
+        float(re.search(rf"^{words} ([\d.]+)$", page, re.MULTILINE).group(1))
+        for words in ("mean squared error", "repeating the last value")
+    )
+    assert error < of_last_value / 50
+    rows = re.findall(r"^(lstm|lstm_zero_forget_bias|gru) +([\d.% ]+)$", page, re.MULTILINE)
+    cells = {cell: np.array(row.replace("%", "").split(), float) for cell, row in rows}
+    assert all(cells["lstm"] < cells["lstm_zero_forget_bias"])
+    assert (cells["gru"] < cells["lstm"]).tolist() == [True, True, False, False]
 
 
 def test_blocks_need_only_those_before_them_in_their_section():
