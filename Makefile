@@ -47,7 +47,7 @@ $(PEERS)/.ready: benchmarks/requirements.txt
 bench: $(READY) $(PEERS)/.ready ## Compare with Keras, PyTorch and yoyodyne (45 minutes); ARGS="--train F --dev F"
 	$(BIN)/python -m benchmarks --peers $(PEERS)/bin/python $(ARGS)
 
-docs: $(READY) ## Run docs/states.md and update its output and figures (1 minute)
+docs: $(READY) ## Run docs/states.md and docs/questions.md, update outputs and figures (2 minutes)
 	$(BIN)/python docs/make.py
 
 tensorboard: $(READY) ## Show all runs below outputs/ in TensorBoard

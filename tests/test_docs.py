@@ -1,6 +1,7 @@
 """The documentation: its blocks run, its outputs, paths and claims are right."""
 
 import ast
+import builtins
 import importlib.util
 import math
 import re
@@ -23,6 +24,7 @@ def load(name):
 make = load("make")
 
 PAGE = make.PAGE.read_text(encoding="utf-8")
+QUESTIONS = make.QUESTIONS.read_text(encoding="utf-8")
 MAP = (ROOT / "docs" / "ARCHITECTURE.md").read_text(encoding="utf-8")
 CORE = re.findall(r"^\d+\. `(seq2seq/[^`]+)`: ", MAP, re.MULTILINE)
 NUMBER = re.compile(r"-?\d+(\.\d+)?(e[-+]\d+)?")
@@ -55,7 +57,11 @@ def table(page, header):
 
 
 def test_the_page_prints_what_it_shows(made):
-    for (kind, shown), (_, printed) in zip(outputs(PAGE), outputs(made[0]), strict=True):
+    compare_outputs(PAGE, made[0])
+
+
+def compare_outputs(page, page_now):
+    for (kind, shown), (_, printed) in zip(outputs(page), outputs(page_now), strict=True):
         if kind == "text varies":
             words = r"[^\W\d_]+"
             assert re.findall(words, shown) == re.findall(words, printed)
@@ -142,6 +148,71 @@ def test_the_command_writes_the_digits_of_the_calculation(made, which):
         assert cells == ["0", *(step[name][-1] for name in names)], t
 
 
+def test_the_answers_are_printed_and_right(made):
+    page = make.run_page(QUESTIONS, made[1], left_out={make.SLOW})
+    compare_outputs(QUESTIONS, page)
+    check_answers(page)
+
+
+@pytest.mark.slow
+def test_the_slow_answers_are_printed_and_right(made):
+    page = make.run_page(QUESTIONS, made[1])
+    compare_outputs(QUESTIONS, page)
+    check_answers(page)
+
+
+def test_the_answers_shown_are_right():
+    check_answers(QUESTIONS)
+
+
+def check_answers(page):
+    assert "[5, 0, 7, 11]" in page
+    assert "as Predictor: 3 of 3" in page
+    error, of_last_value = (
+        float(re.search(rf"^{words} ([\d.]+)$", page, re.MULTILINE).group(1))
+        for words in ("mean squared error", "repeating the last value")
+    )
+    assert error < of_last_value / 50
+    rows = re.findall(r"^(lstm|lstm_zero_forget_bias|gru) +([\d.% ]+)$", page, re.MULTILINE)
+    cells = {cell: np.array(row.replace("%", "").split(), float) for cell, row in rows}
+    assert all(cells["lstm"] < cells["lstm_zero_forget_bias"])
+    assert (cells["gru"] < cells["lstm"]).tolist() == [True, True, False, False]
+
+
+def test_blocks_need_only_those_before_them_in_their_section():
+    first, *sections = re.split(r"^## ", QUESTIONS, flags=re.MULTILINE)
+    for section in sections:
+        known = {*dir(builtins)}
+        for block in re.findall(r"^```python.*?\n(.*?)^```$", first + section, re.M | re.S):
+            nodes = [*ast.walk(ast.parse(block))]
+            names = [node for node in nodes if isinstance(node, ast.Name)]
+            known |= {node.id for node in names if not isinstance(node.ctx, ast.Load)}
+            known |= {node.arg for node in nodes if isinstance(node, ast.arg)}
+            known |= {
+                node.name.partition(".")[0] if node.asname is None else node.asname
+                for node in nodes
+                if isinstance(node, ast.alias)
+            }
+            known |= {
+                node.name
+                for node in nodes
+                if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.ExceptHandler)
+            }
+            assert {node.id for node in names} <= known, block
+
+
+def test_the_contents_list_every_question():
+    headings = re.findall(r"^##(#?) (.+)$", QUESTIONS, re.MULTILINE)
+    listed = [f"{'  ' * len(deep)}- [{title}](#{anchor(title)})" for deep, title in headings]
+    assert len(listed) > 25
+    assert "\n" + "\n".join(listed) + "\n" in QUESTIONS
+
+
+def anchor(title):
+    """GitHub's name of a heading in links."""
+    return re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-")
+
+
 def test_figures_are_there_and_small():
     names = re.findall(r'src="figures/(\w+)\.png" width="(\d+)"', PAGE)
     assert {name for name, _ in names} == set(make.FIGURES)
@@ -207,7 +278,10 @@ def test_the_core_is_read_in_an_hour():
 @pytest.mark.parametrize(
     "page",
     ["README.md", "CONTRIBUTING.md", "data/README.md"]
-    + [f"docs/{name}.md" for name in ("ARCHITECTURE", "reliability", "speed", "states")],
+    + [
+        f"docs/{name}.md"
+        for name in ("ARCHITECTURE", "questions", "reliability", "speed", "states")
+    ],
 )
 def test_links_between_pages_lead_somewhere(page):
     text = (ROOT / page).read_text(encoding="utf-8")
@@ -216,8 +290,8 @@ def test_links_between_pages_lead_somewhere(page):
         path, _, heading = link.partition("#")
         if link.startswith("https:"):
             continue
-        target = (ROOT / page).parent / path
+        target = (ROOT / page).parent / path if path else ROOT / page
         assert target.exists(), link
         if heading:
             titles = re.findall(r"^#+ (.+)$", target.read_text(encoding="utf-8"), re.MULTILINE)
-            assert heading in [title.lower().replace(" ", "-") for title in titles], link
+            assert heading in [anchor(title) for title in titles], link

@@ -245,6 +245,14 @@ def test_one_hot_refuses_vectors():
         LSTM(3, one_hot_depth=9)(np.zeros((2, 4, 1), "float32"))
 
 
+@pytest.mark.parametrize("count", [1, 4])
+def test_a_wrong_number_of_initial_states_is_named(count):
+    states = [np.zeros((2, 3), "float32")] * count
+    message = rf"decoder takes 2 initial states \(state_h, state_c\), .*; got {count}"
+    with pytest.raises(ValueError, match=message):
+        LSTM(3, name="decoder")(np.zeros((2, 4, 1), "float32"), initial_state=states)
+
+
 def test_one_hot_gradient_counts_every_row_in_bfloat16():
     # 600 equal rows: a running sum in bfloat16 stops growing at 256 times the summand.
     layer = SimpleRNN(1, one_hot_depth=2, dtype="mixed_bfloat16")

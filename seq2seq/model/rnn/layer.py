@@ -179,6 +179,9 @@ class FastLayer(keras.layers.RNN):
         """Returns the initial states `[B, U]` in the types in which the loop keeps them."""
         dtype, names = self.compute_dtype, self.equations.state_names
         precise, in_float32 = at_least_float32(dtype), self.equations.precise_states
+        if len(initial) != len(names):
+            expected = f"{len(names)} initial states ({', '.join(names)})"
+            raise ValueError(f"{self.name} takes {expected}, in each direction; got {len(initial)}")
         return tuple(
             ops.cast(state, precise if name in in_float32 else dtype)
             for name, state in zip(names, initial, strict=True)
