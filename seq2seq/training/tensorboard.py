@@ -143,7 +143,7 @@ class TensorBoard:
             hparams.hparams(settings, trial_id=self._run_name)
             for tag, value in scores.items():
                 tf.summary.scalar(tag, value)
-        write_token_vectors(self._folder / "projector", self._predictor)
+        write_token_vectors(self._folder, self._predictor)
 
 
 def _reason(error: Exception) -> str:

@@ -89,7 +89,7 @@ def write_histograms(predictor: Predictor, examples: Sequence[Example]) -> None:
 
 
 def write_token_vectors(folder: Path, predictor: Predictor) -> None:
-    """Writes the vectors of source and target tokens for the embedding projector."""
+    """Writes the vectors of source and target tokens for the projector, see `write_projector`."""
     model, vocabularies = predictor.model, predictor.vocabularies
     source_tokens = [*vocabularies.source.tokens]
     if vocabularies.features is not None:

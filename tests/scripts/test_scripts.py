@@ -98,8 +98,8 @@ def test_tensorboard_has_everything(tiny_run):
     assert any(tag.startswith("weights/") for tag in tags)
     top = events(run / "tensorboard")
     assert "result/test_sequence_accuracy" in top.Tags()["tensors"]
-    projector = (run / "tensorboard" / "projector" / "projector_config.pbtxt").read_text()
-    assert "source_tokens_vectors.tsv" in projector
+    projector = (run / "tensorboard" / "projector_config.pbtxt").read_text()
+    assert "projector/source_tokens_vectors.tsv" in projector
     vectors = (run / "tensorboard" / "projector" / "source_tokens_vectors.tsv").read_text()
     tokens = (run / "tensorboard" / "projector" / "source_tokens_labels.tsv").read_text()
     assert vectors.count("\n") == tokens.count("\n") == 14

@@ -97,10 +97,11 @@ def test_inside_a_trained_model(tiny_run):
         np.testing.assert_allclose(
             file["bridge_output/0/state_h"], file["encoder/lstm_0/state_h"][-1], atol=1e-6
         )
-    tensorboard = folder / "tensorboard"
-    assert len((tensorboard / "states_handed_over_vectors.tsv").read_text().splitlines()) == 20
-    assert len((tensorboard / "states_handed_over_labels.tsv").read_text().splitlines()) == 20
-    assert "states_handed_over_vectors.tsv" in (tensorboard / "projector_config.pbtxt").read_text()
+    projector = folder / "tensorboard" / "projector"
+    assert len((projector / "states_handed_over_vectors.tsv").read_text().splitlines()) == 20
+    assert len((projector / "states_handed_over_labels.tsv").read_text().splitlines()) == 20
+    config = (projector.parent / "projector_config.pbtxt").read_text()
+    assert "projector/states_handed_over_vectors.tsv" in config
 
 
 def test_the_examples_of_the_experiments_are_drawn_by_seed(tiny_run):
@@ -108,7 +109,7 @@ def test_the_examples_of_the_experiments_are_drawn_by_seed(tiny_run):
     labels = []
     for seed in (1, 1, 2):
         run("run=latest", "source=1", "examples=9", f"seed={seed}", "output=drawn", cwd=cwd)
-        path = cwd / "drawn" / "tensorboard" / "states_handed_over_labels.tsv"
+        path = cwd / "drawn" / "tensorboard" / "projector" / "states_handed_over_labels.tsv"
         labels.append(path.read_text().splitlines())
     dev = [line.split("\t")[0] for line in (run_folder / "predictions/dev.tsv").open()]
     assert labels[0] == labels[1] != labels[2]
