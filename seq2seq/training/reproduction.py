@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from seq2seq.config.commands import ReproduceConfig
+from seq2seq.evaluation.evaluate_model import PREDICTION_COLUMNS
 from seq2seq.runs.provenance import differences_of_records, make_record, refuse_other_data
 from seq2seq.runs.run_dir import RunDir
 from seq2seq.training.keras_objects import refuse_foreign_code
@@ -64,8 +65,25 @@ def differences(a: RunDir, b: RunDir) -> Iterator[str]:
             yield f"results, {name}: {one} and {other}"
     for path in sorted(a.predictions.glob("*.tsv")):
         other_path = b.predictions / path.name
-        if not other_path.is_file() or path.read_bytes() != other_path.read_bytes():
+        if not other_path.is_file() or _differ(path, other_path):
             yield f"predictions/{path.name}"
+
+
+def _differ(a: Path, b: Path) -> bool:
+    """Tells whether two files of predictions differ.
+
+    Files of before have neither names of columns nor numbers: the texts are compared then.
+    """
+    files = [path.read_text(encoding="utf-8") for path in (a, b)]
+    tables = [[line.split("\t") for line in text.split("\n")] for text in files]
+    is_new = [table[0][: len(PREDICTION_COLUMNS)] == [*PREDICTION_COLUMNS] for table in tables]
+    if is_new[0] == is_new[1]:
+        return files[0] != files[1]
+    texts = [
+        [row[:3] + row[6:] for row in table[1:]] if new else table
+        for table, new in zip(tables, is_new, strict=True)
+    ]
+    return texts[0] != texts[1]
 
 
 def _different_weights(a: Weights, b: Weights) -> Iterator[str]:

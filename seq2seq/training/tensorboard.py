@@ -24,6 +24,7 @@ from seq2seq.runs.tensorboard_files import (
     sync_events,
 )
 from seq2seq.training.views import (
+    write_best_and_worst,
     write_decoded,
     write_histograms,
     write_states,
@@ -53,7 +54,9 @@ class TensorBoard:
             examples: Dev examples, whose states are shown.
         """
         self._config, self._settings = config, config.callbacks
-        self._folder, self._run_name = run.tensorboard, run.path.name
+        self._folder = run.tensorboard
+        # `g2p/2026-11-26_18-00-00`: two runs of one name would be one row of the table.
+        self._name = "/".join(run.path.absolute().parts[-2:])
         self._predictor, self._examples = predictor, examples
         self._writers: dict[str, tf.summary.SummaryWriter] = {}
 
@@ -125,13 +128,19 @@ class TensorBoard:
         drawn = random.Random(self._config.training.seed).sample(range(len(scored)), count)
         return [scored[i] for i in sorted(drawn)]
 
-    def show_results(self, results: dict[str, Any]) -> None:
-        """Writes the hyper-parameters with the final scores, and the projector's vectors."""
+    def show_results(self, results: dict[str, Any], scored: Sequence[ScoredExample]) -> None:
+        """Writes what is known at the end of the training.
+
+        That is the hyper-parameters with the final scores, the best and worst of the decoded
+        examples `scored`, and the projector's vectors.
+        """
+        # TensorBoard shows the first ones without being asked: the metric of the settings leads.
+        names = sorted(METRICS, key=lambda name: name != self._config.training.monitor)
         scores = {
-            f"result/{split}_{name}": value
+            f"result/{split}_{name}": results[split][name]
+            for name in names
             for split in ("dev", "test")
-            for name, value in results.get(split, {}).items()
-            if name in METRICS
+            if name in results.get(split, {})
         }
         settings = _hyper_parameters(self._config)
         drop_events(self._folder)  # of an earlier end of the same run
@@ -140,9 +149,10 @@ class TensorBoard:
                 hparams=[hparams.HParam(name) for name in settings],
                 metrics=[hparams.Metric(tag) for tag in scores],
             )
-            hparams.hparams(settings, trial_id=self._run_name)
+            hparams.hparams(settings, trial_id=self._name)
             for tag, value in scores.items():
                 tf.summary.scalar(tag, value)
+            write_best_and_worst(scored)
         write_token_vectors(self._folder, self._predictor)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,15 @@ import tensorflow as tf
 from seq2seq.data.batches import BatchPlan
 from seq2seq.data.buckets import pad
 from seq2seq.data.examples import Example
-from seq2seq.evaluation.evaluate_model import ScoredExample
+from seq2seq.evaluation.evaluate_model import ScoredExample, best_and_worst
 from seq2seq.inference.predictor import Predictor
 from seq2seq.runs.tensorboard_files import write_projector
 
 # Statistics of states and gradients are costly; more examples change them little.
 _STATE_EXAMPLES = 64
+
+_TOLD_EXAMPLES = 12  # best and worst
+_MARKUP = re.compile(r"[\\`*_\[\]<>&|~]")  # of Markdown inside a line, and of HTML
 
 
 def write_decoded(predictor: Predictor, scored: Sequence[ScoredExample], total: int) -> None:
@@ -32,22 +36,44 @@ def write_decoded(predictor: Predictor, scored: Sequence[ScoredExample], total: 
     # Half a second to import, and a model without attention may not need it.
     from seq2seq.evaluation.figures import attention_figure, pixels
 
-    drawn = f"{len(scored)} of {total} dev sources, drawn by training.seed:\n"
-    rows = [drawn, "| source | prediction | reference | |", "|---|---|---|---|"]
+    drawn = f"{len(scored)} of {total} dev sources, drawn by training.seed:\n\n"
+    tf.summary.text("decoded", drawn + _table(scored))
     for i, one in enumerate(scored):
         source, written = (*one.features, *one.source), one.prediction.tokens
-        cells = (
-            " ".join(source),
-            " ".join(written),
-            " / ".join(" ".join(reference) for reference in one.references),
-            "✓" if one.is_exact else "✗",
-        )
-        rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
         weights = predictor.attention((one.source, one.features), written)
         if weights is not None:
             figure = attention_figure(weights, source, (*written, "<eos>"))
             tf.summary.image(f"attention/{i}", pixels(figure))
-    tf.summary.text("decoded", "\n".join(rows))
+
+
+def write_best_and_worst(scored: Sequence[ScoredExample]) -> None:
+    """Writes a table of the examples that tell most, chosen of all decoded ones."""
+    chosen = best_and_worst(scored, _TOLD_EXAMPLES)
+    text = (
+        f"{len(chosen)} of {len(scored)} sources: the longest right ones, the worst wrong ones\n\n"
+    )
+    tf.summary.text("best and worst", text + _table(chosen))
+
+
+def _table(scored: Sequence[ScoredExample]) -> str:
+    """Returns a Markdown table of decoded examples."""
+    rows = ["| source | prediction | reference | | edits | score |", "|---|---|---|---|---|---|"]
+    for one in scored:
+        cells = (
+            " ".join((*one.features, *one.source)),
+            " ".join(one.prediction.tokens),
+            " / ".join(" ".join(reference) for reference in one.references),
+            "✓" if one.is_exact else "✗",
+            str(one.errors),
+            f"{one.score:.3f}",
+        )
+        rows.append("| " + " | ".join(map(_as_shown, cells)) + " |")
+    return "\n".join(rows)
+
+
+def _as_shown(text: str) -> str:
+    """Returns text that Markdown shows as it is: no markup, no HTML, no other columns."""
+    return _MARKUP.sub(lambda found: f"&#{ord(found[0])};", text)
 
 
 def write_states(predictor: Predictor, examples: Sequence[Example]) -> None:

@@ -35,6 +35,11 @@ def read_rows(run):
         return list(csv.DictReader(file))
 
 
+def predictions(run):
+    with (run / "predictions" / "dev.tsv").open(newline="") as file:
+        return list(csv.DictReader(file, delimiter="\t"))
+
+
 def events(folder):
     accumulator = EventAccumulator(str(folder), size_guidance={"tensors": 0})
     return accumulator.Reload()
@@ -82,7 +87,7 @@ def test_tensorboard_has_everything(tiny_run):
     assert train.Tags()["graph"]
     text = dev.Tensors("decoded")[-1].tensor_proto.string_val[0].decode()
     head, blank, *rows = text.splitlines()
-    dev_sources = [line.split("\t")[0] for line in (run / "predictions/dev.tsv").open()]
+    dev_sources = [row["source"] for row in predictions(run)]
     assert head == f"8 of {len(set(dev_sources))} dev sources, drawn by training.seed:"
     assert blank == ""
     assert len(rows) == 10  # a header of two lines and eight examples
@@ -98,6 +103,8 @@ def test_tensorboard_has_everything(tiny_run):
     assert any(tag.startswith("weights/") for tag in tags)
     top = events(run / "tensorboard")
     assert "result/test_sequence_accuracy" in top.Tags()["tensors"]
+    told = top.Tensors("best and worst")[-1].tensor_proto.string_val[0].decode()
+    assert told.startswith("12 of ")
     projector = (run / "tensorboard" / "projector_config.pbtxt").read_text()
     assert "projector/source_tokens_vectors.tsv" in projector
     vectors = (run / "tensorboard" / "projector" / "source_tokens_vectors.tsv").read_text()
@@ -108,12 +115,13 @@ def test_tensorboard_has_everything(tiny_run):
 def test_answers_are_those_of_the_training(tiny_run):
     """Computes the dev score from the output of infer.py in a new process."""
     folder, run = tiny_run
-    table = [line.split("\t") for line in (run / "predictions/dev.tsv").read_text().splitlines()]
-    sources = [row[0] for row in table]
+    table = predictions(run)
+    sources = [row["source"] for row in table]
     answers = infer("run=latest", cwd=folder, text="".join(f"{s}\n" for s in sources))
-    assert answers == [row[2] for row in table]
-    exact = sum(answer == row[3] for answer, row in zip(answers, table, strict=True))
-    assert exact / len(table) == read_results(run)["dev"]["sequence_accuracy"]
+    assert answers == [row["prediction"] for row in table]
+    exact = [answer == row["reference"] for answer, row in zip(answers, table, strict=True)]
+    assert exact == [row["exact"] == "1" for row in table]
+    assert sum(exact) / len(table) == read_results(run)["dev"]["sequence_accuracy"]
 
 
 def test_lines_in_and_lines_out(tiny_run):

@@ -111,7 +111,7 @@ def test_the_examples_of_the_experiments_are_drawn_by_seed(tiny_run):
         run("run=latest", "source=1", "examples=9", f"seed={seed}", "output=drawn", cwd=cwd)
         path = cwd / "drawn" / "tensorboard" / "projector" / "states_handed_over_labels.tsv"
         labels.append(path.read_text().splitlines())
-    dev = [line.split("\t")[0] for line in (run_folder / "predictions/dev.tsv").open()]
+    _, *dev = [line.split("\t")[0] for line in (run_folder / "predictions/dev.tsv").open()]
     assert labels[0] == labels[1] != labels[2]
     assert all(set(drawn) <= set(dev) and drawn != dev[:9] for drawn in labels)
 
