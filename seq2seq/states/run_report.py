@@ -34,13 +34,11 @@ def show_run(config: StatesConfig, run: RunDir, output: Output) -> None:
     dev = load_splits(settings).dev if config.examples else []
     if config.source is None and not dev:
         raise UserError("source is not set; add source=... to the command line")
-    example = dev[0] if config.source is None else None
-    source = config.source
-    features = config.source_features
-    if example is not None:
+    source, features = config.source, config.source_features
+    if source is None:
+        [example, *_] = draw_examples(dev, 1, config.seed)
         source = Tokenizer(settings.source.tokens).join(example.source)
         features = settings.features.separator.join(example.features)
-    assert source is not None
     seen = hand_over(predictor, source, features)
     answers = _answers(config, predictor, source, features)
     _show_hand_over(seen, output)
@@ -54,7 +52,7 @@ def show_run(config: StatesConfig, run: RunDir, output: Output) -> None:
         output.page.heading("The role of the state")
         output.paragraph(
             f"Experiments on {drawn} of {total} dev sources, drawn with seed={config.seed} and "
-            "decoded greedily:"
+            f"decoded as by the run (decoding={predictor.decoding.kind}):"
         )
         _show_experiments(predictor, examples, output)
 
@@ -62,7 +60,7 @@ def show_run(config: StatesConfig, run: RunDir, output: Output) -> None:
 def _answers(
     config: StatesConfig, predictor: Predictor, source: str, features: str
 ) -> list[list[str]]:
-    """Decodes the source greedily from the states of the settings `state` and `mix`."""
+    """Decodes the source from the states of the settings `state` and `mix`."""
     changes: dict[str, experiments.Change] = {}
     others = [source]
     if config.state is not None:

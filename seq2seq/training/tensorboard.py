@@ -32,6 +32,7 @@ from seq2seq.training.views import (
 )
 
 _SPLITS = ("train", "dev")
+_SHOWN_EXAMPLES = 256  # dev examples whose states may be shown
 
 
 class TensorBoard:
@@ -43,7 +44,7 @@ class TensorBoard:
     """
 
     def __init__(
-        self, config: RunConfig, run: RunDir, predictor: Predictor, examples: Sequence[Example]
+        self, config: RunConfig, run: RunDir, predictor: Predictor, dev: Sequence[Example]
     ) -> None:
         """Writes nothing yet.
 
@@ -51,13 +52,18 @@ class TensorBoard:
             config: All settings.
             run: The run folder.
             predictor: Has the model, whose weights may change.
-            examples: Dev examples, whose states are shown.
+            dev: The dev set; states of drawn examples are shown.
         """
         self._config, self._settings = config, config.callbacks
         self._folder = run.tensorboard
         # `g2p/2026-11-26_18-00-00`: two runs of one name would be one row of the table.
         self._name = "/".join(run.path.absolute().parts[-2:])
-        self._predictor, self._examples = predictor, examples
+        # In a random order, because some views use only the first of them; those of a sorted file
+        # would be alike. Its own generator: the draw must not change the random numbers of the
+        # training.
+        count = min(len(dev), _SHOWN_EXAMPLES)
+        self._examples = random.Random(config.training.seed).sample(dev, count)
+        self._predictor, self._dev_size = predictor, len(dev)
         self._writers: dict[str, tf.summary.SummaryWriter] = {}
 
     def open(self) -> None:
@@ -111,10 +117,10 @@ class TensorBoard:
             if scored:
                 write_decoded(self._predictor, self._drawn(scored), len(scored))
             if self._settings.states:
-                write_states(self._predictor, self._examples)
+                write_states(self._predictor, self._examples, self._dev_size)
             every = self._settings.histograms_every
             if every and epoch % every == 0:
-                write_histograms(self._predictor, self._examples)
+                write_histograms(self._predictor, self._examples, self._dev_size)
         try:
             for split, writer in self._writers.items():
                 writer.flush()

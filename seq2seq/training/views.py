@@ -36,8 +36,8 @@ def write_decoded(predictor: Predictor, scored: Sequence[ScoredExample], total: 
     # Half a second to import, and a model without attention may not need it.
     from seq2seq.evaluation.figures import attention_figure, pixels
 
-    drawn = f"{len(scored)} of {total} dev sources, drawn by training.seed:\n\n"
-    tf.summary.text("decoded", drawn + _table(scored))
+    drawn = _drawn(len(scored), total, "sources")
+    tf.summary.text("decoded", f"{drawn}:\n\n{_table(scored)}")
     for i, one in enumerate(scored):
         source, written = (*one.features, *one.source), one.prediction.tokens
         weights = predictor.attention((one.source, one.features), written)
@@ -53,6 +53,10 @@ def write_best_and_worst(scored: Sequence[ScoredExample]) -> None:
         f"{len(chosen)} of {len(scored)} sources: the longest right ones, the worst wrong ones\n\n"
     )
     tf.summary.text("best and worst", text + _table(chosen))
+
+
+def _drawn(count: int, total: int, kind: str) -> str:
+    return f"{count} of {total} dev {kind}, drawn by training.seed"
 
 
 def _table(scored: Sequence[ScoredExample]) -> str:
@@ -76,8 +80,11 @@ def _as_shown(text: str) -> str:
     return _MARKUP.sub(lambda found: f"&#{ord(found[0])};", text)
 
 
-def write_states(predictor: Predictor, examples: Sequence[Example]) -> None:
-    """Writes statistics of the encoder's states, and how far gradients reach back."""
+def write_states(predictor: Predictor, examples: Sequence[Example], total: int) -> None:
+    """Writes statistics of the encoder's states, and how far gradients reach back.
+
+    The examples are drawn from `total` ones in the dev set, in random order.
+    """
     # Needed by runs with `callbacks.states` only; imports matplotlib.
     from seq2seq.evaluation.figures import gradient_figure, pixels
     from seq2seq.evaluation.state_statistics import gradient_norms, state_statistics
@@ -85,24 +92,30 @@ def write_states(predictor: Predictor, examples: Sequence[Example]) -> None:
     examples = examples[:_STATE_EXAMPLES]
     if not examples:
         return
+    drawn = _drawn(len(examples), total, "examples")
     plan = BatchPlan(examples, predictor.vocabularies, len(examples), buckets=1)
     batch = next(plan.in_order())
     for name, statistics in state_statistics(predictor.model, batch.source).items():
         for kind, value in statistics._asdict().items():
             if np.isfinite(value):
-                tf.summary.scalar(f"states/{name}/{kind}", value)
+                tf.summary.scalar(f"states/{name}/{kind}", value, description=drawn)
     norms = gradient_norms(predictor.model, batch)
     for name, by_distance in norms.items():
         # 0, then the powers of two: gradients decay exponentially.
         for distance in [0, *(2**n for n in range(20))]:
             if distance < len(by_distance):
                 tag = f"gradients/{name}/{distance}_before_the_end"
-                tf.summary.scalar(tag, by_distance[distance])
-    tf.summary.image("gradients by distance from the end", pixels(gradient_figure(norms)))
+                tf.summary.scalar(tag, by_distance[distance], description=drawn)
+    image = pixels(gradient_figure(norms))
+    tf.summary.image("gradients by distance from the end", image, description=drawn)
 
 
-def write_histograms(predictor: Predictor, examples: Sequence[Example]) -> None:
-    """Writes histograms of all weights and of the encoder's final states."""
+def write_histograms(predictor: Predictor, examples: Sequence[Example], total: int) -> None:
+    """Writes histograms of all weights and of the encoder's final states.
+
+    The examples are drawn from `total` ones in the dev set.
+    """
+    drawn = _drawn(len(examples), total, "examples")
     for weight in predictor.model.trainable_weights:
         tf.summary.histogram(f"weights/{weight.path}", weight.value)
     encode = predictor.vocabularies.encode_source
@@ -111,7 +124,8 @@ def write_histograms(predictor: Predictor, examples: Sequence[Example]) -> None:
     state = encoder(tf.constant(source), training=False).state
     for layer, tensors in enumerate(state):
         for name, tensor in zip(encoder.state_names, tensors, strict=True):
-            tf.summary.histogram(f"encoder_state/layer_{layer}/{name}", tensor)
+            tag = f"encoder_state/layer_{layer}/{name}"
+            tf.summary.histogram(tag, tensor, description=drawn)
 
 
 def write_token_vectors(folder: Path, predictor: Predictor) -> None:

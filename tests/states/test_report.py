@@ -85,7 +85,9 @@ def test_inside_a_trained_model(tiny_run):
     printed = run("run=latest", "source=1 2 3", "examples=20", cwd=cwd)
     assert "1 2 3 →" in printed
     assert "that of the next source" in printed
-    assert re.search(r"on 20 of \d+ dev sources, drawn with seed=1 and decoded greedily", printed)
+    assert re.search(
+        r"on 20 of \d+ dev sources, drawn with seed=1 and decoded as by the run", printed
+    )
     folder = run_folder / "states"
     page = (folder / "states.html").read_text()
     assert is_self_contained(page)
@@ -104,23 +106,21 @@ def test_inside_a_trained_model(tiny_run):
     assert "projector/states_handed_over_vectors.tsv" in config
 
 
-def test_the_examples_of_the_experiments_are_drawn_by_seed(tiny_run):
-    cwd, run_folder = tiny_run
-    labels = []
+def test_examples_are_drawn_by_seed(tiny_run, tmp_path, monkeypatch, capsys):
+    """Those of the experiments, and the source if there is none."""
+    monkeypatch.chdir(tiny_run[0])
+    labels, sources = [], []
     for seed in (1, 1, 2):
-        run("run=latest", "source=1", "examples=9", f"seed={seed}", "output=drawn", cwd=cwd)
-        path = cwd / "drawn" / "tensorboard" / "projector" / "states_handed_over_labels.tsv"
+        show_states(settings("run=latest", "examples=9", f"seed={seed}", f"output={tmp_path}"))
+        path = tmp_path / "tensorboard" / "projector" / "states_handed_over_labels.tsv"
         labels.append(path.read_text().splitlines())
-    _, *dev = [line.split("\t")[0] for line in (run_folder / "predictions/dev.tsv").open()]
+        sources += re.findall(r"^(\d(?: \d)*) →", capsys.readouterr().out, re.MULTILINE)
+    assert (tmp_path / "states.html").exists()
+    _, *dev = [line.split("\t")[0] for line in (tiny_run[1] / "predictions/dev.tsv").open()]
     assert labels[0] == labels[1] != labels[2]
     assert all(set(drawn) <= set(dev) and drawn != dev[:9] for drawn in labels)
-
-
-def test_without_a_source_the_first_dev_example_is_read(tiny_run):
-    cwd, _ = tiny_run
-    printed = run("run=latest", "examples=5", "output=elsewhere", cwd=cwd)
-    assert re.search(r"\d( \d)* →", printed)
-    assert (cwd / "elsewhere" / "states.html").exists()
+    assert sources[0] == sources[1] != sources[2]
+    assert {*sources} <= {*dev[1:]}
 
 
 def test_inputs():
