@@ -91,6 +91,17 @@ def prediction_rows(scored: Sequence[ScoredExample], data: DataConfig) -> Iterat
         yield (source, features, prediction, *numbers, *references)
 
 
+def prediction_texts(table: str) -> str:
+    """Returns the texts of a file of predictions, without the header and the numbers.
+
+    Files of earlier versions have neither.
+    """
+    header, *rows = [line.split("\t") for line in table.split("\n")]
+    if header[: len(PREDICTION_COLUMNS)] != [*PREDICTION_COLUMNS]:
+        return table
+    return "\n".join("\t".join(row[:3] + row[6:]) for row in rows)
+
+
 def best_and_worst(scored: Sequence[ScoredExample], count: int) -> list[ScoredExample]:
     """Chooses the examples that tell most about the model: right ones, then wrong ones.
 

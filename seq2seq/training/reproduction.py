@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from seq2seq.config.commands import ReproduceConfig
-from seq2seq.evaluation.evaluate_model import PREDICTION_COLUMNS
+from seq2seq.evaluation.evaluate_model import prediction_texts
 from seq2seq.runs.provenance import differences_of_records, make_record, refuse_other_data
 from seq2seq.runs.run_dir import RunDir
 from seq2seq.training.keras_objects import refuse_foreign_code
@@ -65,25 +65,8 @@ def differences(a: RunDir, b: RunDir) -> Iterator[str]:
             yield f"results, {name}: {one} and {other}"
     for path in sorted(a.predictions.glob("*.tsv")):
         other_path = b.predictions / path.name
-        if not other_path.is_file() or _differ(path, other_path):
+        if not other_path.is_file() or _texts(path) != _texts(other_path):
             yield f"predictions/{path.name}"
-
-
-def _differ(a: Path, b: Path) -> bool:
-    """Tells whether two files of predictions differ.
-
-    Files of before have neither names of columns nor numbers: the texts are compared then.
-    """
-    files = [path.read_text(encoding="utf-8") for path in (a, b)]
-    tables = [[line.split("\t") for line in text.split("\n")] for text in files]
-    is_new = [table[0][: len(PREDICTION_COLUMNS)] == [*PREDICTION_COLUMNS] for table in tables]
-    if is_new[0] == is_new[1]:
-        return files[0] != files[1]
-    texts = [
-        [row[:3] + row[6:] for row in table[1:]] if new else table
-        for table, new in zip(tables, is_new, strict=True)
-    ]
-    return texts[0] != texts[1]
 
 
 def _different_weights(a: Weights, b: Weights) -> Iterator[str]:
@@ -102,6 +85,10 @@ def _different_rows(a: Rows, b: Rows) -> Iterator[str]:
             if one.get(name) != other.get(name):
                 values = f"{one.get(name)} and {other.get(name)}"
                 yield f"metrics of epoch {one['epoch']}, {name}: {values}"
+
+
+def _texts(path: Path) -> str:
+    return prediction_texts(path.read_text(encoding="utf-8"))
 
 
 def _weights(path: Path) -> Weights:
