@@ -52,6 +52,11 @@ class RunDir:
         """The vocabulary files of source, target and features."""
         return self.source_vocabulary, self.target_vocabulary, self.feature_vocabulary
 
+    @property
+    def short_name(self) -> str:
+        """The last two parts of the path, such as `g2p/2026-11-26_18-00-00`."""
+        return "/".join(self.path.absolute().parts[-2:])
+
     @classmethod
     def create(cls, path: str | Path) -> RunDir:
         """Creates the folder of a new run.

@@ -44,12 +44,20 @@ def show_run(config: StatesConfig, run: RunDir, output: Output) -> None:
     _show_hand_over(seen, output)
     output.numbers(seen.arrays())
     if answers:
-        output.page.heading("Answers from other states")
+        output.page.heading(
+            "Answers from other states",
+            "The answers to this source if the decoder starts from another state; the memory that "
+            "attention reads stays that of the source.",
+        )
         output.table("answers", ["the state that is handed over", "what is written"], answers)
     if dev:
         examples = draw_examples(dev, config.examples, config.seed)
         drawn, total = len(group_references(examples)), len(group_references(dev))
-        output.page.heading("The role of the state")
+        output.page.heading(
+            "The role of the state",
+            "The accuracy that is left if the state is replaced, mixed with another one, or "
+            "reduced to few numbers: the more is lost, the more the decoder relies on the state.",
+        )
         output.paragraph(
             f"Experiments on {drawn} of {total} dev sources, drawn with seed={config.seed} and "
             f"decoded as by the run (decoding={predictor.decoding.kind}):"
@@ -87,7 +95,11 @@ def _answers(
 def _show_hand_over(seen: HandOver, output: Output) -> None:
     page = output.page
     output.paragraph(f"{' '.join(seen.source)} → {' '.join(seen.target)}")
-    page.heading("The encoder reads the source")
+    page.heading(
+        "The encoder reads the source",
+        "A column for each source token, a row for each unit: the states after the layer has read "
+        "the token, and the gates that led to them.",
+    )
     for number, traces in enumerate(seen.encoder):
         for one in traces:
             where = "the first token" if one.is_backward else "the last token"
@@ -96,14 +108,22 @@ def _show_hand_over(seen: HandOver, output: Output) -> None:
                 f"Layer {number}, {one.name}; its final state is that at {where}",
                 partial(figures.trace_figure, one, seen.source),
             )
-    page.heading("The bridge hands its final state over")
+    page.heading(
+        "The bridge hands its final state over",
+        "Above the final state of the encoder (in), below the initial state that the bridge makes "
+        "of it for the decoder (out), one value per unit.",
+    )
     states = {"in": seen.bridge_input, "out": seen.bridge_output}
     output.figure(
         "bridge",
         "The final state of the encoder and the initial state of the decoder",
         partial(figures.state_figure, "bridge", states),
     )
-    page.heading("The decoder writes the target")
+    page.heading(
+        "The decoder writes the target",
+        "A column for each token that is written: the states and gates after the decoder has read "
+        "the token before it, from which it chose this one.",
+    )
     for number, one in enumerate(seen.decoder):
         output.figure(
             f"decoder_{number}_{one.name}",

@@ -55,9 +55,8 @@ class TensorBoard:
             dev: The dev set; states of drawn examples are shown.
         """
         self._config, self._settings = config, config.callbacks
-        self._folder = run.tensorboard
-        # `g2p/2026-11-26_18-00-00`: two runs of one name would be one row of the table.
-        self._name = "/".join(run.path.absolute().parts[-2:])
+        # Two runs of one name would be one row in the table of hyper-parameters.
+        self._folder, self._name = run.tensorboard, run.short_name
         # In a random order, because some views use only the first of them; those of a sorted file
         # would be alike. Its own generator: the draw must not change the random numbers of the
         # training.
