@@ -24,7 +24,7 @@ h1 { font-size: 1.5rem; margin-bottom: .25rem; overflow-wrap: anywhere; }
 h2 { font-size: 1.15rem; margin: 2.5rem 0 0; padding-top: .5rem;
   border-top: 1px solid var(--rule); }
 p { max-width: 50rem; overflow-wrap: anywhere; white-space: pre-wrap; margin: .5rem 0 1rem; }
-.wide { overflow-x: auto; }
+.wide { overflow-x: auto; margin: 1rem 0; }
 table { border-collapse: collapse; font-size: .85rem; }
 td, th { border: 1px solid var(--rule); padding: .25rem .5rem; text-align: left;
   vertical-align: top; white-space: nowrap; }
