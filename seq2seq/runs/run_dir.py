@@ -38,7 +38,10 @@ class RunDir:
         self.feature_vocabulary = self.path / "feature_vocab.txt"
         self.best_weights = self.path / "best.weights.h5"
         self.checkpoints = self.path / "checkpoints"
-        self.tensorboard = self.path / "tensorboard"
+        # TensorBoard names runs by their folders: `g2p/2026-11-26_18-00-00/dev`. The events of
+        # earlier versions are one folder deeper, and stay there.
+        deeper = self.path / "tensorboard"
+        self.tensorboard = deeper if deeper.is_dir() else self.path
         self.metrics = self.path / "metrics.csv"
         self.results = self.path / "results.json"
         self.predictions = self.path / "predictions"

@@ -40,7 +40,7 @@ class Output:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(f"output={folder} cannot be created: {error.strerror}") from error
-        self.writer = tf.summary.create_file_writer(str(folder / "tensorboard"))
+        self.writer = tf.summary.create_file_writer(str(folder))
 
     def paragraph(self, text: str) -> None:
         """Adds a paragraph to the page."""

@@ -168,7 +168,7 @@ def _show_experiments(predictor: Predictor, examples: Sequence[Example], output:
         partial(figures.components_figure, by_k),
     )
     labels = [" ".join((*features, *source)) for source, features in sources]
-    write_projector(output.folder / "tensorboard", {"states handed over": (vectors, labels)})
+    write_projector(output.folder, {"states handed over": (vectors, labels)})
 
 
 def _row(one: experiments.AlteredScores) -> list[str]:

@@ -36,7 +36,7 @@ _SHOWN_EXAMPLES = 256  # dev examples whose states may be shown
 
 
 class TensorBoard:
-    """Writes `tensorboard/`: train and dev scalars side by side, and views of the model.
+    """Writes event files: train and dev scalars side by side, and views of the model.
 
     Each epoch: scalars, decoded dev examples as text, attention maps as images, histograms of the
     weights and of the encoder's final states. Once: the graph, the hyper-parameters with their

@@ -78,7 +78,7 @@ def test_the_run_folder_is_complete(tiny_run):
 
 def test_tensorboard_has_everything(tiny_run):
     _, run = tiny_run
-    train, dev = (events(run / "tensorboard" / split) for split in ("train", "dev"))
+    train, dev = (events(run / split) for split in ("train", "dev"))
     scalars = {"loss", "token_accuracy", "perplexity"}
     assert scalars <= set(train.Tags()["tensors"])
     assert scalars | {"sequence_accuracy", "symbol_error_rate"} <= set(dev.Tags()["tensors"])
@@ -101,14 +101,14 @@ def test_tensorboard_has_everything(tiny_run):
     tags = dev.Tags()["tensors"]
     assert {"encoder_state/layer_0/state_h", "encoder_state/layer_0/state_c"} <= set(tags)
     assert any(tag.startswith("weights/") for tag in tags)
-    top = events(run / "tensorboard")
+    top = events(run)
     assert "result/test_sequence_accuracy" in top.Tags()["tensors"]
     told = top.Tensors("best and worst")[-1].tensor_proto.string_val[0].decode()
     assert told.startswith("12 of ")
-    projector = (run / "tensorboard" / "projector_config.pbtxt").read_text()
+    projector = (run / "projector_config.pbtxt").read_text()
     assert "projector/source_tokens_vectors.tsv" in projector
-    vectors = (run / "tensorboard" / "projector" / "source_tokens_vectors.tsv").read_text()
-    tokens = (run / "tensorboard" / "projector" / "source_tokens_labels.tsv").read_text()
+    vectors = (run / "projector" / "source_tokens_vectors.tsv").read_text()
+    tokens = (run / "projector" / "source_tokens_labels.tsv").read_text()
     assert vectors.count("\n") == tokens.count("\n") == 14
 
 
@@ -231,7 +231,7 @@ def test_stop_and_resume_equals_never_stopped(number, tmp_path):
     assert resumed.returncode == 0, resumed.stderr.decode()
     assert_same_arrays(*(best_weights(tmp_path / name) for name in ("straight", "stopped")))
     assert measured(tmp_path / "straight") == measured(tmp_path / "stopped")
-    steps = [e.step for e in events(tmp_path / "stopped/tensorboard/dev").Tensors("loss")]
+    steps = [e.step for e in events(tmp_path / "stopped/dev").Tensors("loss")]
     assert steps == [1, 2, 3, 4, 5]
 
 
@@ -271,7 +271,7 @@ def test_files_with_features_and_references(tmp_path):
     assert result.returncode == 0, result.stderr.decode()
     assert b"2 of the 2 different dev sources are also training sources" in result.stderr
     assert read_results(tmp_path / "run")["dev"]["examples"] == 2
-    assert not (tmp_path / "run" / "tensorboard").exists()
+    assert not list((tmp_path / "run").rglob("events.*"))
     text = "abc\tCOPY;X\nabc\tREVERSE;X\n"
     assert infer("run=run", cwd=tmp_path, text=text) == ["abc", "cba"]
     text = "REVERSE;X\tabc\n"

@@ -80,7 +80,7 @@ def test_a_layer_alone(tmp_path, arguments, parameters, pictures):
     with np.load(folder / "states.npz", allow_pickle=False) as file:
         assert file["output"].shape == file["sequence"][:, 0].shape
         assert all(f"{name}/state_h" in file for name in pictures)
-    seen = tags(folder / "tensorboard")
+    seen = tags(folder)
     # 4 steps of 16 units are too many to write down.
     steps = [] if "units=16" in arguments else [f"{name}_steps" for name in pictures]
     assert set(seen["tensors"]) == {"returns", "identities", *pictures, *steps}
@@ -108,7 +108,7 @@ def test_inside_a_trained_model(tiny_run):
         np.testing.assert_allclose(
             file["bridge_output/0/state_h"], file["encoder/lstm_0/state_h"][-1], atol=1e-6
         )
-    projector = folder / "tensorboard" / "projector"
+    projector = folder / "projector"
     assert len((projector / "states_handed_over_vectors.tsv").read_text().splitlines()) == 20
     assert len((projector / "states_handed_over_labels.tsv").read_text().splitlines()) == 20
     config = (projector.parent / "projector_config.pbtxt").read_text()
@@ -121,7 +121,7 @@ def test_examples_are_drawn_by_seed(tiny_run, tmp_path, monkeypatch, capsys):
     labels, sources = [], []
     for seed in (1, 1, 2):
         show_states(settings("run=latest", "examples=9", f"seed={seed}", f"output={tmp_path}"))
-        path = tmp_path / "tensorboard" / "projector" / "states_handed_over_labels.tsv"
+        path = tmp_path / "projector" / "states_handed_over_labels.tsv"
         labels.append(path.read_text().splitlines())
         sources += re.findall(r"^(\d(?: \d)*) →", capsys.readouterr().out, re.MULTILINE)
     assert (tmp_path / "states.html").exists()

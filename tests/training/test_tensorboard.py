@@ -39,8 +39,11 @@ def test_the_projector_shows_the_tokens(serve, tiny_run, is_single):
     while not json.loads(ask("data/plugins_listing"))["projector"]["enabled"]:
         assert time.monotonic() < deadline
         time.sleep(0.1)
+    name = "." if is_single else f"reverse/{run.name}"
+    splits = {"train", "dev"} if is_single else {f"{name}/train", f"{name}/dev"}
+    assert {name, *splits} <= {*json.loads(ask("data/runs"))}
     projector = "data/plugin/projector"
-    [name] = json.loads(ask(f"{projector}/runs"))
+    assert name in json.loads(ask(f"{projector}/runs"))
     of_run = f"run={quote(name)}"
     sets = json.loads(ask(f"{projector}/info?{of_run}"))["embeddings"]
     assert [one["tensorName"] for one in sets] == ["source tokens", "target tokens"]
