@@ -105,7 +105,9 @@ def _copy_figures(folder: Path) -> None:
 def main() -> None:
     """Rewrites the page and draws its figures and that of the README."""
     from overview import draw_overview
+    from unrolled import draw_unrolled
 
+    draw_unrolled(ROOT / "docs" / "figures" / "unrolled.svg")
     with tempfile.TemporaryDirectory() as folder:
         page = run_page(PAGE.read_text(encoding="utf-8"), Path(folder))
         _copy_figures(Path(folder))
