@@ -157,7 +157,7 @@ class TensorBoard:
             hparams.hparams(settings, trial_id=self._name)
             for tag, value in scores.items():
                 tf.summary.scalar(tag, value)
-            write_best_and_worst(scored)
+            write_best_and_worst(scored, self._config.data)
         write_token_vectors(self._folder, self._predictor)
 
 

@@ -11,6 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from seq2seq.config.schema import DataConfig
 from seq2seq.data.batches import BatchPlan
 from seq2seq.data.buckets import pad
 from seq2seq.data.examples import Example
@@ -37,7 +38,7 @@ def write_decoded(predictor: Predictor, scored: Sequence[ScoredExample], total: 
     from seq2seq.evaluation.figures import attention_figure, pixels
 
     drawn = _drawn(len(scored), total, "sources")
-    tf.summary.text("decoded", f"{drawn}:\n\n{_table(scored)}")
+    tf.summary.text("decoded", f"{drawn}:\n\n{_table(scored, predictor.data)}")
     for i, one in enumerate(scored):
         source, written = (*one.features, *one.source), one.prediction.tokens
         weights = predictor.attention((one.source, one.features), written)
@@ -46,27 +47,28 @@ def write_decoded(predictor: Predictor, scored: Sequence[ScoredExample], total: 
             tf.summary.image(f"attention/{i}", pixels(figure))
 
 
-def write_best_and_worst(scored: Sequence[ScoredExample]) -> None:
+def write_best_and_worst(scored: Sequence[ScoredExample], data: DataConfig) -> None:
     """Writes a table of the examples that tell most, chosen of all decoded ones."""
     chosen = best_and_worst(scored, _TOLD_EXAMPLES)
     text = (
         f"{len(chosen)} of {len(scored)} sources: the longest right ones, the worst wrong ones\n\n"
     )
-    tf.summary.text("best and worst", text + _table(chosen))
+    tf.summary.text("best and worst", text + _table(chosen, data))
 
 
 def _drawn(count: int, total: int, kind: str) -> str:
     return f"{count} of {total} dev {kind}, drawn by training.seed"
 
 
-def _table(scored: Sequence[ScoredExample]) -> str:
+def _table(scored: Sequence[ScoredExample], data: DataConfig) -> str:
     """Returns a Markdown table of decoded examples."""
     rows = ["| source | prediction | reference | | edits | score |", "|---|---|---|---|---|---|"]
     for one in scored:
+        source, features, prediction, *references = one.row(data)
         cells = (
-            " ".join((*one.features, *one.source)),
-            " ".join(one.prediction.tokens),
-            " / ".join(" ".join(reference) for reference in one.references),
+            f"{source} {features}".strip(),
+            prediction,
+            " / ".join(references),
             "✓" if one.is_exact else "✗",
             str(one.errors),
             f"{one.score:.3f}",
