@@ -16,9 +16,11 @@ _TITLE, _OUT, _DENSE, _IN, _LEGEND = 26, 66, 102, 288, 336  # lines of text and 
 _FEEDBACK = 26  # from a cell's right side to the line of what is read next
 
 _STYLE = """
-svg { --ink: #24292f; --faint: #6e7781; --fill: #f6f8fa; --h: #c2501f; --c: #1f6fb2; }
+svg { --ink: #24292f; --faint: #6e7781; --fill: #f6f8fa; --paper: #fff;
+  --h: #c2501f; --c: #1f6fb2; }
 @media (prefers-color-scheme: dark) {
-  svg { --ink: #e6e6e6; --faint: #9aa2ac; --fill: #22262d; --h: #f0884f; --c: #64aef0; }
+  svg { --ink: #e6e6e6; --faint: #9aa2ac; --fill: #22262d; --paper: #16181d;
+    --h: #f0884f; --c: #64aef0; }
 }
 text { font: 15px system-ui, sans-serif; fill: var(--ink); text-anchor: middle; }
 .small { font-size: 13px; fill: var(--faint); }
@@ -26,6 +28,7 @@ text { font: 15px system-ui, sans-serif; fill: var(--ink); text-anchor: middle; 
 .h { --own: var(--h); } .c { --own: var(--c); } .faint { --own: var(--faint); }
 text.h, text.c { font-size: 13px; font-style: italic; fill: var(--own); }
 rect { fill: var(--fill); stroke: var(--ink); }
+rect.paper { fill: var(--paper); stroke: none; }
 path { fill: none; stroke: var(--own); stroke-width: 1.6; }
 path.tip { fill: var(--own); stroke: none; }
 .back { stroke-dasharray: 4 3; stroke-width: 1.1; }
@@ -69,7 +72,11 @@ def draw_unrolled(picture: Path) -> None:
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
         f'width="{width}" height="{height}" role="img">\n'
         "<title>An encoder-decoder of LSTMs, unrolled over time</title>\n"
-        f"<style>{_STYLE}</style>\n" + "\n".join(parts) + "\n</svg>\n",
+        f"<style>{_STYLE}</style>\n"
+        # The page around may be light while the system is dark.
+        f'<rect class="paper" width="{width}" height="{height}"/>\n'
+        + "\n".join(parts)
+        + "\n</svg>\n",
         encoding="utf-8",
     )
 
