@@ -51,7 +51,7 @@ docs: $(READY) ## Run docs/states.md and docs/questions.md, update outputs and f
 	$(BIN)/python docs/make.py
 
 tensorboard: $(READY) ## Show all runs below outputs/ in TensorBoard
-	$(BIN)/tensorboard --logdir outputs
+	TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/tensorboard --logdir outputs
 
 clean: ## Remove environments and caches; runs in outputs/ stay
 	rm -rf $(VENV) $(PEERS) .pytest_cache .ruff_cache .mypy_cache .hypothesis *.egg-info

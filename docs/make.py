@@ -115,7 +115,9 @@ def _copy_figures(folder: Path) -> None:
 def main() -> None:
     """Rewrites the pages and draws the figures."""
     from overview import draw_overview
+    from unrolled import draw_unrolled
 
+    draw_unrolled(ROOT / "docs" / "figures" / "unrolled.svg")
     with tempfile.TemporaryDirectory() as folder:
         page = run_page(PAGE.read_text(encoding="utf-8"), Path(folder))
         _copy_figures(Path(folder))

@@ -38,11 +38,14 @@ _HOMES = {
     "resume": "seq2seq.training.run",
     "train": "seq2seq.training.run",
 }
+_LIGHT = {"RunDir", "UserError", "compose"}  # need no TensorFlow
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in _LIGHT:
+        importlib.import_module("seq2seq.hardware").load_tensorflow()
     return getattr(importlib.import_module(_HOMES[name]), name)
 
 

@@ -1,4 +1,4 @@
-"""Cores, GPUs, threads, and the memory allocator of the C library.
+"""Cores, GPUs, threads, the memory allocator of the C library, and the loading of TensorFlow.
 
 Functions import TensorFlow late, so that settings can be checked without it.
 """
@@ -6,8 +6,36 @@ Functions import TensorFlow late, so that settings can be checked without it.
 from __future__ import annotations
 
 import ctypes
+import importlib
 import os
 import sys
+import tempfile
+
+
+def load_tensorflow() -> None:
+    """Imports Keras and TensorFlow without the messages of their start.
+
+    A value of TF_CPP_MIN_LOG_LEVEL that the user has set stays, and below 3 all is shown.
+    """
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    if os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3") != "3" or "tensorflow" in sys.modules:
+        importlib.import_module("keras")
+        return
+    # TensorFlow's libraries write to file descriptor 2 while they load, whatever the level is
+    # (tensorflow/tensorflow#100442). Their output is shown only if loading fails.
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as chatter:
+        standard_error = os.dup(2)
+        os.dup2(chatter.fileno(), 2)
+        try:
+            importlib.import_module("keras")
+        except BaseException:
+            chatter.seek(0)
+            os.write(standard_error, chatter.read())
+            raise
+        finally:
+            os.dup2(standard_error, 2)
+            os.close(standard_error)
 
 
 def has_gpu() -> bool:

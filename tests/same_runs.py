@@ -26,7 +26,7 @@ def assert_same_runs(a, b):
         name = f"predictions/{split}.tsv"
         assert (a / name).read_bytes() == (b / name).read_bytes()
     for split in ("train", "dev"):
-        assert points(a / "tensorboard" / split) == points(b / "tensorboard" / split)
+        assert points(a / split) == points(b / split)
 
 
 def assert_same_arrays(a, b):

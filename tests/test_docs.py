@@ -250,6 +250,13 @@ def test_the_readme_s_picture_is_current_and_small(made, tmp_path):
     assert Image.open(make.OVERVIEW).size == Image.open(tmp_path / "overview.png").size
 
 
+def test_the_drawing_is_current(tmp_path):
+    load("unrolled").draw_unrolled(tmp_path / "unrolled.svg")
+    shown = ROOT / "docs" / "figures" / "unrolled.svg"
+    assert (tmp_path / "unrolled.svg").read_text() == shown.read_text()
+    assert 'src="figures/unrolled.svg"' in PAGE
+
+
 def test_the_map_s_rooms_and_floors_are_those_of_the_package():
     rows = re.findall(r"^\| `(\w+)(?:\.py|/)` \| (\d) \| .+ \|$", MAP, re.MULTILINE)
     floors = {name: i for i, names in enumerate(FLOORS, start=1) for name in names}

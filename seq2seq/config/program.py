@@ -8,11 +8,9 @@ from __future__ import annotations
 import contextlib
 import functools
 import gc
-import importlib
 import logging
 import os
 import sys
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -26,7 +24,7 @@ from omegaconf.errors import OmegaConfBaseException
 from seq2seq.config.load import CONFIGS, AnyConfig, from_hydra, register
 from seq2seq.config.mistakes import explain, refuse
 from seq2seq.errors import UserError
-from seq2seq.hardware import keep_freed_memory
+from seq2seq.hardware import keep_freed_memory, load_tensorflow
 
 TRACEBACK = "SEQ2SEQ_TRACEBACK"
 
@@ -116,24 +114,10 @@ def _prepare() -> None:
     keep_freed_memory()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     logging.getLogger("absl").setLevel(logging.ERROR)
-    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    # TensorFlow's libraries write to file descriptor 2 while they load, whatever the level is
-    # (tensorflow/tensorflow#100442). Their output is shown only if loading fails.
-    sys.stderr.flush()
-    with tempfile.TemporaryFile() as chatter:
-        standard_error = os.dup(2)
-        os.dup2(chatter.fileno(), 2)
-        # Objects made by an import stay. Searching them for garbage takes a fifth of the time.
-        gc.disable()
-        try:
-            importlib.import_module("keras")
-        except BaseException:
-            chatter.seek(0)
-            os.write(standard_error, chatter.read())
-            raise
-        finally:
-            gc.freeze()
-            gc.enable()
-            os.dup2(standard_error, 2)
-            os.close(standard_error)
+    # Objects made by an import stay. Searching them for garbage takes a fifth of the time.
+    gc.disable()
+    try:
+        load_tensorflow()
+    finally:
+        gc.freeze()
+        gc.enable()

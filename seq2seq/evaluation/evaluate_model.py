@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -16,11 +17,21 @@ from seq2seq.data.splits import load_splits
 from seq2seq.data.tsv import read_examples
 from seq2seq.data.vocabulary import Tokenizer
 from seq2seq.errors import UserError
-from seq2seq.evaluation.metrics import decoded_metrics, edit_distance, is_exact
+from seq2seq.evaluation.metrics import decoded_metrics, is_exact, nearest
 from seq2seq.inference.predictor import Prediction, Predictor
 from seq2seq.model.losses import TokenSums, teacher_forced_metrics
 from seq2seq.model.seq2seq import Seq2Seq
 from seq2seq.runs.run_dir import RunDir
+
+PREDICTION_COLUMNS = (
+    "source",
+    "features",
+    "prediction",
+    "exact",  # 1: equal to one of the references
+    "edits",  # to the nearest reference, in tokens
+    "score",
+    "reference",
+)
 
 
 class ScoredExample(NamedTuple):
@@ -49,7 +60,13 @@ class ScoredExample(NamedTuple):
     @property
     def errors(self) -> int:
         """Edit distance to the nearest reference, in tokens."""
-        return min(edit_distance(self.prediction.tokens, r) for r in self.references)
+        return nearest(self.prediction.tokens, self.references)[0]
+
+    @property
+    def score(self) -> float:
+        """The search's score of the prediction; minus infinity without a prediction."""
+        hypotheses = self.prediction.hypotheses
+        return hypotheses[0].score if hypotheses else -math.inf
 
 
 def decode(predictor: Predictor, examples: Sequence[Example]) -> list[ScoredExample]:
@@ -57,6 +74,63 @@ def decode(predictor: Predictor, examples: Sequence[Example]) -> list[ScoredExam
     groups = group_references(examples)
     predictions = predictor.predict_tokens([(source, tags) for source, tags, _ in groups])
     return [ScoredExample(*group, p) for group, p in zip(groups, predictions, strict=True)]
+
+
+def prediction_rows(scored: Sequence[ScoredExample], data: DataConfig) -> Iterator[tuple[str, ...]]:
+    """Yields the lines of `predictions/*.tsv` as columns: their names, and a row per example.
+
+    The score is the search's, as of `infer.py format=tsv`: the log-probability of the prediction,
+    divided by the length penalty if the search has one. It is empty without a prediction.
+    """
+    numbered = range(2, 1 + max((len(one.references) for one in scored), default=1))
+    yield (*PREDICTION_COLUMNS, *(f"reference_{n}" for n in numbered))
+    for one in scored:
+        source, features, prediction, *references = one.row(data)
+        score = f"{one.score:.6f}" if math.isfinite(one.score) else ""
+        numbers = str(int(one.is_exact)), str(one.errors), score
+        yield (source, features, prediction, *numbers, *references)
+
+
+def prediction_texts(table: str) -> str:
+    """Returns the texts of a file of predictions, without the header and the numbers.
+
+    Files of earlier versions have neither.
+    """
+    header, *rows = [line.split("\t") for line in table.split("\n")]
+    if header[: len(PREDICTION_COLUMNS)] != [*PREDICTION_COLUMNS]:
+        return table
+    return "\n".join("\t".join(row[:3] + row[6:]) for row in rows)
+
+
+def best_and_worst(scored: Sequence[ScoredExample], count: int) -> list[ScoredExample]:
+    """Chooses the examples that tell most about the model: right ones, then wrong ones.
+
+    The right ones begin with the longest, and of equally long ones with the least probable. The
+    wrong ones begin with the most edits per reference token, and of equally many with the most
+    probable. Each prediction occurs once: a model may give one answer to many sources.
+
+    Args:
+        scored: The examples.
+        count: The number to choose, half of them wrong if there are enough of both kinds.
+    """
+
+    def distance(one: ScoredExample) -> float:
+        edits, length = nearest(one.prediction.tokens, one.references)
+        return edits / max(1, length)
+
+    right, wrong = ([one for one in scored if one.is_exact is kind] for kind in (True, False))
+    best = _by_prediction(sorted(right, key=lambda s: (-len(s.prediction.tokens), s.score)))
+    worst = _by_prediction(sorted(wrong, key=lambda s: (-distance(s), -s.score)))
+    worst = worst[: max(count // 2, count - len(best))]
+    return [*best[: count - len(worst)], *worst]
+
+
+def _by_prediction(ranked: Iterable[ScoredExample]) -> list[ScoredExample]:
+    """Returns the first example of each prediction."""
+    found: dict[tuple[str, ...], ScoredExample] = {}
+    for one in ranked:
+        found.setdefault(one.prediction.tokens, one)
+    return [*found.values()]
 
 
 class Evaluation:

@@ -70,13 +70,16 @@ def symbol_error_rate(predictions: Predictions, references: References) -> float
     summed length of these references. Of references equally near, the longest counts.
     """
     edits, length = 0, 0
-    for prediction, accepted in zip(predictions, references, strict=True):
-        nearest_edits, nearest_length = min(
-            ((edit_distance(prediction, reference), len(reference)) for reference in accepted),
-            key=lambda pair: (pair[0], -pair[1]),
-        )
+    for pair in zip(predictions, references, strict=True):
+        nearest_edits, nearest_length = nearest(*pair)
         edits, length = edits + nearest_edits, length + nearest_length
     return edits / length if length else 0.0
+
+
+def nearest(prediction: Tokens, accepted: Sequence[Tokens]) -> tuple[int, int]:
+    """Returns edit distance and length of the nearest reference; of equally near, the longest."""
+    distances = ((edit_distance(prediction, reference), len(reference)) for reference in accepted)
+    return min(distances, key=lambda pair: (pair[0], -pair[1]))
 
 
 def is_exact(prediction: Tokens, accepted: Sequence[Tokens]) -> bool:

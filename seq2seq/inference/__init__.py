@@ -3,12 +3,15 @@
 import importlib
 from typing import Any
 
+from seq2seq.hardware import load_tensorflow
+
 _HOMES = {"Hypothesis": "predictor", "Prediction": "predictor", "Predictor": "predictor"}
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    load_tensorflow()
     return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
 
 

@@ -38,7 +38,6 @@ def compile_search(model: Seq2Seq, decoding: DecodingConfig) -> Search:
     Raises:
         UserError: `decoding.max_length` is not set (when the function is first called).
     """
-    spec = search_spec(decoding.kind)
 
     @tf.function(
         input_signature=[tf.TensorSpec([None, None], tf.int32), tf.TensorSpec([], tf.int32)],
@@ -46,15 +45,40 @@ def compile_search(model: Seq2Seq, decoding: DecodingConfig) -> Search:
         jit_compile=search_is_compiled(decoding, has_gpu()),
     )
     def search(source: tf.Tensor, seed: tf.Tensor) -> Hypotheses:
-        if decoding.max_length is None:
-            raise UserError("decoding.max_length is not set")
         memory, state = model.encode(source, training=False)
-        # The memory is constant over the steps: it is repeated once here and never gathered, while
-        # the search tiles and gathers the state.
-        step = decoder_step(model, tile(memory, spec.rows_per_source(decoding)))
-        return spec.find(step, state, tf.shape(source)[0], decoding.max_length, decoding, seed)
+        return search_from(model, memory, state, tf.shape(source)[0], decoding, seed)
 
     return search
+
+
+def search_from(
+    model: Seq2Seq,
+    memory: Memory,
+    state: DecoderState,
+    rows: int | tf.Tensor,
+    decoding: DecodingConfig,
+    seed: int | tf.Tensor,
+) -> Hypotheses:
+    """Searches from an initial state of the decoder, with the memory of the source.
+
+    Args:
+        model: The model.
+        memory: The memory of B sources.
+        state: The initial state, leaves `[B, ...]`.
+        rows: B, a number or a scalar tensor.
+        decoding: The settings of the search.
+        seed: Matters to sampling only.
+
+    Raises:
+        UserError: `decoding.max_length` is not set.
+    """
+    if decoding.max_length is None:
+        raise UserError("decoding.max_length is not set")
+    spec = search_spec(decoding.kind)
+    # The memory is constant over the steps: it is repeated once here and never gathered, while the
+    # search tiles and gathers the state.
+    step = decoder_step(model, tile(memory, spec.rows_per_source(decoding)))
+    return spec.find(step, state, rows, decoding.max_length, decoding, seed)
 
 
 def decoder_step(model: Seq2Seq, memory: Memory) -> Step:

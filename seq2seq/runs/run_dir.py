@@ -38,7 +38,10 @@ class RunDir:
         self.feature_vocabulary = self.path / "feature_vocab.txt"
         self.best_weights = self.path / "best.weights.h5"
         self.checkpoints = self.path / "checkpoints"
-        self.tensorboard = self.path / "tensorboard"
+        # TensorBoard names runs by their folders: `g2p/2026-11-26_18-00-00/dev`. The events of
+        # earlier versions are one folder deeper, and stay there.
+        deeper = self.path / "tensorboard"
+        self.tensorboard = deeper if deeper.is_dir() else self.path
         self.metrics = self.path / "metrics.csv"
         self.results = self.path / "results.json"
         self.predictions = self.path / "predictions"
@@ -51,6 +54,11 @@ class RunDir:
     def vocabularies(self) -> tuple[Path, Path, Path]:
         """The vocabulary files of source, target and features."""
         return self.source_vocabulary, self.target_vocabulary, self.feature_vocabulary
+
+    @property
+    def short_name(self) -> str:
+        """The last two parts of the path, such as `g2p/2026-11-26_18-00-00`."""
+        return "/".join(self.path.absolute().parts[-2:])
 
     @classmethod
     def create(cls, path: str | Path) -> RunDir:

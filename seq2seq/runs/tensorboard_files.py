@@ -14,7 +14,10 @@ from tensorboard.plugins import projector
 
 from seq2seq.files import sync, write_text, writing
 
+Array = npt.NDArray[Any]
+
 _FILES = "events.out.tfevents.*"
+_VECTORS = "projector"  # subfolder of the vectors and labels
 
 
 def drop_events_after(folder: Path, step: int) -> None:
@@ -49,19 +52,17 @@ def drop_events(folder: Path) -> None:
         path.unlink()
 
 
-Array = npt.NDArray[Any]
-
-
 def write_projector(folder: Path, sets: Mapping[str, tuple[Array, Sequence[str]]]) -> None:
     """Writes the files of TensorBoard's embedding projector.
 
     Args:
-        folder: The folder of the files.
+        folder: A folder with an event file. TensorBoard takes no other folder for a run, and looks
+            for vectors in runs only.
         sets: Name → vectors `[N, D]` and their labels `[N]`.
     """
     config = projector.ProjectorConfig()
     for name, (vectors, labels) in sets.items():
-        stem = name.replace(" ", "_")
+        stem = f"{_VECTORS}/{name.replace(' ', '_')}"
         lines = ("\t".join(f"{x:.6g}" for x in vector) for vector in vectors)
         write_text(folder / f"{stem}_vectors.tsv", "\n".join(lines) + "\n")
         # White space would make an empty label, or a column or line of its own.

@@ -8,6 +8,8 @@ loaded.
 import importlib
 from typing import Any
 
+from seq2seq.hardware import load_tensorflow
+
 _HOMES = {
     "Call": "seq2seq.states.calls",
     "HandOver": "seq2seq.states.handover",
@@ -29,6 +31,7 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    load_tensorflow()
     return getattr(importlib.import_module(_HOMES[name]), name)
 
 

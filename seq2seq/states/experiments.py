@@ -11,9 +11,8 @@ import tensorflow as tf
 from seq2seq.data.buckets import pad
 from seq2seq.data.examples import Example, group_references
 from seq2seq.evaluation.metrics import sequence_accuracy, symbol_error_rate
-from seq2seq.inference.compiled_search import decoder_step
+from seq2seq.inference.compiled_search import search_from
 from seq2seq.inference.predictor import Predictor, Tokens
-from seq2seq.inference.search import greedy
 from seq2seq.model.rnn.tracing import Array
 from seq2seq.model.types import LayerStates
 
@@ -73,18 +72,20 @@ def initial_states(predictor: Predictor, sources: Sequence[tuple[Tokens, Tokens]
 def decode_from(
     predictor: Predictor, sources: Sequence[tuple[Tokens, Tokens]], change: Change
 ) -> list[tuple[str, ...]]:
-    """Decodes greedily from altered initial states and the unaltered memory of each source.
+    """Decodes from altered initial states and the unaltered memory of each source.
+
+    The search is the predictor's. Sampling draws the same random numbers for every change, so that
+    answers differ by the state alone.
 
     Args:
         predictor: The model.
         sources: (source tokens, feature tokens), all decoded as one batch.
         change: The alteration of the bridge's output: `zeroed`, `swapped`, …
     """
-    model, max_length = predictor.model, predictor.decoding.max_length
-    assert max_length is not None
+    model, decoding = predictor.model, predictor.decoding
     memory, state = model.encode(tf.constant(_ids(predictor, sources)), training=False)
     state = state._replace(layers=change(state.layers))
-    found = greedy(decoder_step(model, memory), state, len(sources), max_length)
+    found = search_from(model, memory, state, len(sources), decoding, decoding.seed)
     rows = found.tokens.numpy()[:, 0]
     return [predictor.vocabularies.target.decode(row) for row in rows]
 

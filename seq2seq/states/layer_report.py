@@ -98,16 +98,27 @@ def show_layer(config: StatesConfig, output: Output) -> None:
         f"reads an input of shape ({', '.join(map(str, inputs.shape))}): batch, time steps, "
         "features."
     )
-    page.heading("Returned tensors")
+    page.heading(
+        "Returned tensors",
+        "The tensors that a call returns, for each choice of return_sequences and return_state.",
+    )
     columns = ["return_sequences", "return_state", "tensor", "shape", "values", "meaning"]
     output.table("returns", columns, list(_return_rows(calls)), not_printed=["meaning"])
-    page.heading("Identities")
+    page.heading(
+        "Identities",
+        "Statements that hold for every input, with the largest difference between their two sides "
+        "for this one; sums in another order differ by about 1e-7.",
+    )
     rows = [[one.statement, f"{one.largest_difference:.1e}"] for one in checks]
     output.table("identities", ["always true", "largest difference"], rows)
     arrays: dict[str, Any] = {"input": inputs}
     arrays |= {tensor.name: tensor.values for call in calls for tensor in call.tensors}
     if config.layer != STACKED:
-        page.heading("States and gates at every step, which Keras does not return")
+        page.heading(
+            "States and gates at every step, which Keras does not return",
+            "The gates of each step and the states that they lead to, in the order in which the "
+            "layer computes them.",
+        )
         layer = make_layer(*arguments[:2], inputs.shape[-1], True, True, weights, config.seed)
         tokens = _step_names(config, inputs)
         for one in trace(layer, inputs):

@@ -29,18 +29,18 @@ class Output:
     Paragraphs and tables are also printed.
     """
 
-    def __init__(self, folder: Path, title: str) -> None:
+    def __init__(self, folder: Path, title: str, subtitle: str) -> None:
         """Creates the folder.
 
         Raises:
             UserError: The folder cannot be created.
         """
-        self.folder, self.page, self.console = folder, Page(title), Console()
+        self.folder, self.page, self.console = folder, Page(title, subtitle), Console()
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(f"output={folder} cannot be created: {error.strerror}") from error
-        self.writer = tf.summary.create_file_writer(str(folder / "tensorboard"))
+        self.writer = tf.summary.create_file_writer(str(folder))
 
     def paragraph(self, text: str) -> None:
         """Adds a paragraph to the page."""

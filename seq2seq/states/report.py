@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 
+from seq2seq import __version__
 from seq2seq.config.commands import StatesConfig
 from seq2seq.errors import UserError
 from seq2seq.runs.run_dir import RunDir
@@ -22,12 +24,25 @@ def show_states(config: StatesConfig) -> Path:
         for key in ("source", "state", "mix"):
             if getattr(config, key) is not None:
                 raise UserError(f"{key}= is for a trained model; add run=RUN_DIR or run=latest")
-        output = Output(Path(config.output or "outputs/states"), config.title)
+        title, subtitle = f"{config.title}: layer {config.layer}", _written()
+        output = Output(Path(config.output or "outputs/states"), title, subtitle)
         show_layer(config, output)
     else:
         run = RunDir.find(config.run)
-        output = Output(Path(config.output or run.path / "states"), config.title)
+        title = f"{config.title}: {run.short_name}"
+        subtitle = f"Run {run.path}, weights of {_minute(run)}; {_written()}"
+        output = Output(Path(config.output or run.path / "states"), title, subtitle)
         show_run(config, run, output)
     page = output.finish()
     output.console.print(f"page         {page}\nTensorBoard  tensorboard --logdir {output.folder}")
     return page
+
+
+def _written() -> str:
+    return f"page of {datetime.now():%Y-%m-%d %H:%M}, seq2seq {__version__}"
+
+
+def _minute(run: RunDir) -> str:
+    if not run.best_weights.is_file():
+        return "no epoch yet"
+    return f"{datetime.fromtimestamp(run.best_weights.stat().st_mtime):%Y-%m-%d %H:%M}"

@@ -34,27 +34,33 @@ def show_run(config: StatesConfig, run: RunDir, output: Output) -> None:
     dev = load_splits(settings).dev if config.examples else []
     if config.source is None and not dev:
         raise UserError("source is not set; add source=... to the command line")
-    example = dev[0] if config.source is None else None
-    source = config.source
-    features = config.source_features
-    if example is not None:
+    source, features = config.source, config.source_features
+    if source is None:
+        [example, *_] = draw_examples(dev, 1, config.seed)
         source = Tokenizer(settings.source.tokens).join(example.source)
         features = settings.features.separator.join(example.features)
-    assert source is not None
     seen = hand_over(predictor, source, features)
     answers = _answers(config, predictor, source, features)
     _show_hand_over(seen, output)
     output.numbers(seen.arrays())
     if answers:
-        output.page.heading("Answers from other states")
+        output.page.heading(
+            "Answers from other states",
+            "The answers to this source if the decoder starts from another state; the memory that "
+            "attention reads stays that of the source.",
+        )
         output.table("answers", ["the state that is handed over", "what is written"], answers)
     if dev:
         examples = draw_examples(dev, config.examples, config.seed)
         drawn, total = len(group_references(examples)), len(group_references(dev))
-        output.page.heading("The role of the state")
+        output.page.heading(
+            "The role of the state",
+            "The accuracy that is left if the state is replaced, mixed with another one, or "
+            "reduced to few numbers: the more is lost, the more the decoder relies on the state.",
+        )
         output.paragraph(
             f"Experiments on {drawn} of {total} dev sources, drawn with seed={config.seed} and "
-            "decoded greedily:"
+            f"decoded as by the run (decoding={predictor.decoding.kind}):"
         )
         _show_experiments(predictor, examples, output)
 
@@ -62,7 +68,7 @@ def show_run(config: StatesConfig, run: RunDir, output: Output) -> None:
 def _answers(
     config: StatesConfig, predictor: Predictor, source: str, features: str
 ) -> list[list[str]]:
-    """Decodes the source greedily from the states of the settings `state` and `mix`."""
+    """Decodes the source from the states of the settings `state` and `mix`."""
     changes: dict[str, experiments.Change] = {}
     others = [source]
     if config.state is not None:
@@ -89,7 +95,11 @@ def _answers(
 def _show_hand_over(seen: HandOver, output: Output) -> None:
     page = output.page
     output.paragraph(f"{' '.join(seen.source)} → {' '.join(seen.target)}")
-    page.heading("The encoder reads the source")
+    page.heading(
+        "The encoder reads the source",
+        "A column for each source token, a row for each unit: the states after the layer has read "
+        "the token, and the gates that led to them.",
+    )
     for number, traces in enumerate(seen.encoder):
         for one in traces:
             where = "the first token" if one.is_backward else "the last token"
@@ -98,14 +108,22 @@ def _show_hand_over(seen: HandOver, output: Output) -> None:
                 f"Layer {number}, {one.name}; its final state is that at {where}",
                 partial(figures.trace_figure, one, seen.source),
             )
-    page.heading("The bridge hands its final state over")
+    page.heading(
+        "The bridge hands its final state over",
+        "Above the final state of the encoder (in), below the initial state that the bridge makes "
+        "of it for the decoder (out), one value per unit.",
+    )
     states = {"in": seen.bridge_input, "out": seen.bridge_output}
     output.figure(
         "bridge",
         "The final state of the encoder and the initial state of the decoder",
         partial(figures.state_figure, "bridge", states),
     )
-    page.heading("The decoder writes the target")
+    page.heading(
+        "The decoder writes the target",
+        "A column for each token that is written: the states and gates after the decoder has read "
+        "the token before it, from which it chose this one.",
+    )
     for number, one in enumerate(seen.decoder):
         output.figure(
             f"decoder_{number}_{one.name}",
@@ -150,7 +168,7 @@ def _show_experiments(predictor: Predictor, examples: Sequence[Example], output:
         partial(figures.components_figure, by_k),
     )
     labels = [" ".join((*features, *source)) for source, features in sources]
-    write_projector(output.folder / "tensorboard", {"states handed over": (vectors, labels)})
+    write_projector(output.folder, {"states handed over": (vectors, labels)})
 
 
 def _row(one: experiments.AlteredScores) -> list[str]:

@@ -18,7 +18,7 @@ from typing import Any
 from seq2seq.config.choices import Divergence
 from seq2seq.data.batches import BatchStream
 from seq2seq.errors import UserError
-from seq2seq.evaluation.evaluate_model import ScoredExample
+from seq2seq.evaluation.evaluate_model import ScoredExample, prediction_rows
 from seq2seq.files import DiskError
 from seq2seq.model.seq2seq import count_parameters
 from seq2seq.runs.provenance import versions
@@ -201,7 +201,7 @@ def _finish(session: Session, state: TrainingState) -> dict[str, Any]:
     for name, examples in (("dev", session.splits.dev), ("test", session.splits.test)):
         if examples:
             results[name], scored = session.evaluate(examples)
-            run.save_predictions(name, (one.row(session.config.data) for one in scored))
+            run.save_predictions(name, prediction_rows(scored, session.config.data))
     results |= {
         "parameters": count_parameters(session.model),
         **_totals(progress, len(session.splits.train)),
@@ -209,7 +209,7 @@ def _finish(session: Session, state: TrainingState) -> dict[str, Any]:
     }
     run.save_results(results)
     if session.tensorboard is not None:
-        session.tensorboard.show_results(results)
+        session.tensorboard.show_results(results, scored)
     show_results(session.console, session.config, results, scored)
     return results
 

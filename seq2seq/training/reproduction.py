@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from seq2seq.config.commands import ReproduceConfig
+from seq2seq.evaluation.evaluate_model import prediction_texts
 from seq2seq.runs.provenance import differences_of_records, make_record, refuse_other_data
 from seq2seq.runs.run_dir import RunDir
 from seq2seq.training.keras_objects import refuse_foreign_code
@@ -64,7 +65,7 @@ def differences(a: RunDir, b: RunDir) -> Iterator[str]:
             yield f"results, {name}: {one} and {other}"
     for path in sorted(a.predictions.glob("*.tsv")):
         other_path = b.predictions / path.name
-        if not other_path.is_file() or path.read_bytes() != other_path.read_bytes():
+        if not other_path.is_file() or _texts(path) != _texts(other_path):
             yield f"predictions/{path.name}"
 
 
@@ -84,6 +85,10 @@ def _different_rows(a: Rows, b: Rows) -> Iterator[str]:
             if one.get(name) != other.get(name):
                 values = f"{one.get(name)} and {other.get(name)}"
                 yield f"metrics of epoch {one['epoch']}, {name}: {values}"
+
+
+def _texts(path: Path) -> str:
+    return prediction_texts(path.read_text(encoding="utf-8"))
 
 
 def _weights(path: Path) -> Weights:

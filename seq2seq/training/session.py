@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import keras
@@ -14,7 +13,7 @@ from rich.console import Console
 from seq2seq.config.resolve import Facts, resolve
 from seq2seq.config.schema import RunConfig
 from seq2seq.data.batches import BatchPlan
-from seq2seq.data.examples import Example, Splits
+from seq2seq.data.examples import Splits
 from seq2seq.data.vocabulary import Vocabularies
 from seq2seq.errors import UserError
 from seq2seq.evaluation.evaluate_model import Evaluation
@@ -40,9 +39,6 @@ from seq2seq.training.step import TrainSteps, compile_training
 from seq2seq.training.tensorboard import TensorBoard
 
 log = logging.getLogger(__name__)
-
-# Dev examples of which TensorBoard may show states and predictions.
-_SHOWN_EXAMPLES = 256
 
 
 @dataclass(frozen=True)
@@ -155,9 +151,7 @@ def build_session(
     predictor = Predictor(model, vocabularies, config.data, config.decoding)
     console = Console()
     tensorboard = (
-        TensorBoard(config, run, predictor, _shown(splits.dev, settings.seed))
-        if config.callbacks.tensorboard
-        else None
+        TensorBoard(config, run, predictor, splits.dev) if config.callbacks.tensorboard else None
     )
     user_callbacks = make_callbacks(config.callbacks.extra)
     callbacks = keras.callbacks.CallbackList(
@@ -186,15 +180,6 @@ def build_session(
         user_callbacks=user_callbacks,
         checkpoints=Checkpoints(run.checkpoints, settings.checkpoints_kept),
     )
-
-
-def _shown(dev: Sequence[Example], seed: int) -> list[Example]:
-    """Draws the dev examples that TensorBoard may show.
-
-    In a random order, because some views use only the first of them; those of a sorted file would
-    be alike. Its own generator: the draw must not change the random numbers of the training.
-    """
-    return random.Random(seed).sample(dev, min(len(dev), _SHOWN_EXAMPLES))
 
 
 def facts_of(model: Seq2Seq, plan: BatchPlan) -> Facts:

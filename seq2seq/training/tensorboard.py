@@ -24,6 +24,7 @@ from seq2seq.runs.tensorboard_files import (
     sync_events,
 )
 from seq2seq.training.views import (
+    write_best_and_worst,
     write_decoded,
     write_histograms,
     write_states,
@@ -31,10 +32,11 @@ from seq2seq.training.views import (
 )
 
 _SPLITS = ("train", "dev")
+_SHOWN_EXAMPLES = 256  # dev examples whose states may be shown
 
 
 class TensorBoard:
-    """Writes `tensorboard/`: train and dev scalars side by side, and views of the model.
+    """Writes event files: train and dev scalars side by side, and views of the model.
 
     Each epoch: scalars, decoded dev examples as text, attention maps as images, histograms of the
     weights and of the encoder's final states. Once: the graph, the hyper-parameters with their
@@ -42,7 +44,7 @@ class TensorBoard:
     """
 
     def __init__(
-        self, config: RunConfig, run: RunDir, predictor: Predictor, examples: Sequence[Example]
+        self, config: RunConfig, run: RunDir, predictor: Predictor, dev: Sequence[Example]
     ) -> None:
         """Writes nothing yet.
 
@@ -50,11 +52,17 @@ class TensorBoard:
             config: All settings.
             run: The run folder.
             predictor: Has the model, whose weights may change.
-            examples: Dev examples, whose states are shown.
+            dev: The dev set; states of drawn examples are shown.
         """
         self._config, self._settings = config, config.callbacks
-        self._folder, self._run_name = run.tensorboard, run.path.name
-        self._predictor, self._examples = predictor, examples
+        # Two runs of one name would be one row in the table of hyper-parameters.
+        self._folder, self._name = run.tensorboard, run.short_name
+        # In a random order, because some views use only the first of them; those of a sorted file
+        # would be alike. Its own generator: the draw must not change the random numbers of the
+        # training.
+        count = min(len(dev), _SHOWN_EXAMPLES)
+        self._examples = random.Random(config.training.seed).sample(dev, count)
+        self._predictor, self._dev_size = predictor, len(dev)
         self._writers: dict[str, tf.summary.SummaryWriter] = {}
 
     def open(self) -> None:
@@ -108,10 +116,10 @@ class TensorBoard:
             if scored:
                 write_decoded(self._predictor, self._drawn(scored), len(scored))
             if self._settings.states:
-                write_states(self._predictor, self._examples)
+                write_states(self._predictor, self._examples, self._dev_size)
             every = self._settings.histograms_every
             if every and epoch % every == 0:
-                write_histograms(self._predictor, self._examples)
+                write_histograms(self._predictor, self._examples, self._dev_size)
         try:
             for split, writer in self._writers.items():
                 writer.flush()
@@ -125,13 +133,19 @@ class TensorBoard:
         drawn = random.Random(self._config.training.seed).sample(range(len(scored)), count)
         return [scored[i] for i in sorted(drawn)]
 
-    def show_results(self, results: dict[str, Any]) -> None:
-        """Writes the hyper-parameters with the final scores, and the projector's vectors."""
+    def show_results(self, results: dict[str, Any], scored: Sequence[ScoredExample]) -> None:
+        """Writes what is known at the end of the training.
+
+        That is the hyper-parameters with the final scores, the best and worst of the decoded
+        examples `scored`, and the projector's vectors.
+        """
+        # TensorBoard shows the first ones without being asked: the metric of the settings leads.
+        names = sorted(METRICS, key=lambda name: name != self._config.training.monitor)
         scores = {
-            f"result/{split}_{name}": value
+            f"result/{split}_{name}": results[split][name]
+            for name in names
             for split in ("dev", "test")
-            for name, value in results.get(split, {}).items()
-            if name in METRICS
+            if name in results.get(split, {})
         }
         settings = _hyper_parameters(self._config)
         drop_events(self._folder)  # of an earlier end of the same run
@@ -140,10 +154,11 @@ class TensorBoard:
                 hparams=[hparams.HParam(name) for name in settings],
                 metrics=[hparams.Metric(tag) for tag in scores],
             )
-            hparams.hparams(settings, trial_id=self._run_name)
+            hparams.hparams(settings, trial_id=self._name)
             for tag, value in scores.items():
                 tf.summary.scalar(tag, value)
-        write_token_vectors(self._folder / "projector", self._predictor)
+            write_best_and_worst(scored, self._config.data)
+        write_token_vectors(self._folder, self._predictor)
 
 
 def _reason(error: Exception) -> str:

@@ -13,7 +13,7 @@ from seq2seq.config.schema import RunConfig
 from seq2seq.data.batches import BatchPlan
 from seq2seq.data.examples import Splits
 from seq2seq.data.vocabulary import Tokenizer, Vocabularies
-from seq2seq.evaluation.evaluate_model import ScoredExample
+from seq2seq.evaluation.evaluate_model import ScoredExample, best_and_worst
 from seq2seq.evaluation.metrics import format_metric
 from seq2seq.model.seq2seq import Seq2Seq, count_parameters
 from seq2seq.runs.run_dir import RunDir
@@ -68,13 +68,10 @@ def show_results(
     for metric in results[splits[0]]:
         table.add_row(metric, *(format_metric(metric, results[name][metric]) for name in splits))
     console.print(table)
-    # Relative to the length: a long target offers more places for an error.
-    by_errors = sorted(scored, key=lambda s: s.errors / max(1, len(s.references[0])))
     examples = Table(title=f"Best and worst of {splits[-1]}")
     for column in ("source", "prediction", "reference", "edits"):
         examples.add_column(column)
-    worst = [s for s in by_errors[-3:][::-1] if s.errors]
-    for s in [*by_errors[: 6 - len(worst)], *worst]:
+    for s in best_and_worst(scored, count=6):
         source, features, prediction, reference, *_ = s.row(config.data)
         examples.add_row(
             *map(escape, (f"{source} {features}", prediction, reference, str(s.errors)))

@@ -10,8 +10,15 @@ from seq2seq.data.examples import Example
 from seq2seq.data.splits import load_splits
 from seq2seq.data.vocabulary import Vocabularies
 from seq2seq.errors import UserError
-from seq2seq.evaluation.evaluate_model import Evaluation, compile_evaluation, decode
-from seq2seq.inference.predictor import Predictor
+from seq2seq.evaluation.evaluate_model import (
+    Evaluation,
+    ScoredExample,
+    best_and_worst,
+    compile_evaluation,
+    decode,
+    prediction_rows,
+)
+from seq2seq.inference.predictor import Hypothesis, Prediction, Predictor
 from seq2seq.model.seq2seq import build_model
 from seq2seq.runs.run_dir import RunDir
 from seq2seq.special_ids import BOS, EOS
@@ -124,6 +131,40 @@ def test_a_row_is_text(predictor):
     source, features, prediction, reference = scored.row(predictor.data)
     assert (source, features, reference) == ("a b c a b", "", "x y z")
     assert prediction == scored.prediction.text
+
+
+def scored_example(prediction, *references, score=-1.0):
+    tokens = tuple(prediction)
+    answers = Prediction([Hypothesis(tokens, "".join(tokens), score)])
+    return ScoredExample(("a",), (), [tuple(reference) for reference in references], answers)
+
+
+def test_a_table_of_predictions_says_how_far_each_is_off(predictor):
+    refused = ScoredExample((), ("f",), [("x", "y")], Prediction([], "the source is empty"))
+    scored = [scored_example("xy", "zz", "xyz"), scored_example("x", "x", score=-0.25), refused]
+    header, *table = prediction_rows(scored, predictor.data)
+    assert header == ("source", "features", "prediction", "exact", "edits", "score",
+                      "reference", "reference_2")  # fmt: skip
+    assert table == [
+        ("a", "", "xy", "0", "1", "-1.000000", "z z", "x y z"),
+        ("a", "", "x", "1", "0", "-0.250000", "x"),
+        ("", "f", "", "0", "2", "", "x y"),
+    ]
+    assert [*prediction_rows([], predictor.data)] == [header[:-1]]
+
+
+def test_the_best_are_long_and_the_worst_are_wrong_with_confidence():
+    short, long = scored_example("x", "x"), scored_example("xyz", "xyz", score=-0.1)
+    hard = scored_example("xyy", "xyy", score=-2.0)
+    near, far = scored_example("xz", "xy", "xyx"), scored_example("zz", "xy")
+    sure, again = scored_example("zx", "xy", score=-0.1), scored_example("zx", "xy", score=-0.5)
+    everything = [near, short, again, far, long, sure, hard]
+    assert best_and_worst(everything, 4) == [hard, long, sure, far]
+    assert best_and_worst(everything, 99) == [hard, long, short, sure, far, near]
+    assert best_and_worst([near, short, far], 2) == [short, far]
+    assert best_and_worst([near, far, sure], 2) == [sure, far]
+    assert best_and_worst([short, long, hard], 2) == [hard, long]
+    assert best_and_worst([], 2) == []
 
 
 def test_divergence_in_the_last_step_ends_the_run_too(compose, tmp_path):

@@ -131,8 +131,8 @@ def test_one_value_adds_a_metric_everywhere(compose, tmp_path, monkeypatch, caps
     with (run / "metrics.csv").open() as file:
         [row] = csv.DictReader(file)
     assert float(row["dev_first_token_accuracy"]) == results["dev"][metric.name]
-    assert metric.name in {tag for tag, _, _ in points(run / "tensorboard" / "dev")}
-    assert f"result/test_{metric.name}" in {tag for tag, _, _ in points(run / "tensorboard")}
+    assert metric.name in {tag for tag, _, _ in points(run / "dev")}
+    assert f"result/test_{metric.name}" in {tag for tag, _, _ in points(run)}
     printed = capsys.readouterr().out
     shown = format_metric(metric.name, results["dev"][metric.name])
     assert f"dev_first_token_accuracy {shown}" in printed

@@ -112,7 +112,7 @@ def test_a_training_shows_its_states(tmp_path):
     config = compose_config(*options, "run_dir=x", "callbacks.states=true")
     train(config, tmp_path / "run")
     steps = {}
-    for tag, step, _ in points(tmp_path / "run" / "tensorboard" / "dev"):
+    for tag, step, _ in points(tmp_path / "run" / "dev"):
         steps.setdefault(tag, []).append(step)
     for tag in ("states/lstm_0/forget/saturation", "states/lstm_0/state_c/mean",
                 "gradients/lstm_0/state_c/0_before_the_end",

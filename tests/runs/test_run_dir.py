@@ -40,3 +40,9 @@ def test_a_folder_that_cannot_be_made(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot be created"):
         RunDir.create(tmp_path / "file" / "run")
+
+
+def test_events_of_an_earlier_version_stay_in_their_folder(tmp_path):
+    assert RunDir(tmp_path).tensorboard == tmp_path
+    (tmp_path / "tensorboard").mkdir()
+    assert RunDir(tmp_path).tensorboard == tmp_path / "tensorboard"

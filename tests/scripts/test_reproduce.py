@@ -44,6 +44,19 @@ def test_a_run_is_trained_again_to_the_last_bit(tmp_path):
     assert not (tmp_path / "x").exists()
 
 
+def test_predictions_without_a_header_are_compared_by_their_texts(tiny_run, tmp_path):
+    """Files of before have source, features, prediction and references only."""
+    old = tmp_path / "old"
+    shutil.copytree(tiny_run[1], old)
+    path = old / "predictions" / "dev.tsv"
+    _, *rows = [line.split("\t") for line in path.read_text().splitlines()]
+    texts = ["\t".join(row[:3] + row[6:]) + "\n" for row in rows]
+    for lines, expected in ((texts, []), (texts[1:], ["predictions/dev.tsv"])):
+        path.write_text("".join(lines))
+        for pair in ((old, tiny_run[1]), (tiny_run[1], old)):
+            assert list(differences(*map(RunDir, pair))) == expected
+
+
 @pytest.mark.parametrize(
     ("damage", "expected"),
     [

@@ -146,7 +146,7 @@ def test_a_compiled_run_killed_often_ends_as_if_never_killed(tmp_path):
 
 def test_tensorboard_has_every_point_once(straight):
     """The events that `assert_same_runs` compares are there, and every epoch has one."""
-    found = points(straight / "tensorboard" / "dev")
+    found = points(straight / "dev")
     epochs = len(np.unique([step for _, step, _ in found]))
     assert [step for tag, step, _ in found if tag == "loss"] == list(range(1, epochs + 1))
     assert {"loss", "sequence_accuracy", "decoded"} <= {tag for tag, _, _ in found}

@@ -35,6 +35,11 @@ def read_rows(run):
         return list(csv.DictReader(file))
 
 
+def predictions(run):
+    with (run / "predictions" / "dev.tsv").open(newline="") as file:
+        return list(csv.DictReader(file, delimiter="\t"))
+
+
 def events(folder):
     accumulator = EventAccumulator(str(folder), size_guidance={"tensors": 0})
     return accumulator.Reload()
@@ -73,7 +78,7 @@ def test_the_run_folder_is_complete(tiny_run):
 
 def test_tensorboard_has_everything(tiny_run):
     _, run = tiny_run
-    train, dev = (events(run / "tensorboard" / split) for split in ("train", "dev"))
+    train, dev = (events(run / split) for split in ("train", "dev"))
     scalars = {"loss", "token_accuracy", "perplexity"}
     assert scalars <= set(train.Tags()["tensors"])
     assert scalars | {"sequence_accuracy", "symbol_error_rate"} <= set(dev.Tags()["tensors"])
@@ -82,7 +87,7 @@ def test_tensorboard_has_everything(tiny_run):
     assert train.Tags()["graph"]
     text = dev.Tensors("decoded")[-1].tensor_proto.string_val[0].decode()
     head, blank, *rows = text.splitlines()
-    dev_sources = [line.split("\t")[0] for line in (run / "predictions/dev.tsv").open()]
+    dev_sources = [row["source"] for row in predictions(run)]
     assert head == f"8 of {len(set(dev_sources))} dev sources, drawn by training.seed:"
     assert blank == ""
     assert len(rows) == 10  # a header of two lines and eight examples
@@ -96,24 +101,27 @@ def test_tensorboard_has_everything(tiny_run):
     tags = dev.Tags()["tensors"]
     assert {"encoder_state/layer_0/state_h", "encoder_state/layer_0/state_c"} <= set(tags)
     assert any(tag.startswith("weights/") for tag in tags)
-    top = events(run / "tensorboard")
+    top = events(run)
     assert "result/test_sequence_accuracy" in top.Tags()["tensors"]
-    projector = (run / "tensorboard" / "projector" / "projector_config.pbtxt").read_text()
-    assert "source_tokens_vectors.tsv" in projector
-    vectors = (run / "tensorboard" / "projector" / "source_tokens_vectors.tsv").read_text()
-    tokens = (run / "tensorboard" / "projector" / "source_tokens_labels.tsv").read_text()
+    told = top.Tensors("best and worst")[-1].tensor_proto.string_val[0].decode()
+    assert told.startswith("12 of ")
+    projector = (run / "projector_config.pbtxt").read_text()
+    assert "projector/source_tokens_vectors.tsv" in projector
+    vectors = (run / "projector" / "source_tokens_vectors.tsv").read_text()
+    tokens = (run / "projector" / "source_tokens_labels.tsv").read_text()
     assert vectors.count("\n") == tokens.count("\n") == 14
 
 
 def test_answers_are_those_of_the_training(tiny_run):
     """Computes the dev score from the output of infer.py in a new process."""
     folder, run = tiny_run
-    table = [line.split("\t") for line in (run / "predictions/dev.tsv").read_text().splitlines()]
-    sources = [row[0] for row in table]
+    table = predictions(run)
+    sources = [row["source"] for row in table]
     answers = infer("run=latest", cwd=folder, text="".join(f"{s}\n" for s in sources))
-    assert answers == [row[2] for row in table]
-    exact = sum(answer == row[3] for answer, row in zip(answers, table, strict=True))
-    assert exact / len(table) == read_results(run)["dev"]["sequence_accuracy"]
+    assert answers == [row["prediction"] for row in table]
+    exact = [answer == row["reference"] for answer, row in zip(answers, table, strict=True)]
+    assert exact == [row["exact"] == "1" for row in table]
+    assert sum(exact) / len(table) == read_results(run)["dev"]["sequence_accuracy"]
 
 
 def test_lines_in_and_lines_out(tiny_run):
@@ -223,7 +231,7 @@ def test_stop_and_resume_equals_never_stopped(number, tmp_path):
     assert resumed.returncode == 0, resumed.stderr.decode()
     assert_same_arrays(*(best_weights(tmp_path / name) for name in ("straight", "stopped")))
     assert measured(tmp_path / "straight") == measured(tmp_path / "stopped")
-    steps = [e.step for e in events(tmp_path / "stopped/tensorboard/dev").Tensors("loss")]
+    steps = [e.step for e in events(tmp_path / "stopped/dev").Tensors("loss")]
     assert steps == [1, 2, 3, 4, 5]
 
 
@@ -263,7 +271,7 @@ def test_files_with_features_and_references(tmp_path):
     assert result.returncode == 0, result.stderr.decode()
     assert b"2 of the 2 different dev sources are also training sources" in result.stderr
     assert read_results(tmp_path / "run")["dev"]["examples"] == 2
-    assert not (tmp_path / "run" / "tensorboard").exists()
+    assert not list((tmp_path / "run").rglob("events.*"))
     text = "abc\tCOPY;X\nabc\tREVERSE;X\n"
     assert infer("run=run", cwd=tmp_path, text=text) == ["abc", "cba"]
     text = "REVERSE;X\tabc\n"

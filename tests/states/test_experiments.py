@@ -1,11 +1,15 @@
 """Altered states, and principal components, against NumPy."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import tensorflow as tf
 from test_handover import make_predictor
 
+from seq2seq.config.choices import SearchKind
 from seq2seq.data.examples import Example
+from seq2seq.inference.predictor import Predictor
 from seq2seq.states.experiments import (
     Components,
     accuracy,
@@ -33,6 +37,18 @@ def test_unchanged_is_what_the_predictor_answers(predictor):
     expected = [p.tokens for p in predictor.predict_tokens(SOURCES)]
     assert decode_from(predictor, SOURCES, unchanged) == expected
     assert len(set(expected)) > 1
+
+
+@pytest.mark.parametrize("kind", ["beam", "sampling"])
+def test_altered_states_are_decoded_as_the_predictor_decodes(predictor, kind):
+    """This model is one whose best answers are not the greedy ones."""
+    decoding = dataclasses.replace(predictor.decoding, kind=SearchKind(kind), length_penalty=0.0)
+    other = Predictor(predictor.model, predictor.vocabularies, predictor.data, decoding)
+    found = decode_from(other, SOURCES, unchanged)
+    assert found != decode_from(predictor, SOURCES, unchanged)
+    assert found == decode_from(other, SOURCES, unchanged)
+    if kind == "beam":  # Sampling draws for each batch anew.
+        assert found == [p.tokens for p in other.predict_tokens(SOURCES)]
 
 
 def test_swapped_states_swap_the_answers_of_a_model_without_memory(predictor):

@@ -36,6 +36,10 @@ class Links(html.parser.HTMLParser):
         self.found += [value for name, value in attrs if name in ("src", "srcset", "href")]
 
 
+def layer_of(arguments):
+    return next((word[6:] for word in arguments if word.startswith("layer=")), "lstm")
+
+
 def is_self_contained(page):
     links = Links()
     links.feed(page)
@@ -67,6 +71,8 @@ def test_a_layer_alone(tmp_path, arguments, parameters, pictures):
     assert is_self_contained(page)
     assert parameters in page
     assert "Identities" in page
+    assert f"<h1>States: layer {layer_of(arguments)}</h1>" in page
+    assert page.count("<h2>") == page.count('</h2><p class="dim">') == 2 + bool(pictures)
     assert page.count("<figure>") == len(pictures)
     assert [path.stem for path in sorted(folder.glob("*.png"))] == sorted(pictures)
     for path in folder.glob("*.png"):
@@ -74,7 +80,7 @@ def test_a_layer_alone(tmp_path, arguments, parameters, pictures):
     with np.load(folder / "states.npz", allow_pickle=False) as file:
         assert file["output"].shape == file["sequence"][:, 0].shape
         assert all(f"{name}/state_h" in file for name in pictures)
-    seen = tags(folder / "tensorboard")
+    seen = tags(folder)
     # 4 steps of 16 units are too many to write down.
     steps = [] if "units=16" in arguments else [f"{name}_steps" for name in pictures]
     assert set(seen["tensors"]) == {"returns", "identities", *pictures, *steps}
@@ -85,10 +91,15 @@ def test_inside_a_trained_model(tiny_run):
     printed = run("run=latest", "source=1 2 3", "examples=20", cwd=cwd)
     assert "1 2 3 →" in printed
     assert "that of the next source" in printed
-    assert re.search(r"on 20 of \d+ dev sources, drawn with seed=1 and decoded greedily", printed)
+    assert re.search(
+        r"on 20 of \d+ dev sources, drawn with seed=1 and decoded as by the run", printed
+    )
     folder = run_folder / "states"
     page = (folder / "states.html").read_text()
     assert is_self_contained(page)
+    assert f"<h1>States: reverse/{run_folder.name}</h1>" in page
+    assert re.search(r"Run outputs/reverse/.*, weights of 20\d\d-.*; page of 20\d\d-", page)
+    assert page.count("<h2>") == page.count('</h2><p class="dim">') == 4
     pictures = ["bridge", "components", "decoder_0_lstm_0", "encoder_0_lstm_0"]
     assert [path.stem for path in sorted(folder.glob("*.png"))] == pictures
     with np.load(folder / "states.npz", allow_pickle=False) as file:
@@ -97,29 +108,28 @@ def test_inside_a_trained_model(tiny_run):
         np.testing.assert_allclose(
             file["bridge_output/0/state_h"], file["encoder/lstm_0/state_h"][-1], atol=1e-6
         )
-    tensorboard = folder / "tensorboard"
-    assert len((tensorboard / "states_handed_over_vectors.tsv").read_text().splitlines()) == 20
-    assert len((tensorboard / "states_handed_over_labels.tsv").read_text().splitlines()) == 20
-    assert "states_handed_over_vectors.tsv" in (tensorboard / "projector_config.pbtxt").read_text()
+    projector = folder / "projector"
+    assert len((projector / "states_handed_over_vectors.tsv").read_text().splitlines()) == 20
+    assert len((projector / "states_handed_over_labels.tsv").read_text().splitlines()) == 20
+    config = (projector.parent / "projector_config.pbtxt").read_text()
+    assert "projector/states_handed_over_vectors.tsv" in config
 
 
-def test_the_examples_of_the_experiments_are_drawn_by_seed(tiny_run):
-    cwd, run_folder = tiny_run
-    labels = []
+def test_examples_are_drawn_by_seed(tiny_run, tmp_path, monkeypatch, capsys):
+    """Those of the experiments, and the source if there is none."""
+    monkeypatch.chdir(tiny_run[0])
+    labels, sources = [], []
     for seed in (1, 1, 2):
-        run("run=latest", "source=1", "examples=9", f"seed={seed}", "output=drawn", cwd=cwd)
-        path = cwd / "drawn" / "tensorboard" / "states_handed_over_labels.tsv"
+        show_states(settings("run=latest", "examples=9", f"seed={seed}", f"output={tmp_path}"))
+        path = tmp_path / "projector" / "states_handed_over_labels.tsv"
         labels.append(path.read_text().splitlines())
-    dev = [line.split("\t")[0] for line in (run_folder / "predictions/dev.tsv").open()]
+        sources += re.findall(r"^(\d(?: \d)*) →", capsys.readouterr().out, re.MULTILINE)
+    assert (tmp_path / "states.html").exists()
+    _, *dev = [line.split("\t")[0] for line in (tiny_run[1] / "predictions/dev.tsv").open()]
     assert labels[0] == labels[1] != labels[2]
     assert all(set(drawn) <= set(dev) and drawn != dev[:9] for drawn in labels)
-
-
-def test_without_a_source_the_first_dev_example_is_read(tiny_run):
-    cwd, _ = tiny_run
-    printed = run("run=latest", "examples=5", "output=elsewhere", cwd=cwd)
-    assert re.search(r"\d( \d)* →", printed)
-    assert (cwd / "elsewhere" / "states.html").exists()
+    assert sources[0] == sources[1] != sources[2]
+    assert {*sources} <= {*dev[1:]}
 
 
 def test_inputs():
