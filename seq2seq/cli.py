@@ -10,9 +10,9 @@ import sys
 from typing import NamedTuple
 
 from seq2seq.config.commands import InferConfig
-from seq2seq.config.mistakes import did_you_mean, refuse
 from seq2seq.config.program import hydra_record, output_dir, overrides, program
 from seq2seq.config.schema import RunConfig
+from seq2seq.config.streams import refuse
 
 
 class Command(NamedTuple):
@@ -61,6 +61,8 @@ def main() -> None:
     # Hydra reads the rest of the command line.
     name = sys.argv.pop(1)
     if name not in COMMANDS:
+        from seq2seq.config.mistakes import did_you_mean
+
         hint = did_you_mean(name, COMMANDS) or f"; there are {', '.join(COMMANDS)}"
         sys.exit(refuse(f"{name}: no such command{hint}"))
     command = COMMANDS[name]

@@ -19,7 +19,7 @@ esac
 
 @pytest.fixture
 def make(tmp_path):
-    """Returns a function that runs make with these Pythons only: name → (version, whether it fits)."""
+    """Runs make with these Pythons only: name → (version, whether it fits)."""
 
     def run(*arguments, **pythons):
         tools = tmp_path / "bin"

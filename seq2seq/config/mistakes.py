@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import re
-import sys
 from collections.abc import Iterable
 
 import yaml
@@ -16,6 +15,8 @@ from omegaconf.errors import (
     OmegaConfBaseException,
     ValidationError,
 )
+
+from seq2seq.errors import one_line
 
 
 def explain(error: BaseException) -> str:
@@ -42,17 +43,6 @@ def did_you_mean(wrong: str, names: Iterable[str], prefix: str = "") -> str:
     """Returns `; did you mean NAME?` for the name nearest to `wrong`, or nothing."""
     close = difflib.get_close_matches(wrong, list(names), n=1)
     return f"; did you mean {prefix}{close[0]}?" if close else ""
-
-
-def one_line(text: str) -> str:
-    """Returns `text` with all its white space as single spaces."""
-    return " ".join(text.split())
-
-
-def refuse(message: str) -> int:
-    """Prints a mistake on standard error as one line, and returns the exit code for it."""
-    print(f"error: {one_line(message)}", file=sys.stderr)
-    return 2
 
 
 def _missing_choice(error: MissingConfigException) -> str:
