@@ -39,7 +39,9 @@ def train(config: RunConfig) -> None:
     from seq2seq.training import run
 
     if config.resume:
-        changes = [word for word in overrides() if not word.startswith(("resume=", "trust="))]
+        changes = [
+            word.lstrip("+") for word in overrides() if not word.startswith(("resume=", "trust="))
+        ]
         run.resume(config.resume, changes, config.trust)
     else:
         run.train(config, output_dir(), hydra_record())

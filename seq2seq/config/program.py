@@ -17,7 +17,7 @@ import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from seq2seq.config.interrupt import INTERRUPTED, quitting_at_ctrl_c
 from seq2seq.config.streams import flush_output, open_closed_streams, print_error, refuse
@@ -46,7 +46,9 @@ def program(name: str, settings_type: type[AnyConfig]) -> Callable[..., Callable
             open_closed_streams()
             with ExitStack() as loading:
                 loading.enter_context(quitting_at_ctrl_c())
-                code = _exit_code(lambda: _run_hydra(name, settings_type, task, loading))
+                code = _exit_code(
+                    lambda: _run_hydra(name, settings_type, task, loading), settings_type
+                )
             if code:
                 sys.exit(code)
 
@@ -55,7 +57,7 @@ def program(name: str, settings_type: type[AnyConfig]) -> Callable[..., Callable
     return decorate
 
 
-def _exit_code(main: Callable[[], None]) -> int | str | None:
+def _exit_code(main: Callable[[], None], settings_type: type[Any]) -> int | str | None:
     """Runs a program, tells its mistake if there is one, and returns its exit code."""
     import yaml
     from hydra.errors import HydraException
@@ -66,14 +68,14 @@ def _exit_code(main: Callable[[], None]) -> int | str | None:
     code: int | str | None = 0
     try:
         main()
-    except OSError as error:
-        if wants_traceback():
-            raise
-        code = _refuse_system_error(error)
     except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
         if wants_traceback():
             raise
-        code = refuse(explain(error))
+        code = refuse(explain(error, settings_type, sys.argv[1:]))
+    except OSError as error:  # After Hydra's, of which some are also errors of the system.
+        if wants_traceback():
+            raise
+        code = _refuse_system_error(error)
     except KeyboardInterrupt:
         print_error("interrupted")
         code = INTERRUPTED
@@ -101,11 +103,17 @@ def _run_hydra(
 ) -> None:
     """Lets Hydra compose the settings, and hands them to `task` after `loading` is closed."""
     import hydra
+    from hydra.errors import HydraException
 
-    from seq2seq.config.load import CONFIGS, from_hydra, register
+    from seq2seq.config.groups import CONFIGS
+    from seq2seq.config.load import from_hydra, open_overrides, register
+
+    has_begun = False
 
     @functools.wraps(task)
     def run(composed: DictConfig) -> None:
+        nonlocal has_begun
+        has_begun = True
         try:
             config = from_hydra(composed, settings_type)
             _prepare()
@@ -127,7 +135,13 @@ def _run_hydra(
     os.environ.setdefault(TRACEBACK, os.environ.get("HYDRA_FULL_ERROR", "0"))
     # With this, Hydra raises its exceptions. Without, it prints them and exits with 1.
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name=name)(run)()
+    sys.argv[1:] = open_overrides(sys.argv[1:])
+    try:
+        hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name=name)(run)()
+    except ValueError as error:  # Hydra's own, for a command line such as data=3.
+        if has_begun:
+            raise
+        raise HydraException(str(error)) from error
 
 
 def wants_traceback() -> bool:
