@@ -108,7 +108,9 @@ def _cell(name: str, logs: Mapping[str, float]) -> str:
     value, metric = logs[name], METRICS[name.removeprefix("val_")]
     if metric.is_rate:
         return f"{value:.2%}"
-    return f"{value:.4f}" if abs(value) < 1e5 else f"{value:.2e}"
+    # Six characters, whatever the size.
+    digits = ".4f" if abs(value) < 10 else ".2f" if abs(value) < 1000 else ".0f"
+    return format(value, digits if abs(value) < 1e6 else ".0e")
 
 
 def _time(seconds: float) -> str:

@@ -53,7 +53,7 @@ def show_start(
 
 def show_end(screen: Screen, progress: Progress, settings: TrainingConfig) -> None:
     """Prints why training ends."""
-    metric, waited = METRICS[settings.monitor], progress.evaluations_without_better
+    metric = METRICS[settings.monitor]
     name = f"dev_{metric.name}"
     if progress.epoch >= settings.epochs:
         reason = f"all {settings.epochs} epochs are trained"
@@ -61,10 +61,12 @@ def show_end(screen: Screen, progress: Progress, settings: TrainingConfig) -> No
         reason = f"after epoch {progress.epoch}: a callback asked for it"
     elif metric.perfect is not None and progress.best_value == metric.rank(metric.perfect):
         perfect = format_metric(metric.name, metric.perfect)
-        reason = f"after epoch {progress.epoch}: {name} is {perfect} and cannot get better"
+        reason = f"after epoch {progress.epoch}: {name} of {perfect} cannot get better"
     else:
-        unit = "epochs" if settings.evaluate_every == 1 else "evaluations"
-        reason = f"after epoch {progress.epoch}: no better {name} for {waited} {unit}"
+        unit = "epoch" if settings.evaluate_every == 1 else "evaluation"
+        number = progress.evaluations_without_better
+        waited = f"{number} {unit}{'s' * (number != 1)}"
+        reason = f"after epoch {progress.epoch}: no better {name} for {waited}"
     screen.rows({"end": reason})
 
 
