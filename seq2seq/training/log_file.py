@@ -9,11 +9,7 @@ from logging.handlers import MemoryHandler
 from pathlib import Path
 
 from seq2seq.errors import UserError
-
-SCREEN = logging.getLogger("seq2seq.screen")
-"""Takes the lines that the terminal shows. They go to the log file alone."""
-SCREEN.propagate = False
-SCREEN.setLevel(logging.INFO)
+from seq2seq.training.screen import SCREEN
 
 
 class _Held(MemoryHandler):

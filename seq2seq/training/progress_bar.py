@@ -68,6 +68,9 @@ class ProgressBar(keras.callbacks.Callback):
     def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
         self.announce("decoding dev")
 
+    def on_test_end(self, logs: dict[str, Any] | None = None) -> None:
+        self.progress.update(self.task, numbers="")
+
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         self.progress.stop()
 

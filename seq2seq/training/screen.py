@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import os
 import shlex
 import sys
@@ -16,7 +17,11 @@ from rich.table import Table
 from rich.text import Text
 
 from seq2seq.config.streams import LastingOutput
-from seq2seq.training.log_file import SCREEN
+
+SCREEN = logging.getLogger("seq2seq.screen")
+"""Takes the lines that the terminal shows. They go to the log file alone."""
+SCREEN.propagate = False
+SCREEN.setLevel(logging.INFO)
 
 _INDENT = 12  # characters before the text of a row
 
