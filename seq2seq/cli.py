@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import importlib
 import sys
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from seq2seq.config.commands import InferConfig
 from seq2seq.config.program import hydra_record, output_dir, overrides, program
-from seq2seq.config.schema import RunConfig
 from seq2seq.config.streams import refuse
+
+if TYPE_CHECKING:
+    from seq2seq.config.commands import InferConfig
+    from seq2seq.config.schema import RunConfig
 
 
 class Command(NamedTuple):
@@ -32,7 +34,7 @@ COMMANDS = {
 }
 
 
-@program("train", RunConfig)
+@program("train")
 def train(config: RunConfig) -> None:
     """Trains a new run, or resumes a stopped one."""
     # TensorFlow is imported here, after every check of the settings.
@@ -47,7 +49,7 @@ def train(config: RunConfig) -> None:
         run.train(config, output_dir(), hydra_record())
 
 
-@program("infer", InferConfig)
+@program("infer")
 def infer(config: InferConfig) -> None:
     """Answers every line of the input."""
     from seq2seq.inference import lines

@@ -27,7 +27,7 @@ from seq2seq.errors import UserError
 AnyConfig = TypeVar("AnyConfig")
 
 
-SCHEMAS = {
+SCHEMAS: dict[str, type] = {
     "train": RunConfig,
     "infer": InferConfig,
     "evaluate": EvaluateConfig,

@@ -87,8 +87,9 @@ def _odd_choice(words: Sequence[str], schema: Any) -> str | None:
     Hydra refuses it without naming it.
     """
     for word in words:
-        group, _, value = word.lstrip("+").partition("=")
-        read = yaml.safe_load(value) if names(group) and "[" not in value else ""
+        group, equals, value = word.lstrip("+").partition("=")
+        is_choice = equals and names(group) and "[" not in value
+        read = yaml.safe_load(value) if is_choice else ""
         if not isinstance(read, str):
             return f"{word}: no such choice{_there_are(offered(names(group), group, schema))}"
     return None

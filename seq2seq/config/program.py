@@ -1,54 +1,47 @@
 """The frame of every command: Hydra, one line for a mistake, exit codes.
 
-It imports no TensorFlow, so that `--help` and refusals answer at once. Hydra is imported when a
-program runs, because Ctrl-C has an answer from then on; loading Hydra takes a third of a second.
+It imports no TensorFlow, so that `--help` and refusals answer at once. Hydra and the settings are
+imported when a program runs, because Ctrl-C is answered in one line from then on.
 """
 
 from __future__ import annotations
 
 import contextlib
 import functools
-import gc
-import importlib
-import logging
 import os
 import sys
-import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from seq2seq.config.interrupt import INTERRUPTED, quitting_at_ctrl_c
 from seq2seq.config.streams import flush_output, open_closed_streams, print_error, refuse
 from seq2seq.errors import UserError
-from seq2seq.hardware import keep_freed_memory
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-AnyConfig = TypeVar("AnyConfig")
+Task = Callable[[Any], None]  # takes the checked dataclass of the settings
 
 TRACEBACK = "SEQ2SEQ_TRACEBACK"
 
 
-def program(name: str, settings_type: type[AnyConfig]) -> Callable[..., Callable[[], None]]:
+def program(name: str) -> Callable[[Task], Callable[[], None]]:
     """Returns a decorator that makes `task(config)` a program with the settings of a YAML file.
 
-    The program composes `configs/{name}.yaml`. It exits with 0 when done, with 2 after a mistake of
-    the user or if standard output cannot be written (one line on standard error), and with 129, 130
-    or 143 after a signal.
+    The program composes `configs/{name}.yaml` against `SCHEMAS[name]` of `load.py`. It exits with 0
+    when done, with 2 after a mistake of the user or if standard output cannot be written (one line
+    on standard error), and with 129, 130 or 143 after a signal.
     """
 
-    def decorate(task: Callable[[AnyConfig], None]) -> Callable[[], None]:
+    def decorate(task: Task) -> Callable[[], None]:
         @functools.wraps(task)
         def run_program() -> None:
             open_closed_streams()
             with ExitStack() as loading:
                 loading.enter_context(quitting_at_ctrl_c())
-                code = _exit_code(
-                    lambda: _run_hydra(name, settings_type, task, loading), settings_type
-                )
+                code = _exit_code(name, lambda: _run_hydra(name, task, loading))
             if code:
                 sys.exit(code)
 
@@ -57,12 +50,13 @@ def program(name: str, settings_type: type[AnyConfig]) -> Callable[..., Callable
     return decorate
 
 
-def _exit_code(main: Callable[[], None], settings_type: type[Any]) -> int | str | None:
+def _exit_code(name: str, main: Callable[[], None]) -> int | str | None:
     """Runs a program, tells its mistake if there is one, and returns its exit code."""
     import yaml
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
+    from seq2seq.config.load import SCHEMAS
     from seq2seq.config.mistakes import explain
 
     code: int | str | None = 0
@@ -71,7 +65,7 @@ def _exit_code(main: Callable[[], None], settings_type: type[Any]) -> int | str 
     except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
         if wants_traceback():
             raise
-        code = refuse(explain(error, settings_type, sys.argv[1:]))
+        code = refuse(explain(error, SCHEMAS[name], sys.argv[1:]))
     except OSError as error:  # After Hydra's, of which some are also errors of the system.
         if wants_traceback():
             raise
@@ -95,18 +89,13 @@ def _refuse_system_error(error: OSError) -> int:
     return refuse(str(error))
 
 
-def _run_hydra(
-    name: str,
-    settings_type: type[AnyConfig],
-    task: Callable[[AnyConfig], None],
-    loading: ExitStack,
-) -> None:
+def _run_hydra(name: str, task: Task, loading: ExitStack) -> None:
     """Lets Hydra compose the settings, and hands them to `task` after `loading` is closed."""
     import hydra
     from hydra.errors import HydraException
 
     from seq2seq.config.groups import CONFIGS
-    from seq2seq.config.load import from_hydra, open_overrides, register
+    from seq2seq.config.load import SCHEMAS, from_hydra, open_overrides, register
 
     has_begun = False
 
@@ -115,7 +104,7 @@ def _run_hydra(
         nonlocal has_begun
         has_begun = True
         try:
-            config = from_hydra(composed, settings_type)
+            config: Any = from_hydra(composed, SCHEMAS[name])
             _prepare()
             loading.close()
             task(config)
@@ -190,6 +179,13 @@ def _remove_if_empty(folder: Path) -> None:
 
 def _prepare() -> None:
     """Sets up memory and logging, and imports TensorFlow without its start-up chatter."""
+    import gc
+    import importlib
+    import logging
+    import tempfile
+
+    from seq2seq.hardware import keep_freed_memory
+
     keep_freed_memory()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     logging.getLogger("absl").setLevel(logging.ERROR)

@@ -6,15 +6,12 @@ It imports no other library, so that a command can look after its streams at onc
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import sys
 from collections.abc import Iterable
 from typing import TextIO
 
 from seq2seq.errors import one_line
-
-log = logging.getLogger(__name__)
 
 
 def open_closed_streams() -> None:
@@ -102,7 +99,10 @@ class LastingOutput:
         return self._stream.fileno()
 
     def _lose(self, error: OSError) -> None:
+        import logging  # Not above: commands import this file first of all.
+
         _drop(self._stream)
+        log = logging.getLogger(__name__)
         log.warning("standard output cannot be written (%s); %s", error.strerror, self._advice)
 
 

@@ -17,9 +17,8 @@ OPTIONS = [
 ]
 # A program in the frame of every command. Its task prints one line.
 TASK = """
-from seq2seq.config.commands import EvaluateConfig
 from seq2seq.config.program import program
-@program("evaluate", EvaluateConfig)
+@program("evaluate")
 def main(config):
     print("the answer")
 main()
