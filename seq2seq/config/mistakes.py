@@ -22,21 +22,19 @@ from seq2seq.config.groups import names, offered
 from seq2seq.config.schema import RunConfig
 from seq2seq.errors import one_line
 
-# Names that other toolkits give to our settings: theirs → ours.
+# Settings of ours, and the names that other toolkits give them.
 _SYNONYMS = {
-    "lr": "learning_rate",
-    **dict.fromkeys(["n_epochs", "num_epochs", "max_epochs"], "epochs"),
-    **dict.fromkeys(["bs", "batch", "batchsize"], "batch_size"),
-    **dict.fromkeys(["hidden_size", "hidden_dim", "hidden", "latent_dim", "rnn_size"], "units"),
-    **dict.fromkeys(["num_layers", "n_layers", "depth"], "layers"),
-    **dict.fromkeys(["embedding_dim", "embed_dim", "emb_size"], "embedding_size"),
-    **dict.fromkeys(["rnn", "rnn_type", "cell_type"], "cell"),
-    **dict.fromkeys(["beam", "beams", "num_beams", "beam_width"], "beam_size"),
-    **dict.fromkeys(["early_stopping", "early_stop"], "patience"),
-    **dict.fromkeys(["clipnorm", "grad_clip", "max_grad_norm", "clip"], "clip_norm"),
-    **dict.fromkeys(["random_seed", "rng"], "seed"),
-    **dict.fromkeys(["max_len", "max_decode_length"], "max_length"),
-    **dict.fromkeys(["mixed_precision", "fp16", "bf16", "dtype"], "precision"),
+    "learning_rate": "lr",
+    "epochs": "n_epochs num_epochs max_epochs",
+    "batch_size": "batch bs",
+    "units": "hidden_size hidden_dim hidden latent_dim rnn_size",
+    "layers": "num_layers n_layers depth",
+    "embedding_size": "embedding_dim embed_dim emb_size",
+    "cell": "rnn rnn_type cell_type",
+    "beam_size": "beam beams num_beams beam_width",
+    "patience": "early_stopping early_stop",
+    "clip_norm": "clipnorm grad_clip max_grad_norm clip",
+    "precision": "mixed_precision fp16 bf16 dtype",
 }
 
 
@@ -124,7 +122,7 @@ def _wrong_setting(error: OmegaConfBaseException, file: str | None) -> str:
 def _suggestion(error: OmegaConfBaseException) -> str:
     """Returns the setting that an unknown one means, or all that stand beside it."""
     parent, _, wrong = str(error.full_key).rpartition(".")
-    prefix, meant = f"{parent}." if parent else "", _SYNONYMS.get(wrong, wrong)
+    prefix, meant = f"{parent}." if parent else "", _meant(wrong)
     beside: Any = error.parent_node  # The settings beside the unknown one.
     if meant in beside:
         return f"; did you mean {prefix}{meant}?"
@@ -139,6 +137,10 @@ def _suggestion(error: OmegaConfBaseException) -> str:
         return f"{near}; to pass it on as a new argument write +{error.full_key}=..."
     fields = [prefix + field.name for field in dataclasses.fields(error.object_type)]
     return near or _there_are(fields)
+
+
+def _meant(wrong: str) -> str:
+    return next((ours for ours, theirs in _SYNONYMS.items() if wrong in theirs.split()), wrong)
 
 
 def _names(settings: dict[str, Any], prefix: str) -> Iterator[str]:

@@ -8,8 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Iterable
-from typing import TextIO
+from typing import Any, TextIO
 
 from seq2seq.errors import one_line
 
@@ -71,9 +70,8 @@ class LastingOutput:
         self._stream: TextIO = sys.stdout
         self._advice = advice
 
-    @property
-    def encoding(self) -> str:
-        return self._stream.encoding
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
     def write(self, text: str) -> int:
         try:
@@ -82,21 +80,11 @@ class LastingOutput:
             self._lose(error)
             return len(text)
 
-    def writelines(self, lines: Iterable[str]) -> None:
-        for line in lines:
-            self.write(line)
-
     def flush(self) -> None:
         try:
             self._stream.flush()
         except OSError as error:
             self._lose(error)
-
-    def isatty(self) -> bool:
-        return self._stream.isatty()
-
-    def fileno(self) -> int:
-        return self._stream.fileno()
 
     def _lose(self, error: OSError) -> None:
         import logging  # Not above: commands import this file first of all.

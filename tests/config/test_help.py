@@ -115,7 +115,9 @@ def documented_commands():
         for command, rest in pattern.findall(text):
             words = shlex.split(re.sub(r" {3,}.*| e\.g\..*", "", rest.replace("|latest", "")))
             words = [re.sub(r"^\[(.*)\]$", r"\1", word) for word in words if "=" in word]
-            if command in SCHEMAS and not any(word.startswith("GROUP=") for word in words):
+            if command in SCHEMAS and not any(
+                word.startswith(("GROUP=", "KEY=")) for word in words
+            ):
                 # A sweep: the first value of each.
                 is_sweep = "-m" in rest.split()
                 yield command, [re.sub(r",.*", "", w) if is_sweep else w for w in words]
