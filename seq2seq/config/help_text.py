@@ -26,7 +26,8 @@ def help_text(config: DictConfig, schema: Any) -> str:
         schema: The dataclass of the command's settings.
     """
     hydra = config.hydra
-    own = comments_in(CONFIGS / f"{hydra.job.config_name}.yaml")
+    path = CONFIGS / f"{hydra.job.config_name}.yaml"  # A user may have another one.
+    own = comments_in(path) if path.is_file() else {}
     chosen = {
         group: choice
         for group, choice in hydra.runtime.choices.items()
@@ -42,19 +43,31 @@ def help_text(config: DictConfig, schema: Any) -> str:
             comment = own.get(f"defaults.{group}", "")
             lines += _entry(f"{group}={choice or 'null'}", _joined(", ".join(words), comment))
     lines += ["", "Settings (KEY=VALUE) with their values now"]
-    values = OmegaConf.to_container(config, resolve=False)
-    assert isinstance(values, dict)
-    hints = dict(_hints(schema))
+    lines += _settings(config, schema, chosen, own)
+    return "\n".join([*lines, "", hydra.help.footer.rstrip()])
+
+
+def _settings(
+    config: DictConfig, schema: Any, chosen: dict[str, str], own: dict[str, str]
+) -> Iterator[str]:
+    """Yields the lines of all settings: first of those that stand alone, then of the sections.
+
+    Args:
+        config: See `help_text`, as `schema`.
+        schema: Declares choices and ranges.
+        chosen: The choice of each group.
+        own: Comments in the file of the command.
+    """
+    values: Any = OmegaConf.to_container(config, resolve=False)
     del values["hydra"]
-    # First the settings that stand alone, then the sections.
+    hints = dict(_hints(schema))
     for name, value in sorted(values.items(), key=lambda item: isinstance(item[1], dict)):
         if isinstance(value, dict) and len(value) > 1:
-            lines.append("")
+            yield ""
         told = {f"{name}.{key}": text for key, text in comments(name, chosen.get(name, "")).items()}
         for key, one in _leaves(name, value):
             text = own.get(key, told.get(key, ""))
-            lines += _entry(f"{key}={_shown(one)}", _described(text, hints.get(key)))
-    return "\n".join([*lines, "", hydra.help.footer.rstrip()])
+            yield from _entry(f"{key}={_shown(one)}", _described(text, hints.get(key)))
 
 
 def _entry(setting: str, text: str) -> list[str]:
