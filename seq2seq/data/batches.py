@@ -86,8 +86,9 @@ class BatchPlan:
     def shape_numbers(self, seed: int, epoch: int, start: int = 0) -> Iterator[int]:
         """Yields the number in `shapes` of each batch of `epochs`."""
         for number in itertools.count(epoch):
-            order = self._order(seed, number)
-            yield from (shape for shape, _ in order[start if number == epoch else 0 :])
+            # Without the numbers of the examples, which a large file has many of.
+            shapes = [shape for shape, _ in self._order(seed, number)]
+            yield from shapes[start if number == epoch else 0 :]
 
     def _order(self, seed: int, epoch: int) -> list[tuple[int, Numbers]]:
         """Returns the bucket's number and the examples of each batch of an epoch."""
