@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import importlib
 import sys
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from seq2seq.config.commands import InferConfig
-from seq2seq.config.mistakes import did_you_mean, refuse
 from seq2seq.config.program import hydra_record, output_dir, overrides, program
-from seq2seq.config.schema import RunConfig
+from seq2seq.config.streams import refuse
+
+if TYPE_CHECKING:
+    from seq2seq.config.commands import InferConfig
+    from seq2seq.config.schema import RunConfig
 
 
 class Command(NamedTuple):
@@ -32,20 +34,22 @@ COMMANDS = {
 }
 
 
-@program("train", RunConfig)
+@program("train")
 def train(config: RunConfig) -> None:
     """Trains a new run, or resumes a stopped one."""
     # TensorFlow is imported here, after every check of the settings.
     from seq2seq.training import run
 
     if config.resume:
-        changes = [word for word in overrides() if not word.startswith(("resume=", "trust="))]
+        changes = [
+            word.lstrip("+") for word in overrides() if not word.startswith(("resume=", "trust="))
+        ]
         run.resume(config.resume, changes, config.trust)
     else:
         run.train(config, output_dir(), hydra_record())
 
 
-@program("infer", InferConfig)
+@program("infer")
 def infer(config: InferConfig) -> None:
     """Answers every line of the input."""
     from seq2seq.inference import lines
@@ -61,6 +65,8 @@ def main() -> None:
     # Hydra reads the rest of the command line.
     name = sys.argv.pop(1)
     if name not in COMMANDS:
+        from seq2seq.config.mistakes import did_you_mean
+
         hint = did_you_mean(name, COMMANDS) or f"; there are {', '.join(COMMANDS)}"
         sys.exit(refuse(f"{name}: no such command{hint}"))
     command = COMMANDS[name]

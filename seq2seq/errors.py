@@ -24,3 +24,8 @@ def visible(text: str, max_length: int) -> str:
         half = max_length // 2
         text = f"{text[:half]} … {text[-half:]}"
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+def one_line(text: str) -> str:
+    """Returns `text` with all its white space as single spaces."""
+    return " ".join(text.split())

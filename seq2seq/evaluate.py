@@ -1,12 +1,17 @@
 """Command `python -m seq2seq.evaluate run=RUN_DIR data.test=F`: scores of a run as JSON."""
 
-import json
+from __future__ import annotations
 
-from seq2seq.config.commands import EvaluateConfig
+import json
+from typing import TYPE_CHECKING
+
 from seq2seq.config.program import program
 
+if TYPE_CHECKING:
+    from seq2seq.config.commands import EvaluateConfig
 
-@program("evaluate", EvaluateConfig)
+
+@program("evaluate")
 def main(config: EvaluateConfig) -> None:
     """Prints the scores."""
     from seq2seq.evaluation.evaluate_model import evaluate_run

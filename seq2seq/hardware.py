@@ -18,7 +18,8 @@ def load_tensorflow() -> None:
     A value of TF_CPP_MIN_LOG_LEVEL that the user has set stays, and below 3 all is shown.
     """
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-    if os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3") != "3" or "tensorflow" in sys.modules:
+    is_quiet = os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3") == "3"
+    if not is_quiet or "tensorflow" in sys.modules or sys.stderr is None:
         importlib.import_module("keras")
         return
     # TensorFlow's libraries write to file descriptor 2 while they load, whatever the level is

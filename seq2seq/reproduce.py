@@ -1,12 +1,17 @@
 """Command `python -m seq2seq.reproduce run=RUN_DIR`: trains a run again and compares."""
 
-import sys
+from __future__ import annotations
 
-from seq2seq.config.commands import ReproduceConfig
+import sys
+from typing import TYPE_CHECKING
+
 from seq2seq.config.program import program
 
+if TYPE_CHECKING:
+    from seq2seq.config.commands import ReproduceConfig
 
-@program("reproduce", ReproduceConfig)
+
+@program("reproduce")
 def main(config: ReproduceConfig) -> None:
     """Prints the differences; exits with 1 if there are any."""
     from seq2seq.training.reproduction import reproduce

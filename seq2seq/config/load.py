@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
 import hydra
@@ -19,25 +18,37 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from seq2seq.config.commands import EvaluateConfig, InferConfig, ReproduceConfig, StatesConfig
+from seq2seq.config.groups import CONFIGS
+from seq2seq.config.help_text import help_text
 from seq2seq.config.mistakes import did_you_mean, explain
 from seq2seq.config.schema import Range, RunConfig
 from seq2seq.errors import UserError
 
 AnyConfig = TypeVar("AnyConfig")
 
-_PACKAGE = Path(__file__).resolve().parent.parent
-# Inside the package where it is installed, beside it in a clone.
-CONFIGS = next(f for f in (_PACKAGE / "configs", _PACKAGE.parent / "configs") if f.is_dir())
+
+SCHEMAS: dict[str, type] = {
+    "train": RunConfig,
+    "infer": InferConfig,
+    "evaluate": EvaluateConfig,
+    "reproduce": ReproduceConfig,
+    "states": StatesConfig,
+}
 
 
 def register() -> None:
     """Registers the dataclasses with Hydra, as the schemas of the primary configs."""
     store = ConfigStore.instance()
-    store.store(name="train_schema", node=RunConfig)
-    store.store(name="infer_schema", node=InferConfig)
-    store.store(name="evaluate_schema", node=EvaluateConfig)
-    store.store(name="reproduce_schema", node=ReproduceConfig)
-    store.store(name="states_schema", node=StatesConfig)
+    for name, schema in SCHEMAS.items():
+        store.store(name=f"{name}_schema", node=schema)
+    # Hydra's template of `--help` is this interpolation, which sees all settings.
+    OmegaConf.register_new_resolver("settings_help", _help, replace=True)
+
+
+def _help(_root_: DictConfig) -> str:
+    """Returns the help of the command that is composed, as a template of Hydra."""
+    schema = SCHEMAS.get(_root_.hydra.job.config_name, RunConfig)
+    return help_text(_root_, schema).replace("$", "$$")
 
 
 def compose(*overrides: str) -> RunConfig:
@@ -49,10 +60,16 @@ def compose(*overrides: str) -> RunConfig:
     register()
     try:
         with hydra.initialize_config_dir(str(CONFIGS), version_base="1.3"):
-            composed = hydra.compose("train", list(overrides))
-    except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
-        raise UserError(explain(error)) from error
+            composed = hydra.compose("train", open_overrides(overrides))
+    # ValueError: a choice that is not a word, as in data=3.
+    except (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError) as error:
+        raise UserError(explain(error, RunConfig, overrides)) from error
     return from_hydra(composed, RunConfig)
+
+
+def open_overrides(words: Sequence[str]) -> list[str]:
+    """Returns overrides in which those of `callbacks.extra`, an open set, may add what is new."""
+    return [f"++{word}" if word.startswith("callbacks.extra") else word for word in words]
 
 
 def from_hydra(config: DictConfig, schema: type[AnyConfig]) -> AnyConfig:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import re
-import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import yaml
 from hydra.errors import MissingConfigException, OverrideParseException
+from omegaconf import OmegaConf
 from omegaconf.errors import (
     ConfigAttributeError,
     ConfigKeyError,
@@ -17,17 +18,41 @@ from omegaconf.errors import (
     ValidationError,
 )
 
+from seq2seq.config.groups import names, offered
+from seq2seq.config.schema import RunConfig
+from seq2seq.errors import one_line
 
-def explain(error: BaseException) -> str:
+# Settings of ours, and the names that other toolkits give them.
+_SYNONYMS = {
+    "learning_rate": "lr",
+    "epochs": "n_epochs num_epochs max_epochs",
+    "batch_size": "batch bs",
+    "units": "hidden_size hidden_dim hidden latent_dim rnn_size",
+    "layers": "num_layers n_layers depth",
+    "embedding_size": "embedding_dim embed_dim emb_size",
+    "cell": "rnn rnn_type cell_type",
+    "beam_size": "beam beams num_beams beam_width",
+    "patience": "early_stopping early_stop",
+    "clip_norm": "clipnorm grad_clip max_grad_norm clip",
+    "precision": "mixed_precision fp16 bf16 dtype",
+}
+
+
+def explain(error: BaseException, schema: Any = RunConfig, words: Sequence[str] = ()) -> str:
     """Returns one line that says what is wrong, where, and what to do.
 
     Hydra wraps the exceptions of OmegaConf, which name the setting. They hang on it as its cause,
     or as its context where Hydra raises without `from`.
+
+    Args:
+        error: What Hydra or OmegaConf raised.
+        schema: The dataclass of the settings.
+        words: The overrides of the command line.
     """
     link: BaseException | None = error
     while link is not None:
         if isinstance(link, MissingConfigException):
-            return _missing_choice(link)
+            return _missing_choice(link, schema)
         if isinstance(link, OverrideParseException):
             return _unreadable_override(link)
         if isinstance(link, OmegaConfBaseException) and link.full_key:
@@ -35,7 +60,7 @@ def explain(error: BaseException) -> str:
         if isinstance(link, yaml.MarkedYAMLError):
             return _broken_yaml(link)
         link = link.__cause__ or (None if link.__suppress_context__ else link.__context__)
-    return one_line(str(error))
+    return _odd_choice(words, schema) or one_line(str(error))
 
 
 def did_you_mean(wrong: str, names: Iterable[str], prefix: str = "") -> str:
@@ -44,26 +69,32 @@ def did_you_mean(wrong: str, names: Iterable[str], prefix: str = "") -> str:
     return f"; did you mean {prefix}{close[0]}?" if close else ""
 
 
-def one_line(text: str) -> str:
-    """Returns `text` with all its white space as single spaces."""
-    return " ".join(text.split())
-
-
-def refuse(message: str) -> int:
-    """Prints a mistake on standard error as one line, and returns the exit code for it."""
-    print(f"error: {one_line(message)}", file=sys.stderr)
-    return 2
-
-
-def _missing_choice(error: MissingConfigException) -> str:
+def _missing_choice(error: MissingConfigException, schema: Any) -> str:
     """Explains a choice that is not there, e.g. `data=revers`."""
     group, _, wrong = (error.missing_cfg_file or "").rpartition("/")
     # Hydra lists no options for one of several choices, as in data=[reverse,revers].
-    options = error.options or []
-    there = f"; there are {', '.join(options)}" if options else ""
     if not group:
         return f"{wrong}: no such config; check --config-name and --config-dir"
-    return f"{group}={wrong}: no such choice{did_you_mean(wrong, options)}{there}"
+    options = offered(error.options or [], group, schema)
+    return f"{group}={wrong}: no such choice{did_you_mean(wrong, options)}{_there_are(options)}"
+
+
+def _odd_choice(words: Sequence[str], schema: Any) -> str | None:
+    """Explains a choice that is a number, a truth value or null, e.g. `data=3`, if there is one.
+
+    Hydra refuses it without naming it.
+    """
+    for word in words:
+        group, equals, value = word.lstrip("+").partition("=")
+        is_choice = equals and names(group) and "[" not in value
+        read = yaml.safe_load(value) if is_choice else ""
+        if not isinstance(read, str):
+            return f"{word}: no such choice{_there_are(offered(names(group), group, schema))}"
+    return None
+
+
+def _there_are(options: Sequence[str]) -> str:
+    return f"; there are {', '.join(options)}" if options else ""
 
 
 def _unreadable_override(error: OverrideParseException) -> str:
@@ -89,15 +120,36 @@ def _wrong_setting(error: OmegaConfBaseException, file: str | None) -> str:
 
 
 def _suggestion(error: OmegaConfBaseException) -> str:
-    """Returns the nearest setting to an unknown one, or all that stand beside it."""
+    """Returns the setting that an unknown one means, or all that stand beside it."""
+    parent, _, wrong = str(error.full_key).rpartition(".")
+    prefix, meant = f"{parent}." if parent else "", _meant(wrong)
+    beside: Any = error.parent_node  # The settings beside the unknown one.
+    if meant in beside:
+        return f"; did you mean {prefix}{meant}?"
+    # In another group, or without one, as in epochs=3.
+    everything: Any = OmegaConf.to_container(beside._get_root())
+    known = _names({**everything, "hydra": None}, "")
+    if elsewhere := [name for name in known if name.endswith(f".{meant}")]:
+        return f"; did you mean {' or '.join(elsewhere)}?"
+    near = did_you_mean(wrong, map(str, beside), prefix)
     if not dataclasses.is_dataclass(error.object_type):
         # An open group, such as the arguments of an optimizer.
-        return f"; to pass it on as a new argument write +{error.full_key}=..."
-    names = [field.name for field in dataclasses.fields(error.object_type)]
-    parent = str(error.full_key).rpartition(".")[0]
-    prefix = f"{parent}." if parent else ""
-    near = did_you_mean(str(error.key), names, prefix)
-    return near or f"; there are {', '.join(prefix + name for name in names)}"
+        return f"{near}; to pass it on as a new argument write +{error.full_key}=..."
+    fields = [prefix + field.name for field in dataclasses.fields(error.object_type)]
+    return near or _there_are(fields)
+
+
+def _meant(wrong: str) -> str:
+    return next((ours for ours, theirs in _SYNONYMS.items() if wrong in theirs.split()), wrong)
+
+
+def _names(settings: dict[str, Any], prefix: str) -> Iterator[str]:
+    """Yields the dotted names of nested settings."""
+    for name, value in settings.items():
+        if isinstance(value, dict):
+            yield from _names(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}"
 
 
 def _file_of(error: BaseException) -> str | None:

@@ -1,75 +1,136 @@
 """The frame of every command: Hydra, one line for a mistake, exit codes.
 
-It imports no TensorFlow, so that `--help` and refusals answer at once.
+It imports no TensorFlow, so that `--help` and refusals answer at once. Hydra and the settings are
+imported when a program runs, because Ctrl-C is answered in one line from then on.
 """
 
 from __future__ import annotations
 
 import contextlib
 import functools
-import gc
-import logging
 import os
 import sys
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import hydra
-import yaml
-from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-
-from seq2seq.config.load import CONFIGS, AnyConfig, from_hydra, register
-from seq2seq.config.mistakes import explain, refuse
+from seq2seq.config.interrupt import INTERRUPTED, quitting_at_ctrl_c
+from seq2seq.config.streams import flush_output, open_closed_streams, print_error, refuse
 from seq2seq.errors import UserError
-from seq2seq.hardware import keep_freed_memory, load_tensorflow
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+Task = Callable[[Any], None]  # takes the checked dataclass of the settings
 
 TRACEBACK = "SEQ2SEQ_TRACEBACK"
 
 
-def program(name: str, settings_type: type[AnyConfig]) -> Callable[..., Callable[[], None]]:
+def program(name: str) -> Callable[[Task], Callable[[], None]]:
     """Returns a decorator that makes `task(config)` a program with the settings of a YAML file.
 
-    The program composes `configs/{name}.yaml`. It exits with 0 when done, with 2 after a mistake of
-    the user (one line on standard error), and with 130 or 143 after a signal.
+    The program composes `configs/{name}.yaml` against `SCHEMAS[name]` of `load.py`. It exits with 0
+    when done, with 2 after a mistake of the user or if standard output cannot be written (one line
+    on standard error), and with 129, 130 or 143 after a signal.
     """
-    register()
 
-    def decorate(task: Callable[[AnyConfig], None]) -> Callable[[], None]:
+    def decorate(task: Task) -> Callable[[], None]:
         @functools.wraps(task)
-        def run(composed: DictConfig) -> None:
-            try:
-                config = from_hydra(composed, settings_type)
-                _prepare()
-                task(config)
-            except UserError as error:
-                if wants_traceback():
-                    raise
-                # Hydra would print lines around an exception.
-                sys.exit(refuse(str(error)))
-            finally:
-                _remove_if_empty(output_dir())
-
-        main = hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name=name)(run)
-
         def run_program() -> None:
-            os.environ.setdefault(TRACEBACK, os.environ.get("HYDRA_FULL_ERROR", "0"))
-            # With this, Hydra raises its exceptions. Without, it prints them and exits with 1.
-            os.environ["HYDRA_FULL_ERROR"] = "1"
-            try:
-                main()
-            except (HydraException, OmegaConfBaseException, yaml.YAMLError, OSError) as error:
-                if wants_traceback():
-                    raise
-                sys.exit(refuse(explain(error)))
-            except KeyboardInterrupt:
-                sys.exit(130)
+            open_closed_streams()
+            with ExitStack() as loading:
+                loading.enter_context(quitting_at_ctrl_c())
+                code = _exit_code(name, lambda: _run_hydra(name, task, loading))
+            if code:
+                sys.exit(code)
 
         return run_program
 
     return decorate
+
+
+def _exit_code(name: str, main: Callable[[], None]) -> int | str | None:
+    """Runs a program, tells its mistake if there is one, and returns its exit code."""
+    import yaml
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    from seq2seq.config.load import SCHEMAS
+    from seq2seq.config.mistakes import explain
+
+    code: int | str | None = 0
+    try:
+        main()
+    except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
+        if wants_traceback():
+            raise
+        code = refuse(explain(error, SCHEMAS[name], sys.argv[1:]))
+    except OSError as error:  # After Hydra's, of which some are also errors of the system.
+        if wants_traceback():
+            raise
+        code = _refuse_system_error(error)
+    except KeyboardInterrupt:
+        print_error("interrupted")
+        code = INTERRUPTED
+    except SystemExit as stop:
+        code = stop.code
+    lost = flush_output()
+    return code or (_refuse_system_error(lost) if lost else 0)
+
+
+def _refuse_system_error(error: OSError) -> int:
+    """Tells what the system refused, and returns the exit code for it."""
+    flush_output()
+    if isinstance(error, BrokenPipeError):
+        return 0  # The reader has seen enough (`| head`).
+    if error.filename is None:  # Errors of files name the file.
+        return refuse(f"standard output cannot be written: {error.strerror}")
+    return refuse(str(error))
+
+
+def _run_hydra(name: str, task: Task, loading: ExitStack) -> None:
+    """Lets Hydra compose the settings, and hands them to `task` after `loading` is closed."""
+    import hydra
+    from hydra.errors import HydraException
+
+    from seq2seq.config.groups import CONFIGS
+    from seq2seq.config.load import SCHEMAS, from_hydra, open_overrides, register
+
+    has_begun = False
+
+    @functools.wraps(task)
+    def run(composed: DictConfig) -> None:
+        nonlocal has_begun
+        has_begun = True
+        try:
+            config: Any = from_hydra(composed, SCHEMAS[name])
+            _prepare()
+            loading.close()
+            task(config)
+        except UserError as error:
+            if wants_traceback():
+                raise
+            # Hydra would print lines around an exception.
+            sys.exit(refuse(str(error)))
+        except OSError as error:
+            if wants_traceback():
+                raise
+            sys.exit(_refuse_system_error(error))
+        finally:
+            _remove_if_empty(output_dir())
+
+    register()
+    os.environ.setdefault(TRACEBACK, os.environ.get("HYDRA_FULL_ERROR", "0"))
+    # With this, Hydra raises its exceptions. Without, it prints them and exits with 1.
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    sys.argv[1:] = open_overrides(sys.argv[1:])
+    try:
+        hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name=name)(run)()
+    except ValueError as error:  # Hydra's own, for a command line such as data=3.
+        if has_begun:
+            raise
+        raise HydraException(str(error)) from error
 
 
 def wants_traceback() -> bool:
@@ -79,16 +140,23 @@ def wants_traceback() -> bool:
 
 def output_dir() -> Path:
     """Returns the folder of this job: `run_dir`, or its subfolder in a sweep."""
+    from hydra.core.hydra_config import HydraConfig
+
     return Path(HydraConfig.get().runtime.output_dir)
 
 
 def overrides() -> list[str]:
     """Returns the overrides of the command line."""
+    from hydra.core.hydra_config import HydraConfig
+
     return list(HydraConfig.get().overrides.task)
 
 
 def hydra_record() -> dict[str, str]:
     """Returns the files for `.hydra/` in the run folder: name → YAML text."""
+    from hydra.core.hydra_config import HydraConfig
+    from omegaconf import OmegaConf
+
     return {
         "hydra.yaml": OmegaConf.to_yaml(OmegaConf.create({"hydra": HydraConfig.get()})),
         "overrides.yaml": OmegaConf.to_yaml(OmegaConf.create(overrides())),
@@ -111,9 +179,17 @@ def _remove_if_empty(folder: Path) -> None:
 
 def _prepare() -> None:
     """Sets up memory and logging, and imports TensorFlow without its start-up chatter."""
+    import gc
+    import logging
+
+    from seq2seq.hardware import keep_freed_memory, load_tensorflow
+
     keep_freed_memory()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     logging.getLogger("absl").setLevel(logging.ERROR)
+    is_shown = sys.stderr.isatty() and "keras" not in sys.modules
+    if is_shown:
+        print("loading TensorFlow ...", end="", file=sys.stderr, flush=True)
     # Objects made by an import stay. Searching them for garbage takes a fifth of the time.
     gc.disable()
     try:
@@ -121,3 +197,5 @@ def _prepare() -> None:
     finally:
         gc.freeze()
         gc.enable()
+        if is_shown:
+            print("\r\033[K", end="", file=sys.stderr, flush=True)  # The line is empty again.

@@ -75,21 +75,32 @@ class BatchPlan:
 
     def epoch(self, seed: int, epoch: int, start: int = 0) -> Iterator[Batch]:
         """Yields batches of every example once, shuffled by (seed, epoch), from `start` on."""
-        rng = np.random.default_rng((seed, epoch))
-        # First the examples inside each bucket are shuffled, then the batches of all buckets. Both
-        # permutations are drawn even if `start` skips batches, so that a batch stays the same.
-        plan = [
-            (bucket, rows)
-            for bucket in self.buckets
-            for rows in _chunks(rng.permutation(bucket.size), self.batch_size)
-        ]
-        for i in rng.permutation(len(plan))[start:]:
-            yield self._batch(*plan[i])
+        for number, rows in self._order(seed, epoch)[start:]:
+            yield self._batch(self.buckets[number], rows)
 
     def epochs(self, seed: int, epoch: int, start: int = 0) -> Iterator[Batch]:
         """Yields the batches of this epoch from `start` on, then those of all later epochs."""
         for number in itertools.count(epoch):
             yield from self.epoch(seed, number, start if number == epoch else 0)
+
+    def shape_numbers(self, seed: int, epoch: int, start: int = 0) -> Iterator[int]:
+        """Yields the number in `shapes` of each batch of `epochs`."""
+        for number in itertools.count(epoch):
+            # Without the numbers of the examples, which a large file has many of.
+            shapes = [shape for shape, _ in self._order(seed, number)]
+            yield from shapes[start if number == epoch else 0 :]
+
+    def _order(self, seed: int, epoch: int) -> list[tuple[int, Numbers]]:
+        """Returns the bucket's number and the examples of each batch of an epoch."""
+        rng = np.random.default_rng((seed, epoch))
+        # First the examples inside each bucket are shuffled, then the batches of all buckets. Both
+        # permutations are drawn whole, wherever an epoch starts, so that a batch stays the same.
+        batches = [
+            (number, rows)
+            for number, bucket in enumerate(self.buckets)
+            for rows in _chunks(rng.permutation(bucket.size), self.batch_size)
+        ]
+        return [batches[i] for i in rng.permutation(len(batches))]
 
     def _batch(self, bucket: Bucket, numbers: Numbers) -> Batch:
         source, target = bucket.take(numbers)

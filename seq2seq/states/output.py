@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 import numpy.typing as npt
 import tensorflow as tf
@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from seq2seq.config.streams import LastingOutput
 from seq2seq.errors import UserError
 from seq2seq.evaluation.figures import pixels, png
 from seq2seq.evaluation.page import PIXELS, Page
@@ -35,7 +36,9 @@ class Output:
         Raises:
             UserError: The folder cannot be created.
         """
-        self.folder, self.page, self.console = folder, Page(title, subtitle), Console()
+        self.folder, self.page = folder, Page(title, subtitle)
+        output = LastingOutput("the page has all of it")
+        self.console = Console(file=cast(IO[str], output))
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:

@@ -23,14 +23,16 @@ from seq2seq.files import DiskError
 from seq2seq.model.seq2seq import count_parameters
 from seq2seq.runs.provenance import versions
 from seq2seq.training.callback_state import CallbackAttributes
+from seq2seq.training.compilation import announce_shapes
 from seq2seq.training.divergence import DivergedError, diverged_batch
 from seq2seq.training.epoch import Step, keep_if_best, take_steps, train_epoch, train_logs
 from seq2seq.training.log_file import logging_to
 from seq2seq.training.progress import Progress
+from seq2seq.training.screen import command
 from seq2seq.training.session import Session
 from seq2seq.training.signals import StoppedBySignal, StopRequest
 from seq2seq.training.state import TrainingState, assign_weights, restore_variables, to_arrays
-from seq2seq.training.terminal import show_results, show_start
+from seq2seq.training.terminal import show_end, show_next_steps, show_results, show_start
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +48,7 @@ def run_to_end(session: Session, state: TrainingState) -> dict[str, Any]:
     run = session.run
     with logging_to(run.log):
         show_start(
-            session.console,
+            session.screen,
             session.config,
             run,
             session.splits,
@@ -60,7 +62,8 @@ def run_to_end(session: Session, state: TrainingState) -> dict[str, Any]:
             return _finish(session, state)
         # Inside the log's context: the file has these lines, too.
         except StoppedBySignal:
-            log.warning("stopped and saved; resume with: python train.py resume=%s", run.path)
+            again = command("train", "resume", run.path)
+            log.warning("stopped and saved; resume with: %s", again)
             raise
         except DiskError as error:
             raise DiskError(f"{error}; {session.way_back()}") from error
@@ -128,13 +131,22 @@ def _make_step(session: Session, start: Progress) -> Step:
     settings, plan, callbacks = session.config.training, session.plan, session.callbacks
     per_call = settings.steps_per_execution
     assert per_call is not None
+    train_steps = session.train_steps
+    if settings.jit_compile:
+        train_steps = announce_shapes(
+            train_steps,
+            plan.shape_numbers(settings.seed, start.epoch, start.step),
+            len(plan.shapes),
+            session.bar.announce,
+            stops_at_divergence=settings.on_divergence is not Divergence.skip,
+        )
     # One pipeline for all epochs: it prepares the next one while this one is evaluated.
     stream = BatchStream(plan, plan.epochs(settings.seed, start.epoch, start=start.step))
 
     def step(progress: Progress) -> Progress:
         callbacks.on_train_batch_begin(progress.step)
         count = min(per_call, plan.steps - progress.step)
-        progress, result = take_steps(session.train_steps, stream, count, progress)
+        progress, result = take_steps(train_steps, stream, count, progress)
         if result.diverged:
             where = f"epoch {progress.epoch + 1}, step {progress.step}"
             if settings.on_divergence is not Divergence.skip:
@@ -183,6 +195,7 @@ def _end_epoch(session: Session, state: TrainingState) -> TrainingState:
     session.run.save_metrics(list(progress.rows))
     if session.tensorboard is not None:
         session.tensorboard.show_epoch(number, logs, scored)
+    session.bar.show_epoch(number, logs, progress.best_epoch == number, progress.seconds)
     session.callbacks.on_epoch_end(progress.epoch, logs)
     is_stopped = bool(session.model.stop_training)  # Keras's callbacks set it.
     return state._replace(progress=progress.end_epoch(is_stopped))
@@ -191,6 +204,7 @@ def _end_epoch(session: Session, state: TrainingState) -> TrainingState:
 def _finish(session: Session, state: TrainingState) -> dict[str, Any]:
     """Scores the best model on dev and test, and writes results and predictions."""
     run, progress, best_weights = session.run, state.progress, state.best_weights
+    show_end(session.screen, progress, session.config.training)
     if not progress.best_epoch:
         # A callback stopped before the first evaluation: there are no other weights.
         progress = dataclasses.replace(progress, best_epoch=progress.epoch)
@@ -210,7 +224,8 @@ def _finish(session: Session, state: TrainingState) -> dict[str, Any]:
     run.save_results(results)
     if session.tensorboard is not None:
         session.tensorboard.show_results(results, scored)
-    show_results(session.console, session.config, results, scored)
+    show_results(session.screen, session.config, results, scored)
+    show_next_steps(session.screen, run, has_tensorboard=session.tensorboard is not None)
     return results
 
 

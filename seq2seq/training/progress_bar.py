@@ -1,42 +1,55 @@
-"""Progress bar of a training, and the line that each epoch leaves."""
+"""Progress bar of a training, and the row that each epoch leaves."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import keras
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from seq2seq.evaluation.metrics import METRICS, format_metric
+from seq2seq.config.schema import TrainingConfig
+from seq2seq.evaluation.metrics import METRICS
+from seq2seq.training.screen import Screen
+
+# Heads of columns; other logs have their own names.
+_HEADS = {
+    "token_accuracy": "tok_acc",
+    "val_loss": "dev_loss",
+    "val_sequence_accuracy": "seq_acc",
+    "val_symbol_error_rate": "sym_err",
+}
 
 
 class ProgressBar(keras.callbacks.Callback):
-    """A bar for the whole training with loss, decoded accuracy, examples/s and time left.
+    """A bar for the whole training: epoch, loss or present work, examples/s and time left.
 
-    Every epoch also leaves one line, so that redirected output tells the same story.
+    Every epoch also leaves a row below heads that are printed once, 80 characters at most, so that
+    redirected output tells the same story.
     """
 
-    def __init__(self, console: Console, epochs: int, steps: int) -> None:
+    def __init__(self, screen: Screen, settings: TrainingConfig, steps: int) -> None:
         """Prepares the bar; `steps` counts those of an epoch."""
         super().__init__()
-        self.epochs = epochs
-        self.steps = steps
-        self.epoch = 0
-        self.console = console
+        self.steps, self.epochs, self.epoch = steps, settings.epochs, 0
+        self.screen, self.has_heads = screen, False
+        self.columns = _columns(settings)
         self.progress = Progress(
             TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]}"),
-            BarColumn(),
+            BarColumn(bar_width=20),
             TextColumn("{task.fields[numbers]}"),
             TimeRemainingColumn(),
-            console=console,
+            console=screen.console,
             transient=True,
-            disable=not console.is_terminal,
+            disable=not screen.console.is_terminal,
         )
         self.task: TaskID = self.progress.add_task(
-            "", total=epochs * steps, epoch=1, epochs=epochs, numbers=""
+            "", total=self.epochs * steps, epoch=1, epochs=self.epochs, numbers=""
         )
-        self.accuracy = ""
+
+    def announce(self, work: str) -> None:
+        """Shows the present work in place of the numbers of a step."""
+        self.progress.update(self.task, numbers=f"{work} ...")
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         self.progress.start()
@@ -47,37 +60,67 @@ class ProgressBar(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         logs = logs or {}
-        numbers = (
-            f"loss {logs['loss']:.4f}{self.accuracy}  {logs['examples_per_second']:,.0f} examples/s"
-        )
+        numbers = f"loss {logs['loss']:.4f}  {logs['examples_per_second']:,.0f} examples/s"
         self.progress.update(
             self.task, completed=self.epoch * self.steps + batch + 1, numbers=numbers
         )
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        logs = logs or {}
-        if "val_sequence_accuracy" in logs:
-            self.accuracy = f"  decoded {logs['val_sequence_accuracy']:.2%}"
-        shown = [
-            f"{name.replace('val_', 'dev_')} {format_metric(name.removeprefix('val_'), logs[name])}"
-            for name in _names_in_line()
-            if name in logs
-        ]
-        self.console.print(
-            f"epoch {epoch + 1}/{self.epochs}  {'  '.join(shown)}  "
-            f"{logs['examples_per_second']:,.0f} examples/s",
-            highlight=False,
-            soft_wrap=True,
-        )
+    def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
+        self.announce("decoding dev")
+
+    def on_test_end(self, logs: dict[str, Any] | None = None) -> None:
+        self.progress.update(self.task, numbers="")
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         self.progress.stop()
 
+    def show_epoch(
+        self, number: int, logs: Mapping[str, float], is_best: bool, seconds: float
+    ) -> None:
+        """Prints the row of an epoch; `seconds` are those of the training so far."""
+        first = len(f"{self.epochs}/{self.epochs}")
+        heads, widths = ["epoch", *self.columns.values()], [max(5, first)]
+        widths += [max(6, len(head)) for head in self.columns.values()]
+        cells = [f"{number}/{self.epochs}", *(_cell(name, logs) for name in self.columns)]
+        heads, widths = [*heads, "examples/s", "time"], [*widths, 10, 7]
+        cells += [f"{logs['examples_per_second']:,.0f}", _time(seconds)]
+        if not self.has_heads:
+            self.screen.line(_row(heads, widths))
+            self.has_heads = True
+        self.screen.line(_row(cells, widths) + (" *" if is_best else ""))
 
-def _names_in_line() -> list[str]:
-    """Returns the logs that an epoch's line shows: the loss, and the numbers that people compare.
 
-    Perplexity repeats the loss; the optional metrics are for the results' table.
+def _columns(settings: TrainingConfig) -> dict[str, str]:
+    """Returns the logs in an epoch's row and their heads: the losses and what people compare.
+
+    Perplexity repeats the loss. Of the optional metrics only the monitored one is shown, in place
+    of a teacher-forced one; the others are for the results' table.
     """
-    decoded = [m.name for m in METRICS.values() if m.is_decoded and not m.is_optional]
-    return ["loss", "token_accuracy", "val_loss", *(f"val_{name}" for name in decoded)]
+    monitored = METRICS[settings.monitor]
+    decoded = [m for m in METRICS.values() if m.is_decoded and not m.is_optional]
+    first = ["loss"] if monitored.is_optional else ["loss", "token_accuracy"]
+    names = [*first, "val_loss", *(f"val_{metric.name}" for metric in decoded)]
+    if monitored.is_optional:
+        names.append(f"val_{monitored.name}")
+    return {name: _HEADS.get(name, name.removeprefix("val_")) for name in names}
+
+
+def _cell(name: str, logs: Mapping[str, float]) -> str:
+    if name not in logs:
+        return "-"  # Not every epoch is evaluated.
+    value, metric = logs[name], METRICS[name.removeprefix("val_")]
+    if metric.is_rate:
+        return f"{value:.2%}"
+    # Six characters, whatever the size.
+    digits = ".4f" if abs(value) < 10 else ".2f" if abs(value) < 1000 else ".0f"
+    return format(value, digits if abs(value) < 1e6 else ".0e")
+
+
+def _time(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}"
+
+
+def _row(cells: list[str], widths: list[int]) -> str:
+    return "  ".join(cell.rjust(width) for cell, width in zip(cells, widths, strict=True))

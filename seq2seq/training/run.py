@@ -19,6 +19,7 @@ from seq2seq.evaluation.metrics import check_monitor
 from seq2seq.runs.provenance import make_record, refuse_other_data
 from seq2seq.runs.run_dir import RunDir
 from seq2seq.training.keras_objects import refuse_foreign_code
+from seq2seq.training.log_file import held_messages
 from seq2seq.training.loop import run_to_end
 from seq2seq.training.session import build_session
 from seq2seq.training.state import initial_state
@@ -26,6 +27,7 @@ from seq2seq.training.state import initial_state
 log = logging.getLogger(__name__)
 
 
+@held_messages()
 def train(
     config: RunConfig, path: str | Path, hydra_record: dict[str, str] | None = None
 ) -> dict[str, Any]:
@@ -62,6 +64,7 @@ def train(
         return run_to_end(session, state)
 
 
+@held_messages()
 def resume(path: str | Path, changes: Sequence[str] = (), trust: bool = False) -> dict[str, Any]:
     """Resumes a stopped run from its newest undamaged checkpoint.
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import keras
 import tensorflow as tf
-from rich.console import Console
 
 from seq2seq.config.resolve import Facts, resolve
 from seq2seq.config.schema import RunConfig
@@ -26,6 +25,7 @@ from seq2seq.runs.weights import write_weights
 from seq2seq.training.callback_state import set_monitor_direction
 from seq2seq.training.keras_objects import make_callbacks, make_optimizer
 from seq2seq.training.progress_bar import ProgressBar
+from seq2seq.training.screen import Screen, command
 from seq2seq.training.state import (
     TrainingState,
     Weights,
@@ -55,9 +55,10 @@ class Session:
         optimizer: Built for the model's variables.
         train_steps: The compiled step, see `compile_training`.
         evaluate: Examples → metrics, and the decoded examples.
-        console: Where the user reads.
+        screen: Where the user reads.
+        bar: Shows the progress there.
         tensorboard: None: not wanted.
-        callbacks: The progress bar and the user's callbacks.
+        callbacks: The bar and the user's callbacks.
         user_callbacks: The user's callbacks by name.
         checkpoints: The checkpoint files.
     """
@@ -71,7 +72,8 @@ class Session:
     optimizer: keras.optimizers.Optimizer
     train_steps: TrainSteps
     evaluate: Evaluation
-    console: Console
+    screen: Screen
+    bar: ProgressBar
     tensorboard: TensorBoard | None
     callbacks: keras.callbacks.CallbackList
     user_callbacks: Mapping[str, keras.callbacks.Callback]
@@ -123,7 +125,7 @@ class Session:
             return "there is no checkpoint yet"
         return (
             f"the last good checkpoint is {paths[0]}; "
-            f"resume with: python train.py resume={self.run.path}"
+            f"resume with: {command('train', 'resume', self.run.path)}"
         )
 
 
@@ -149,13 +151,14 @@ def build_session(
     optimizer.build(model.trainable_variables)
     model.compile(optimizer=optimizer)  # Callbacks look for the optimizer at the model.
     predictor = Predictor(model, vocabularies, config.data, config.decoding)
-    console = Console()
+    screen = Screen()
+    bar = ProgressBar(screen, settings, plan.steps)
     tensorboard = (
         TensorBoard(config, run, predictor, splits.dev) if config.callbacks.tensorboard else None
     )
     user_callbacks = make_callbacks(config.callbacks.extra)
     callbacks = keras.callbacks.CallbackList(
-        [ProgressBar(console, settings.epochs, plan.steps), *user_callbacks.values()],
+        [bar, *user_callbacks.values()],
         model=model,
         # `fit` hands these three to every callback.
         epochs=settings.epochs,
@@ -174,7 +177,8 @@ def build_session(
         optimizer=optimizer,
         train_steps=compile_training(model, optimizer, settings),
         evaluate=Evaluation(predictor, settings.batch_size, settings.bleu),
-        console=console,
+        screen=screen,
+        bar=bar,
         tensorboard=tensorboard,
         callbacks=callbacks,
         user_callbacks=user_callbacks,

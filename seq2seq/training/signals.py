@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the first asks the loop to stop after the step, the second stops at once."""
+"""Ctrl-C, SIGTERM and SIGHUP: the first asks to stop after the step, the second stops at once."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ class StoppedBySignal(SystemExit):
     """The end of a process that saved a checkpoint because a signal asked it to stop."""
 
     def __init__(self, number: int) -> None:
-        """Sets the exit code to 128 + `number`, as shells do: 130 or 143."""
+        """Sets the exit code to 128 + `number`, as shells do: 129, 130 or 143."""
         super().__init__(128 + number)
 
 
 class StopRequest:
-    """A context in which the first SIGINT or SIGTERM is recorded instead of raised.
+    """A context in which the first SIGINT, SIGTERM or SIGHUP is recorded instead of raised.
 
     Attributes:
         signal: The number of the signal that asked to stop, or None.
@@ -29,7 +29,9 @@ class StopRequest:
     def __enter__(self) -> StopRequest:
         # Python lets only the main thread set handlers; elsewhere no signal arrives.
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                if number == signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN:
+                    continue  # Under nohup, training goes on when the terminal closes.
                 self._before[number] = signal.signal(number, self._note)
         return self
 

@@ -1,26 +1,27 @@
-"""Summary of a training before it begins, and tables of its results."""
+"""Summary of a training before it begins; at its end the reason, the results and the next steps."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from seq2seq.config.schema import RunConfig
+from seq2seq.config.schema import RunConfig, TrainingConfig
 from seq2seq.data.batches import BatchPlan
 from seq2seq.data.examples import Splits
 from seq2seq.data.vocabulary import Tokenizer, Vocabularies
 from seq2seq.evaluation.evaluate_model import ScoredExample, best_and_worst
-from seq2seq.evaluation.metrics import format_metric
+from seq2seq.evaluation.metrics import METRICS, format_metric
 from seq2seq.model.seq2seq import Seq2Seq, count_parameters
 from seq2seq.runs.run_dir import RunDir
+from seq2seq.training.progress import Progress
+from seq2seq.training.screen import Screen, command, short_path
 
 
 def show_start(
-    console: Console,
+    screen: Screen,
     config: RunConfig,
     run: RunDir,
     splits: Splits,
@@ -45,16 +46,32 @@ def show_start(
         "model": f"{count_parameters(model):,} parameters: "
         + ", ".join(f"{name} {count:,}" for name, count in parts.items()),
         "batches": f"{plan.steps:,} of {plan.batch_size} per epoch; steps padded to {shapes}",
-        "run folder": str(run.path),
+        "run folder": short_path(run.path),
     }
-    table = Table.grid(padding=(0, 2))
-    for name, text in rows.items():
-        table.add_row(f"[bold]{name}[/bold]", escape(text))
-    console.print(table)
+    screen.rows(rows)
+
+
+def show_end(screen: Screen, progress: Progress, settings: TrainingConfig) -> None:
+    """Prints why training ends."""
+    metric = METRICS[settings.monitor]
+    name = f"dev_{metric.name}"
+    if progress.epoch >= settings.epochs:
+        reason = f"all {settings.epochs} epochs are trained"
+    elif progress.is_stopped:
+        reason = f"after epoch {progress.epoch}: a callback asked for it"
+    elif metric.perfect is not None and progress.best_value == metric.rank(metric.perfect):
+        perfect = format_metric(metric.name, metric.perfect)
+        reason = f"after epoch {progress.epoch}: {name} of {perfect} cannot get better"
+    else:
+        unit = "epoch" if settings.evaluate_every == 1 else "evaluation"
+        number = progress.evaluations_without_better
+        waited = f"{number} {unit}{'s' * (number != 1)}"
+        reason = f"after epoch {progress.epoch}: no better {name} for {waited}"
+    screen.rows({"end": reason})
 
 
 def show_results(
-    console: Console,
+    screen: Screen,
     config: RunConfig,
     results: dict[str, Any],
     scored: Sequence[ScoredExample],
@@ -67,7 +84,7 @@ def show_results(
         table.add_column(name, justify="right")
     for metric in results[splits[0]]:
         table.add_row(metric, *(format_metric(metric, results[name][metric]) for name in splits))
-    console.print(table)
+    screen.table(table)
     examples = Table(title=f"Best and worst of {splits[-1]}")
     for column in ("source", "prediction", "reference", "edits"):
         examples.add_column(column)
@@ -76,7 +93,15 @@ def show_results(
         examples.add_row(
             *map(escape, (f"{source} {features}", prediction, reference, str(s.errors)))
         )
-    console.print(examples)
+    screen.table(examples)
+
+
+def show_next_steps(screen: Screen, run: RunDir, has_tensorboard: bool) -> None:
+    """Prints where the run is and the commands that use it."""
+    rows = {"run folder": short_path(run.path), "decode": command("infer", "run", run.path)}
+    if has_tensorboard:
+        rows["look"] = f"tensorboard --logdir {short_path(run.path)}"
+    screen.rows(rows)
 
 
 def _source(config: RunConfig, source: Sequence[str], features: Sequence[str]) -> str:

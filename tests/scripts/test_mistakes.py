@@ -1,10 +1,12 @@
 """Mistakes of a user: one clear line on standard error, exit code 2, no file changed."""
 
 import hashlib
+import re
 
 import pytest
 from project import ROOT, compose_config, run_process
 
+from seq2seq import compose
 from seq2seq.errors import UserError
 from seq2seq.training.run import train
 
@@ -51,11 +53,59 @@ def refused(result, *words):
         (["optimizer.rate=1"], ["+optimizer.rate=..."]),
         (["name=${nosuch}"], ["'nosuch' not found"]),
         (["experiment=[g2p,nosuch]"], ["experiment=nosuch: no such choice"]),
+        (["data=3"], ["data=3: no such choice; there are addition, copy, dates, reverse, scan, "]),
     ],
 )
 def test_refused_at_once(arguments, words, tmp_path):
     refused(run_process(TRAIN, *arguments, cwd=tmp_path), *words)
     assert list(tmp_path.iterdir()) == []
+
+
+# The same in Python, which is quicker to test.
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("optimizer.lr=1", "optimizer.lr: no such setting; did you mean optimizer.learning_rate?"),
+        ("optimizer.lerning_rate=1", "did you mean optimizer.learning_rate?"),
+        ("lr=1", "did you mean optimizer.learning_rate?"),
+        ("training.lr=1", "did you mean optimizer.learning_rate?"),
+        ("epochs=3", "epochs: no such setting; did you mean training.epochs?"),
+        ("model.hidden_size=3", "did you mean model.units?"),
+        ("model.encoder.num_layers=3", "did you mean model.encoder.layers?"),
+        ("decoding.beam_width=3", "did you mean decoding.beam_size?"),
+        ("seed=3", "did you mean data.seed or training.seed or decoding.seed?"),
+        ("data=true", "data=true: no such choice; there are addition,"),
+        ("data=null", "data=null: no such choice; there are addition,"),
+        ("model=1.5", "model=1.5: no such choice; there are attention, state"),
+        ("decoding=nosuch", "decoding=nosuch: no such choice; there are beam, greedy, sampling"),
+    ],
+)
+def test_the_setting_that_is_meant_is_named(override, words):
+    with pytest.raises(UserError) as found:
+        compose(override)
+    assert words in str(found.value)
+
+
+@pytest.mark.parametrize("group", ["data", "decoding"])
+def test_files_to_build_on_are_not_named_as_choices(group):
+    with pytest.raises(UserError) as found:
+        compose(f"{group}=nosuch")
+    assert not {"generated", "as_trained"} & set(re.findall(r"\w+", str(found.value)))
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "callbacks.extra.stop={_target_: keras.callbacks.EarlyStopping, patience: 3}",
+        "callbacks.extra={stop: {_target_: keras.callbacks.EarlyStopping, patience: 3}}",
+        "+callbacks.extra.stop={_target_: keras.callbacks.EarlyStopping, patience: 3}",
+    ],
+)
+def test_callbacks_are_added_with_and_without_a_plus(override):
+    extra = {"stop": {"_target_": "keras.callbacks.EarlyStopping", "patience": 3}}
+    assert compose(override).callbacks.extra == extra
+    more = compose(override, "callbacks.extra.stop.monitor=val_loss").callbacks.extra["stop"]
+    assert more["monitor"] == "val_loss"
 
 
 def test_typo_in_an_experiment_file(tmp_path):
