@@ -1,5 +1,8 @@
 """Line protocol of `infer.py`: one answer per input line, in order, and nothing else.
 
+A program that writes a line to a pipe and waits gets its answer at once: lines are decoded together
+only as far as they have arrived.
+
 A line that cannot be answered gets an empty answer, or a row with the reason, and a warning on
 standard error. It never disturbs its neighbours. Symbols that the model does not know are answered,
 with a warning on standard error.
@@ -17,8 +20,9 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from typing import NamedTuple, TextIO
 
-from seq2seq.config.choices import OutputFormat
+from seq2seq.config.choices import OutputFormat, SearchKind
 from seq2seq.config.commands import InferConfig
+from seq2seq.config.schema import DecodingConfig
 from seq2seq.data.line_reader import Line as InputLine
 from seq2seq.data.line_reader import LineReader
 from seq2seq.errors import UserError, visible
@@ -34,6 +38,7 @@ log = logging.getLogger(__name__)
 CHUNK_BATCHES = 32
 CHUNK_CHARACTERS = 2**22
 
+_PATIENCE = 0.01  # seconds that a chunk of at least a batch waits for further lines
 _MAX_NAMED = 100  # unknown symbols that are named in warnings; further ones are only counted
 
 
@@ -68,7 +73,7 @@ def infer(config: InferConfig) -> None:
         lines = (_parse(line.content, config, has_features) for line in _checked(reader))
         numbers, batches = itertools.count(1), 0
         unknown = _UnknownSymbols(config.input)
-        for chunk in _chunks(lines, chunk_size):
+        for chunk in _chunks(lines, chunk_size, _pauses(reader, predictor.decoding)):
             predictions = _answer(predictor, chunk, batches)
             batches += predictor.count_batches(predictions)
             for line, prediction in zip(chunk, predictions, strict=True):
@@ -77,6 +82,7 @@ def infer(config: InferConfig) -> None:
                     log.warning("%s:%d: %s", config.input, number, prediction.problem)
                 unknown.warn(number, prediction)
                 target.write(write(line, prediction))
+            target.flush()
         unknown.sum_up()
 
 
@@ -120,14 +126,31 @@ class _UnknownSymbols:
             )
 
 
-def _chunks(lines: Iterator[Line], max_lines: int) -> Iterator[list[Line]]:
-    """Yields lists of lines within the limits of a chunk, and at least one line in each."""
+def _pauses(reader: LineReader, decoding: DecodingConfig) -> Callable[[int], bool]:
+    """Returns a function that tells whether a chunk of so many lines is answered as it is."""
+
+    def is_pausing(count: int) -> bool:
+        # Only a full batch is worth a wait. Decoding it takes longer than that.
+        return not reader.is_waiting(_PATIENCE if count >= decoding.batch_size else 0.0)
+
+    # A draw depends on the line's place in its chunk, and must not depend on when lines arrive.
+    return (lambda count: False) if decoding.kind is SearchKind.sampling else is_pausing
+
+
+def _chunks(
+    lines: Iterator[Line], max_lines: int, is_pausing: Callable[[int], bool]
+) -> Iterator[list[Line]]:
+    """Yields lists of lines within the limits of a chunk, and at least one line in each.
+
+    A chunk ends early when `is_pausing` tells so of its number of lines.
+    """
     chunk: list[Line] = []
     characters = 0
     for line in lines:
         chunk.append(line)
         characters += len(line.source) + len(line.features)
-        if len(chunk) == max_lines or characters > CHUNK_CHARACTERS:
+        is_full = len(chunk) == max_lines or characters > CHUNK_CHARACTERS
+        if is_full or is_pausing(len(chunk)):
             yield chunk
             chunk, characters = [], 0
     if chunk:
