@@ -6,6 +6,7 @@ import os
 import platform
 import subprocess
 from collections.abc import Mapping
+from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ _VARIABLES = (
 def make_record(config: RunConfig) -> dict[str, Any]:
     """Returns the content of `record.json`: all that a repetition of the run depends on."""
     return {
+        "started": datetime.now().astimezone().isoformat(),
         "seed": config.training.seed,
         "deterministic": config.training.deterministic,
         "versions": versions(),

@@ -207,9 +207,9 @@ def _finish(session: Session, state: TrainingState) -> dict[str, Any]:
         **_totals(progress, len(session.splits.train)),
         "versions": versions(),
     }
-    run.save_results(results)
     if session.tensorboard is not None:
         session.tensorboard.show_results(results)
+    run.save_results(results)  # The last file: a run that has it needs no resume.
     show_results(session.console, session.config, results, scored)
     return results
 

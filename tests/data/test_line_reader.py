@@ -57,7 +57,7 @@ def test_a_pipe_tells_which_lines_have_arrived(begin, rest, max_bytes):
     """Lines that are there are read without waiting for more, and are those of a file."""
     begin = b"a\n" + begin
     reading, writing = os.pipe()
-    with open(reading, "rb") as pipe, pytest.MonkeyPatch.context() as patch:
+    with os.fdopen(reading, "rb") as pipe, pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "stdin", types.SimpleNamespace(buffer=pipe))
         reader = LineReader("-", "it", max_bytes)
         os.write(writing, begin)
