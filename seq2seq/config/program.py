@@ -15,11 +15,13 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import hydra
 import yaml
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -39,15 +41,15 @@ def program(name: str, settings_type: type[AnyConfig]) -> Callable[..., Callable
     """
     register()
 
-    def decorate(task: Callable[[AnyConfig], None]) -> Callable[[], None]:
+    def decorate(task: Callable[[AnyConfig], Any]) -> Callable[[], None]:
         @functools.wraps(task)
-        def run(composed: DictConfig) -> None:
+        def run(composed: DictConfig) -> Any:
             try:
                 config = from_hydra(composed, settings_type)
                 _prepare()
-                task(config)
+                return task(config)
             except UserError as error:
-                if wants_traceback():
+                if wants_traceback() or is_sweep():  # A failed job does not end a sweep.
                     raise
                 # Hydra would print lines around an exception.
                 sys.exit(refuse(str(error)))
@@ -77,6 +79,11 @@ def program(name: str, settings_type: type[AnyConfig]) -> Callable[..., Callable
 def wants_traceback() -> bool:
     """Tells whether the user asked for tracebacks by HYDRA_FULL_ERROR=1 in the environment."""
     return os.environ.get(TRACEBACK) == "1"
+
+
+def is_sweep() -> bool:
+    """Tells whether the program was started with `-m` or `--multirun`."""
+    return HydraConfig.get().mode is RunMode.MULTIRUN
 
 
 def output_dir() -> Path:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
 import os
 import platform
 import subprocess
@@ -12,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from seq2seq import __version__
+from seq2seq.config.load import to_yaml
 from seq2seq.config.schema import DataConfig, RunConfig
 from seq2seq.errors import UserError
 from seq2seq.files import checksum, local_path
@@ -41,7 +44,7 @@ def make_record(config: RunConfig) -> dict[str, Any]:
         "deterministic": config.training.deterministic,
         "versions": versions(),
         "commit": commit(Path.cwd()),
-        "data": data_checksums(config.data),
+        **inputs_of(config),
         "host": {
             "name": platform.node(),
             "system": platform.platform(),
@@ -51,6 +54,15 @@ def make_record(config: RunConfig) -> dict[str, Any]:
         "threads": threads(),
         "environment": {k: os.environ[k] for k in _VARIABLES if k in os.environ},
         "changes": [],
+    }
+
+
+def inputs_of(config: RunConfig) -> dict[str, Any]:
+    """Returns checksums of the settings as requested, but for the run folder, and of the data."""
+    settings = to_yaml(dataclasses.replace(config, run_dir=""))
+    return {
+        "settings": hashlib.sha256(settings.encode()).hexdigest(),
+        "data": data_checksums(config.data),
     }
 
 
