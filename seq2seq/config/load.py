@@ -173,7 +173,16 @@ def _strings(value: Any) -> Iterator[str]:
 
 
 # The weights, the optimizer's state and the position in the data would not fit any more.
-_FIXED = ("name", "run_dir", "resume", "trust", "data.", "model.", "optimizer._target_")
+_FIXED = (
+    "name",
+    "run_dir",
+    "resume",
+    "init_from",
+    "trust",
+    "data.",
+    "model.",
+    "optimizer._target_",
+)
 _FIXED_TRAINING = ("seed", "batch_size", "precision", "micro_batches", "deterministic")
 
 

@@ -234,3 +234,5 @@ class RunConfig:
     optimizer: dict[str, Any]
     decoding: DecodingConfig
     callbacks: CallbacksConfig
+    # The run folders of earlier versions lack it.
+    init_from: str | None = None

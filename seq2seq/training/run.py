@@ -23,6 +23,7 @@ from seq2seq.training.keras_objects import refuse_foreign_code
 from seq2seq.training.loop import run_to_end
 from seq2seq.training.session import build_session
 from seq2seq.training.state import initial_state
+from seq2seq.training.warm_start import Base
 
 log = logging.getLogger(__name__)
 
@@ -46,15 +47,23 @@ def train(
     _check(config)
     run = RunDir(path)
     run.check_new()
+    requested = config
+    base = Base.load(config.init_from) if config.init_from else None
+    if base is not None:
+        config = base.settings_for(config, hydra_record or {})
     splits = load_splits(config.data)
     vocabularies = Vocabularies.build(splits.train, config.data.min_count)
     warn_of_implausible(splits, vocabularies, config.data)
+    if base is not None:
+        vocabularies = base.vocabularies.extended(vocabularies)
     session = build_session(config, run, splits, vocabularies)
+    if base is not None:
+        base.initialize(session.model, vocabularies)
     state = initial_state()
     # Only now: a mistake in the settings or the data leaves no folder behind.
     with RunDir.create(path).lock():
         vocabularies.save(*run.vocabularies)
-        run.save_record(make_record(config))
+        run.save_record(make_record(requested))
         session.save_checkpoint(state)
         # The last: a folder with config.yaml has all that is needed to resume.
         run.save_config(settings_to_keep(session.config, config), hydra_record or {})

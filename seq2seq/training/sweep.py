@@ -31,6 +31,8 @@ def train_job(
     Raises:
         UserError: As `train` and `resume`.
     """
+    if config.init_from == "latest":
+        raise UserError("init_from=latest would be the job before in a sweep: name a run")
     run, status = _find_earlier(config, earlier), "finished"
     if run is None:
         run = RunDir(_free_folder(folder))
