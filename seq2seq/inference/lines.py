@@ -12,21 +12,21 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import json
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from typing import NamedTuple, TextIO
+from typing import TextIO
 
-from seq2seq.config.choices import OutputFormat, SearchKind
+from seq2seq.config.choices import SearchKind
 from seq2seq.config.commands import InferConfig
 from seq2seq.config.schema import DecodingConfig
 from seq2seq.data.line_reader import Line as InputLine
 from seq2seq.data.line_reader import LineReader
 from seq2seq.errors import UserError, visible
 from seq2seq.files import DiskError, local_path
+from seq2seq.inference.formats import WRITERS, Line, Write
 from seq2seq.inference.output_file import writing_output
 from seq2seq.inference.predictor import Prediction, Predictor
 from seq2seq.runs.run_dir import RunDir
@@ -42,17 +42,6 @@ _PATIENCE = 0.01  # seconds that a chunk of at least a batch waits for further l
 _MAX_NAMED = 100  # unknown symbols that are named in warnings; further ones are only counted
 
 
-class Line(NamedTuple):
-    """One line of input; `problem` says why it cannot be answered."""
-
-    source: str
-    features: str
-    problem: str | None = None
-
-
-Write = Callable[[Line, Prediction], str]
-
-
 def infer(config: InferConfig) -> None:
     """Decodes the input of `infer.py`, line by line, to its output.
 
@@ -62,7 +51,7 @@ def infer(config: InferConfig) -> None:
     """
     predictor = Predictor.load(RunDir.find(config.run), config.decoding)
     has_features = predictor.vocabularies.features is not None
-    write = _WRITERS[config.format]
+    write = WRITERS[config.format]
     if config.input == "-" and sys.stdin is not None and sys.stdin.isatty():
         _converse(predictor, config, has_features, write)
         return
@@ -231,44 +220,3 @@ def _open_output(path: str) -> Iterator[TextIO]:
     except BrokenPipeError:
         # Without this, the flush at the exit of the interpreter would report a second error.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _as_text(line: Line, prediction: Prediction) -> str:
-    return f"{prediction.text}\n"
-
-
-def _as_tsv(line: Line, prediction: Prediction) -> str:
-    if prediction.problem:
-        return f"{line.source}\t0\t\t{prediction.problem}\n"
-    rows: Iterable[str] = (
-        f"{line.source}\t{rank}\t{_field(hypothesis.text)}\t{hypothesis.score:.6f}\n"
-        for rank, hypothesis in enumerate(prediction.hypotheses, start=1)
-    )
-    return "".join(rows)
-
-
-def _field(text: str) -> str:
-    # Only a vocabulary file that was edited by hand has tokens with tabs.
-    return text.replace("\t", " ")
-
-
-def _as_jsonl(line: Line, prediction: Prediction) -> str:
-    answer: dict[str, object] = {"source": line.source}
-    if line.features:
-        answer["features"] = line.features
-    if prediction.problem:
-        answer["error"] = prediction.problem
-    if prediction.unknown:
-        answer["unknown"] = prediction.unknown
-    answer["predictions"] = [
-        {"text": hypothesis.text, "score": round(hypothesis.score, 6)}
-        for hypothesis in prediction.hypotheses
-    ]
-    return json.dumps(answer, ensure_ascii=False) + "\n"
-
-
-_WRITERS: dict[OutputFormat, Write] = {
-    OutputFormat.text: _as_text,
-    OutputFormat.tsv: _as_tsv,
-    OutputFormat.jsonl: _as_jsonl,
-}
