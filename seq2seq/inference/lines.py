@@ -11,6 +11,7 @@ with a warning on standard error.
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import logging
 import os
@@ -39,6 +40,7 @@ CHUNK_BATCHES = 32
 CHUNK_CHARACTERS = 2**22
 
 _PATIENCE = 0.01  # seconds that a chunk of at least a batch waits for further lines
+_LONG_PAUSE = 0.5  # seconds; a program that waits for its answer is told that there is none yet
 _MAX_NAMED = 100  # unknown symbols that are named in warnings; further ones are only counted
 
 
@@ -122,8 +124,20 @@ def _pauses(reader: LineReader, decoding: DecodingConfig) -> Callable[[int], boo
         # Only a full batch is worth a wait. Decoding it takes longer than that.
         return not reader.is_waiting(_PATIENCE if count >= decoding.batch_size else 0.0)
 
-    # A draw depends on the line's place in its chunk, and must not depend on when lines arrive.
-    return (lambda count: False) if decoding.kind is SearchKind.sampling else is_pausing
+    @functools.cache
+    def tell() -> None:
+        log.warning(
+            "%s: with decoding=sampling answers wait for more lines or the end of the input",
+            reader.name,
+        )
+
+    def tell_of_pause(count: int) -> bool:
+        # A draw depends on the line's place in its chunk, and must not depend on when lines arrive.
+        if not reader.is_waiting(_LONG_PAUSE):
+            tell()
+        return False
+
+    return tell_of_pause if decoding.kind is SearchKind.sampling else is_pausing
 
 
 def _chunks(

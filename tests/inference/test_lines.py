@@ -217,9 +217,15 @@ def test_a_program_that_waits_gets_its_answer_at_once(converse):
 
 
 @pytest.mark.parametrize("converse", [SearchKind.sampling], indirect=True)
-def test_draws_do_not_depend_on_when_lines_arrive(converse):
+def test_draws_do_not_depend_on_when_lines_arrive(converse, monkeypatch, caplog):
+    monkeypatch.setattr(lines, "_LONG_PAUSE", 0.05)
     count = lines.CHUNK_BATCHES
-    assert converse(b"a\n", 1, seconds=0.2) == b""
+    assert converse(b"a\n", 1, seconds=0.3) == b""
+    assert converse(b"a\n", 1, seconds=0.3) == b""
+    [message] = caplog.messages  # A program that waits for ever is told why.
+    assert message.endswith(
+        "with decoding=sampling answers wait for more lines or the end of the input"
+    )
     assert converse(b"a\n" * count, count) == b"A\n" * count
 
 
