@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
 import hydra
 import yaml
 from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -48,7 +50,10 @@ def compose(*overrides: str) -> RunConfig:
     """
     register()
     try:
-        with hydra.initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        with ExitStack() as stack:
+            if not GlobalHydra.instance().is_initialized():  # It is inside of a command.
+                initialize = hydra.initialize_config_dir(str(CONFIGS), version_base="1.3")
+                stack.enter_context(initialize)
             composed = hydra.compose("train", list(overrides))
     except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
         raise UserError(explain(error)) from error

@@ -3,11 +3,13 @@
 import hashlib
 import json
 import logging
+import sys
 
 import numpy as np
 import pytest
 from small_trainings import SMALL
 
+from seq2seq import cli
 from seq2seq.config.choices import Cell
 from seq2seq.config.resolve import resolve_model
 from seq2seq.data.buckets import pad
@@ -96,15 +98,32 @@ def test_the_model_answers_as_before_for_old_tokens(make_run, overrides):
     assert not any(same for same, shape in kept if len(shape) > 1)
 
 
-def test_a_run_trains_on_with_new_data(compose, make_run, tmp_path, monkeypatch, caplog):
+@pytest.fixture
+def command(tmp_path, monkeypatch):
+    """Runs `train.py` in this process and returns its exit code."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
+    monkeypatch.setenv("SEQ2SEQ_TRACEBACK", "0")
+
+    def run(*words):
+        monkeypatch.setattr(sys, "argv", ["train.py", *FILES, *words])
+        try:
+            cli.train()
+        except SystemExit as stop:
+            return stop.code
+        return 0
+
+    return run
+
+
+def test_a_run_trains_on_with_new_data(compose, make_run, tmp_path, command, caplog, capfd):
     caplog.set_level(logging.INFO, "seq2seq")
     base = make_run(examples=[Example(tuple("abc"), tuple("cba"))])
     (tmp_path / "new.tsv").write_text("abd\tdba\nbad\tdab\n" * 8)
     # A learning rate of 0 shows the weights before the first step.
     still = ["init_from=base", "optimizer=sgd", "optimizer.learning_rate=0.0"]
     still.append("training.epochs=1")
-    train(compose(*FILES, *still), tmp_path / "next")
+    assert command(*still, "run_dir=next") == 0
     run = RunDir.open("next")
     assert "starts from base: 1 new source and 1 new target tokens" in caplog.text
     assert run.source_vocabulary.read_text() == base.source_vocabulary.read_text() + "d\n"
@@ -120,37 +139,38 @@ def test_a_run_trains_on_with_new_data(compose, make_run, tmp_path, monkeypatch,
     kernels = [model.encoder.weights[0].numpy() for model in models]
     np.testing.assert_array_equal(kernels[1][:-1], kernels[0])
     assert np.abs(kernels[1][-1]).max() > 0
+    # A value on the command line is meant, also if it is the default.
+    assert command(*still, "run_dir=more", "model.units=128") == 2
+    assert "error: model.units=128: init_from=base was trained with 6" in capfd.readouterr().err
+    assert not (tmp_path / "more").exists()
     # The new run is a run of its own: it needs the other one no more.
     base.best_weights.unlink()
     with pytest.raises(UserError, match=r"^init_from=base: |no best\.weights\.h5"):
-        train(compose(*FILES, *still), tmp_path / "more")
+        train(compose(*FILES, "init_from=base"), tmp_path / "more")
     assert resume("next", ["training.epochs=2"])["epochs"] == 2
     with pytest.raises(UserError, match=r"^init_from=other cannot be changed"):
         resume("next", ["init_from=other"])
 
 
 @pytest.mark.parametrize(
-    ("overrides", "said", "message"),
+    ("overrides", "message"),
     [
-        (["model.units=7"], [], r"^model\.units=7: init_from=base was trained with 6"),
-        (["model.units=128"], ["model.units=128"], r"^model\.units=128: .* trained with 6"),
-        (["model.cell=gru"], [], r"^model\.cell=gru: .* trained with lstm"),
-        (["data.source.tokens=word"], [], r"^data\.source\.tokens=word: .* trained with char"),
-        (["data.features.column=null"], [], r"^init_from=base reads features: add data\.feat"),
-        (["init_from=nowhere"], [], r"^init_from=nowhere is not a run folder"),
-        (["init_from=latest"], [], "no trained run below outputs"),
+        (["model.units=7"], r"^model\.units=7: init_from=base was trained with 6"),
+        (["model.cell=gru"], r"^model\.cell=gru: .* trained with lstm"),
+        (["data.source.tokens=word"], r"^data\.source\.tokens=word: .* trained with char"),
+        (["data.features.column=null"], r"^init_from=base reads features: add data\.feat"),
+        (["init_from=nowhere"], r"^init_from=nowhere is not a run folder"),
+        (["init_from=latest"], "no trained run below outputs"),
     ],
 )
-def test_a_contradiction_is_refused(
-    compose, make_run, tmp_path, monkeypatch, overrides, said, message
-):
+def test_a_contradiction_is_refused(compose, make_run, tmp_path, monkeypatch, overrides, message):
     monkeypatch.chdir(tmp_path)
     make_run()
     (tmp_path / "new.tsv").write_text("ab\tba\tV\n" * 8)
     config = compose(*FILES, "data.features.column=3", "init_from=base", *overrides)
     before = sorted(tmp_path.iterdir())
     with pytest.raises(UserError, match=message):
-        train(config, tmp_path / "next", {"overrides.yaml": json.dumps(said)})
+        train(config, tmp_path / "next")
     assert sorted(tmp_path.iterdir()) == before
 
 
