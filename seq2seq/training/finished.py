@@ -16,7 +16,7 @@ _MAX_BYTES = 2**24
 
 
 class Finished(NamedTuple):
-    """A finished run: the content of its `results.json`, and how to train it longer."""
+    """A finished run: the content of its `results.json`, and why it ended or how to go on."""
 
     results: dict[str, Any]
     way_on: str
@@ -34,7 +34,9 @@ def find_finished(run: RunDir, settings: TrainingConfig) -> Finished | None:
     except (UserError, KeyError, ValueError, TypeError, RecursionError):
         return None
     if progress.epoch >= settings.epochs:
-        return Finished(results, f"training.epochs={2 * settings.epochs}")
-    if progress.is_stopped:
-        return Finished(results, "a new run: a callback ended this one")
-    return Finished(results, "training.patience=null")
+        way_on = f"to train longer, add training.epochs={2 * settings.epochs}"
+    elif progress.is_stopped:
+        way_on = "a callback ended it"
+    else:
+        way_on = "to train longer, add training.patience=null"
+    return Finished(results, way_on)

@@ -96,7 +96,7 @@ def resume(path: str | Path, changes: Sequence[str] = (), trust: bool = False) -
         _check(config)
         if not changed and (finished := find_finished(run, config.training)):
             epochs, way_on = finished.results["epochs"], finished.way_on
-            log.info("%s: nothing is left after %d epochs; go on with %s", run.path, epochs, way_on)
+            log.info("%s: finished after %d epochs, nothing is left; %s", run.path, epochs, way_on)
             return finished.results
         record = run.load_record()
         refuse_other_data(record, config.data)

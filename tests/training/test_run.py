@@ -214,7 +214,7 @@ def test_a_longer_run_by_resuming_equals_a_long_run(compose, tmp_path, caplog, m
     for path in (tmp_path / "short", "latest"):
         assert resume(path)["epochs"] == 4
     assert caplog.messages == [
-        f"{path}: nothing is left after 4 epochs; go on with training.epochs=8"
+        f"{path}: finished after 4 epochs, nothing is left; to train longer, add training.epochs=8"
         for path in (tmp_path / "short", "outputs/short")
     ]
     after = {path: path.stat().st_mtime_ns for path in (tmp_path / "short").rglob("*")}
