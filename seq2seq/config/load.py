@@ -21,6 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from seq2seq.config.commands import EvaluateConfig, InferConfig, ReproduceConfig, StatesConfig
+from seq2seq.config.earlier import INTRODUCED
 from seq2seq.config.mistakes import did_you_mean, explain
 from seq2seq.config.schema import Range, RunConfig
 from seq2seq.errors import UserError
@@ -101,8 +102,15 @@ def to_yaml(config: Any) -> str:
     return OmegaConf.to_yaml(OmegaConf.structured(config))
 
 
-def from_yaml(text: str, schema: type[AnyConfig]) -> AnyConfig:
+def from_yaml(text: str, schema: type[AnyConfig], prefix: str = "") -> AnyConfig:
     """Parses the YAML text of a saved config. It is data: it runs and looks up nothing.
+
+    A setting that the text lacks, because an earlier version wrote it, gets the value of its time.
+
+    Args:
+        text: The text.
+        schema: The dataclass.
+        prefix: The name of the schema in `RunConfig`, and a dot; empty for `RunConfig` itself.
 
     Raises:
         UserError: The text is not YAML, or does not fit the schema.
@@ -113,6 +121,11 @@ def from_yaml(text: str, schema: type[AnyConfig]) -> AnyConfig:
             raise UserError("not a mapping of settings")
         _refuse_odd_strings(values)
         node = OmegaConf.merge(OmegaConf.structured(schema), OmegaConf.create(values))
+        for name in OmegaConf.missing_keys(node):
+            if setting := INTRODUCED.get(prefix + name):
+                OmegaConf.update(node, name, setting.before)
+        if missing := sorted(OmegaConf.missing_keys(node)):
+            raise UserError(f"{missing[0]} is missing")
         return from_hydra(node, schema)  # type: ignore[arg-type]
     # ValueError: a number of thousands of digits, the 99th of January.
     except (yaml.YAMLError, OmegaConfBaseException, ValueError) as error:

@@ -227,6 +227,7 @@ class RunConfig:
     name: str
     run_dir: str
     resume: str | None
+    init_from: str | None
     trust: bool
     data: DataConfig
     model: ModelConfig
@@ -234,5 +235,3 @@ class RunConfig:
     optimizer: dict[str, Any]
     decoding: DecodingConfig
     callbacks: CallbacksConfig
-    # The run folders of earlier versions lack it.
-    init_from: str | None = None
