@@ -88,9 +88,9 @@ class LineReader:
             raise UserError(f"{self.name}: cannot be read: {reason}") from error
 
     def is_waiting(self, seconds: float) -> bool:
-        """Tells whether the next line, or the end of the input, can be read without a pause.
+        """Tells whether the next line, or the end of the input, has arrived.
 
-        That of a file always can. Of a pipe or a terminal, it waits up to `seconds` for it.
+        It waits up to `seconds` for a pipe or a terminal. The lines of a file are always there.
         """
         return self._arriving is None or self._arriving.has_line(self.max_bytes + 1, seconds)
 

@@ -128,7 +128,7 @@ def refuse_other_data(record: Mapping[str, Any], config: DataConfig) -> None:
 
 
 def differences_of_records(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Returns a line for each difference in versions, host, threads, environment, base."""
+    """Returns a line for each difference in versions, host, threads, environment and base."""
     found = []
     for part in ("versions", "host", "threads", "environment", "init_from"):
         before, after = then.get(part) or {}, now[part] or {}

@@ -136,7 +136,7 @@ def test_another_format_is_named(write, make_config: MakeConfig, line: str, hint
         ([f"{i}+{i}\t{i / 8}" for i in range(30)], False),
     ],
 )
-def test_measurements_are_no_text(write, make_config: MakeConfig, lines, is_series: bool) -> None:
+def test_measurements_are_not_text(write, make_config: MakeConfig, lines, is_series: bool) -> None:
     path = write("".join(f"{line}\n" for line in lines).encode())
     if not is_series:
         assert len(read_examples(path, make_config())) == len(lines)
