@@ -9,12 +9,13 @@ import importlib
 import sys
 from typing import TYPE_CHECKING, NamedTuple
 
-from seq2seq.config.program import hydra_record, output_dir, overrides, program
+from seq2seq.config.program import hydra_record, is_sweep, output_dir, overrides, program
 from seq2seq.config.streams import refuse
 
 if TYPE_CHECKING:
     from seq2seq.config.commands import InferConfig
     from seq2seq.config.schema import RunConfig
+    from seq2seq.training.sweep_report import JobResult
 
 
 class Command(NamedTuple):
@@ -35,18 +36,25 @@ COMMANDS = {
 
 
 @program("train")
-def train(config: RunConfig) -> None:
+def train(config: RunConfig) -> JobResult | None:
     """Trains a new run, or resumes a stopped one."""
     # TensorFlow is imported here, after every check of the settings.
-    from seq2seq.training import run
+    from seq2seq.training import run, sweep
 
     if config.resume:
         changes = [
             word.lstrip("+") for word in overrides() if not word.startswith(("resume=", "trust="))
         ]
         run.resume(config.resume, changes, config.trust)
+    elif is_sweep():
+        folder = output_dir()
+        is_named = any(word.startswith("run_dir=") for word in overrides())
+        # By default every start of a sweep has a folder of its own.
+        earlier = folder.parent.glob("*") if is_named else folder.parent.parent.glob("*/*")
+        return sweep.train_job(config, folder, earlier, hydra_record())
     else:
         run.train(config, output_dir(), hydra_record())
+    return None
 
 
 @program("infer")

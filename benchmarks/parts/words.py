@@ -22,6 +22,7 @@ NOTES = [
     "`whole process` runs from start to exit: imports, loading, compilation, decoding, writing.",
     "`inside`: yoyodyne from on_predict_start to on_predict_end; ours is Predictor.predict, first "
     "with the compilation of every shape, then again as in a process that stays alive.",
+    "`one word at a time`: a co-process gets the next word when it has answered the last one.",
 ]
 
 
@@ -40,6 +41,7 @@ def run(context: Context) -> PartResult:
         result.cases.append(case)
         inside.append(_inside(case))
         rows += _rates(search, case, count, context.work)
+    alone = context.measure("one word at a time", _alone(context))
     # The last contestant is measured inside its process.
     processes = [CaseResult(case.name, case.contestants[:-1]) for case in result.cases]
     scale = float(count)
@@ -47,9 +49,19 @@ def run(context: Context) -> PartResult:
     result.tables.append(report.comparison(title, processes, unit="s", scale=scale))
     title = f"{count:,} words, prediction loop only"
     result.tables.append(report.comparison(title, inside, unit="s", scale=scale))
+    result.tables.append(report.comparison("One word at a time, median", [alone]))
     columns = ["search", "contestant", "words/s", "tokens per answer"]
     result.tables.append(Table("Words per second", columns, rows, NOTES))
+    result.cases.append(alone)
     return result
+
+
+def _alone(context: Context) -> list[Contestant]:
+    spec = make_spec(context, "greedy")
+    return [
+        Contestant("Predictor", "ours", spec | {"task": "single_words"}),
+        Contestant("infer.py as a co-process", "coprocess", spec),
+    ]
 
 
 def _contestants(context: Context, search: str, count: int) -> list[Contestant]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import time
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from benchmarks.workers.ids import END, random_batch
-from benchmarks.workers.protocol import Task, cores, serve, timed
+from benchmarks.workers.protocol import Task, cores, serve, timed, timed_by_median
 from benchmarks.workers.settings import compose_config, read_examples
 from seq2seq.config.choices import SearchKind
 from seq2seq.config.commands import DecodingChanges
@@ -123,6 +124,13 @@ def words(spec: Spec) -> Task:
     return Task(timed(lambda: predictor.predict(lines)), info)
 
 
+def single_words(spec: Spec) -> Task:
+    """Prediction of one line of a file per call, with a trained run."""
+    lines = itertools.cycle(Path(spec["words"]).read_text(encoding="utf-8").splitlines())
+    predictor = Predictor.load(RunDir.find(spec["run"]))
+    return Task(timed_by_median(lambda: predictor.predict([next(lines)])))
+
+
 def _one_hot_model(spec: Spec, *overrides: str) -> tuple[RunConfig, Seq2Seq]:
     config = compose_config(
         f"model.cell={spec['cell']}",
@@ -168,6 +176,7 @@ TASKS = {
     "epoch": epoch,
     "decode": decode,
     "words": words,
+    "single_words": single_words,
 }
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from statistics import median
 from typing import Any, TextIO
 
 
@@ -91,6 +92,15 @@ def timed(work: Callable[[], Any]) -> Callable[[int], float]:
         for _ in range(count):
             work()
         return time.perf_counter() - began
+
+    return repeat
+
+
+def timed_by_median(work: Callable[[], Any]) -> Callable[[int], float]:
+    """Returns a `repeat` function that takes each repetition to last as long as the median one."""
+
+    def repeat(count: int) -> float:
+        return count * median(timed(work)(1) for _ in range(count))
 
     return repeat
 

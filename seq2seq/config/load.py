@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from typing import Any, TypeVar, get_type_hints
 
 import hydra
 import yaml
 from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from seq2seq.config.commands import EvaluateConfig, InferConfig, ReproduceConfig, StatesConfig
+from seq2seq.config.earlier import INTRODUCED
 from seq2seq.config.groups import CONFIGS
 from seq2seq.config.help_text import help_text
 from seq2seq.config.mistakes import did_you_mean, explain
@@ -59,7 +62,10 @@ def compose(*overrides: str) -> RunConfig:
     """
     register()
     try:
-        with hydra.initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        with ExitStack() as stack:
+            if not GlobalHydra.instance().is_initialized():  # It is inside of a command.
+                initialize = hydra.initialize_config_dir(str(CONFIGS), version_base="1.3")
+                stack.enter_context(initialize)
             composed = hydra.compose("train", open_overrides(overrides))
     # ValueError: a choice that is not a word, as in data=3.
     except (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError) as error:
@@ -113,8 +119,15 @@ def to_yaml(config: Any) -> str:
     return OmegaConf.to_yaml(OmegaConf.structured(config))
 
 
-def from_yaml(text: str, schema: type[AnyConfig]) -> AnyConfig:
+def from_yaml(text: str, schema: type[AnyConfig], prefix: str = "") -> AnyConfig:
     """Parses the YAML text of a saved config. It is data: it runs and looks up nothing.
+
+    A setting that the text lacks, because an earlier version wrote it, gets the value of its time.
+
+    Args:
+        text: The text.
+        schema: The dataclass.
+        prefix: The name of the schema in `RunConfig`, and a dot; empty for `RunConfig` itself.
 
     Raises:
         UserError: The text is not YAML, or does not fit the schema.
@@ -125,6 +138,11 @@ def from_yaml(text: str, schema: type[AnyConfig]) -> AnyConfig:
             raise UserError("not a mapping of settings")
         _refuse_odd_strings(values)
         node = OmegaConf.merge(OmegaConf.structured(schema), OmegaConf.create(values))
+        for name in OmegaConf.missing_keys(node):
+            if setting := INTRODUCED.get(prefix + name):
+                OmegaConf.update(node, name, setting.before)
+        if missing := sorted(OmegaConf.missing_keys(node)):
+            raise UserError(f"{missing[0]} is missing")
         return from_hydra(node, schema)  # type: ignore[arg-type]
     # ValueError: a number of thousands of digits, the 99th of January.
     except (yaml.YAMLError, OmegaConfBaseException, ValueError) as error:
@@ -190,7 +208,16 @@ def _strings(value: Any) -> Iterator[str]:
 
 
 # The weights, the optimizer's state and the position in the data would not fit any more.
-_FIXED = ("name", "run_dir", "resume", "trust", "data.", "model.", "optimizer._target_")
+_FIXED = (
+    "name",
+    "run_dir",
+    "resume",
+    "init_from",
+    "trust",
+    "data.",
+    "model.",
+    "optimizer._target_",
+)
 _FIXED_TRAINING = ("seed", "batch_size", "precision", "micro_batches", "deterministic")
 
 

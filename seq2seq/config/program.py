@@ -22,7 +22,7 @@ from seq2seq.errors import UserError
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-Task = Callable[[Any], None]  # takes the checked dataclass of the settings
+Task = Callable[[Any], Any]  # takes the checked dataclass of the settings
 
 TRACEBACK = "SEQ2SEQ_TRACEBACK"
 
@@ -100,21 +100,21 @@ def _run_hydra(name: str, task: Task, loading: ExitStack) -> None:
     has_begun = False
 
     @functools.wraps(task)
-    def run(composed: DictConfig) -> None:
+    def run(composed: DictConfig) -> Any:
         nonlocal has_begun
         has_begun = True
         try:
             config: Any = from_hydra(composed, SCHEMAS[name])
             _prepare()
             loading.close()
-            task(config)
+            return task(config)
         except UserError as error:
-            if wants_traceback():
+            if wants_traceback() or is_sweep():  # A failed job does not end a sweep.
                 raise
             # Hydra would print lines around an exception.
             sys.exit(refuse(str(error)))
         except OSError as error:
-            if wants_traceback():
+            if wants_traceback() or (is_sweep() and not isinstance(error, BrokenPipeError)):
                 raise
             sys.exit(_refuse_system_error(error))
         finally:
@@ -136,6 +136,14 @@ def _run_hydra(name: str, task: Task, loading: ExitStack) -> None:
 def wants_traceback() -> bool:
     """Tells whether the user asked for tracebacks by HYDRA_FULL_ERROR=1 in the environment."""
     return os.environ.get(TRACEBACK) == "1"
+
+
+def is_sweep() -> bool:
+    """Tells whether the program was started with `-m` or `--multirun`."""
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+
+    return HydraConfig.get().mode is RunMode.MULTIRUN
 
 
 def output_dir() -> Path:

@@ -227,6 +227,7 @@ class RunConfig:
     name: str
     run_dir: str
     resume: str | None
+    init_from: str | None
     trust: bool
     data: DataConfig
     model: ModelConfig

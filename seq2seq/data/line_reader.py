@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import codecs
 import gzip
+import os
+import select
+import stat
 import sys
 import zlib
 from collections.abc import Iterator
@@ -16,6 +19,8 @@ from typing import BinaryIO, NamedTuple, cast
 
 from seq2seq.errors import UserError
 from seq2seq.files import local_path, read_lines
+
+_BLOCK = 2**16  # bytes that are read from a pipe at once, all that one holds on Linux
 
 
 class Line(NamedTuple):
@@ -56,6 +61,7 @@ class LineReader:
 
     def __init__(self, path: str, name: str, max_bytes: int) -> None:
         self.path, self.name, self.max_bytes = path, name, max_bytes
+        self._arriving: _ArrivingLines | None = None
 
     def __iter__(self) -> Iterator[Line]:
         """Yields the lines in order.
@@ -64,8 +70,11 @@ class LineReader:
             UserError: The input cannot be opened, or cannot be read to its end.
         """
         try:
-            with self._open() as stream:
-                yield from _split(stream, self.max_bytes)
+            with self._open() as opened:
+                if not _is_whole(opened):
+                    self._arriving = _ArrivingLines(opened.fileno())
+                    opened = cast(BinaryIO, self._arriving)
+                yield from _split(opened, self.max_bytes)
         except FileNotFoundError as error:
             raise UserError(f"{self.name}: no such file") from error
         except IsADirectoryError as error:
@@ -77,6 +86,13 @@ class LineReader:
         except (OSError, ValueError) as error:  # ValueError: a NUL in the name
             reason = getattr(error, "strerror", None) or error
             raise UserError(f"{self.name}: cannot be read: {reason}") from error
+
+    def is_waiting(self, seconds: float) -> bool:
+        """Tells whether the next line, or the end of the input, has arrived.
+
+        It waits up to `seconds` for a pipe or a terminal. The lines of a file are always there.
+        """
+        return self._arriving is None or self._arriving.has_line(self.max_bytes + 1, seconds)
 
     def _open(self) -> AbstractContextManager[BinaryIO]:
         if self.path == "-":
@@ -91,6 +107,63 @@ class LineReader:
 def is_compressed(path: str) -> bool:
     """Tells by its name whether a file is read as gzip."""
     return path.lower().endswith(".gz")
+
+
+class _ArrivingLines:
+    """Lines of a pipe, a socket or a terminal, which can tell whether the next one has arrived.
+
+    A buffered reader of Python cannot tell what it holds without a read that may wait.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._poll = select.poll()
+        self._poll.register(descriptor, select.POLLIN)
+        self._buffer = bytearray()
+        self._is_inside_line, self._is_at_end = False, False
+
+    def readline(self, size: int) -> bytes:
+        """Returns the next line with its end or its first `size` bytes, nothing at the end."""
+        searched = 0
+        while (end := self._buffer.find(b"\n", searched, size) + 1) == 0:
+            searched = len(self._buffer)
+            if searched >= size or self._is_at_end:
+                end = size
+                break
+            self._read()
+        line = bytes(self._buffer[:end])
+        del self._buffer[:end]
+        self._is_inside_line = not line.endswith(b"\n")
+        return line
+
+    def has_line(self, size: int, seconds: float) -> bool:
+        """Tells whether a new line, its first `size` bytes, or the end can be read at once."""
+        while not self._is_at_end:
+            end = self._buffer.find(b"\n")
+            if self._is_inside_line:
+                # The rest of an overlong line comes first. One byte of it is enough for its reader.
+                del self._buffer[: end if end >= 0 else -1]
+                end = self._buffer.find(b"\n", 1) if end >= 0 else end
+            if end >= 0 or len(self._buffer) > size:
+                break
+            if not self._poll.poll(1000 * seconds):
+                return False
+            self._read()
+        return True
+
+    def _read(self) -> None:
+        """Waits for more bytes, or the end of the input."""
+        block = os.read(self._descriptor, _BLOCK)
+        self._buffer += block
+        self._is_at_end = not block
+
+
+def _is_whole(stream: BinaryIO) -> bool:
+    """Tells whether all of the stream is there: a file or bytes in memory, not a pipe."""
+    try:
+        return stat.S_ISREG(os.fstat(stream.fileno()).st_mode)
+    except OSError:  # It has no descriptor.
+        return True
 
 
 def _split(stream: BinaryIO, max_bytes: int) -> Iterator[Line]:

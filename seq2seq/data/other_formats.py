@@ -1,9 +1,12 @@
-"""Recognition of files in another format than tab-separated columns without a header."""
+"""Recognition of files that are not tab-separated columns of text without a header."""
 
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Sequence
+
+from seq2seq.errors import UserError
 
 log = logging.getLogger(__name__)
 
@@ -15,18 +18,50 @@ _COLUMN_NAMES = {
     *("sentence", "reference", "original", "label", "english", "french", "german", "spanish"),
 }
 
+_NUMBER = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?")
+_MEASUREMENTS = (
+    "looks like measurements, but this program learns sequences of symbols, not of numbers; "
+    "docs/questions.md has a Keras model over its layers for such data"
+)
+JUDGED_LINES = 20  # at the beginning of a file
+
 
 def other_format(columns: list[str]) -> str:
     """Returns the end of an error message if a line without tabs is of a known other format."""
     text = columns[0].strip()
     if len(columns) > 1:
         return ""
+    if _are_measurements([columns]):
+        return f"; the file {_MEASUREMENTS}"
     if text.startswith(("{", "[")) and text.endswith(("}", "]")):
         return "; it looks like JSON: convert the file to tab-separated columns"
     if "," in text or ";" in text:
         separator = "commas" if text.count(",") >= text.count(";") else "semicolons"
         return f"; if {separator} separate the columns, convert the file to tab-separated columns"
     return ""
+
+
+def refuse_measurements(lines: Sequence[Sequence[str]], name: str) -> None:
+    """Refuses a file whose first lines have numbers with decimal points in place of text.
+
+    Integers are symbols like any other.
+
+    Args:
+        lines: The columns of the first `JUDGED_LINES` lines, or of all.
+        name: Begins the message.
+
+    Raises:
+        UserError: All lines, but for a header, are of numbers.
+    """
+    if _are_measurements(lines[1:] or lines):
+        raise UserError(f"{name}: {_MEASUREMENTS}")
+
+
+def _are_measurements(lines: Sequence[Sequence[str]]) -> bool:
+    texts = (column.strip() for columns in lines for column in columns)
+    words = [word for text in texts for word in re.split(r"[\s,;]+", text)]
+    points = sum("." in word for word in words)
+    return 2 * points >= len(lines) and all(map(_NUMBER.fullmatch, words))
 
 
 def warn_of_first_line(fields: Sequence[str], where: str) -> None:

@@ -17,7 +17,12 @@ from seq2seq.config.choices import Normalization
 from seq2seq.config.schema import DataConfig, SideConfig
 from seq2seq.data.examples import Example
 from seq2seq.data.line_reader import LineReader
-from seq2seq.data.other_formats import other_format, warn_of_first_line
+from seq2seq.data.other_formats import (
+    JUDGED_LINES,
+    other_format,
+    refuse_measurements,
+    warn_of_first_line,
+)
 from seq2seq.data.vocabulary import Tokenizer
 from seq2seq.errors import UserError, visible
 
@@ -92,7 +97,8 @@ def scan_examples(path: str, config: DataConfig) -> Iterator[tuple[int, bytes, E
     The place counts the bytes before the line in the file, or in the content of a compressed file.
     `parse_line` makes the same example from the same bytes.
     """
-    name, is_empty = display_name(path), True
+    name = display_name(path)
+    first: list[list[str]] = []
     for line in LineReader(path, name, config.max_line_bytes):
         where = f"{name}:{line.number}"
         if line.content is None:
@@ -110,13 +116,18 @@ def scan_examples(path: str, config: DataConfig) -> Iterator[tuple[int, bytes, E
         if text.strip():
             columns = text.split("\t")
             example = _parse(columns, where, config)
-            if is_empty:
+            if not first:
                 fields = columns[config.source.column - 1], columns[config.target.column - 1]
                 warn_of_first_line(fields, where)
+            if len(first) < JUDGED_LINES:
+                first.append(columns)
+                if len(first) == JUDGED_LINES:
+                    refuse_measurements(first, name)
             yield line.place, line.content, example
-            is_empty = False
-    if is_empty:
+    if not first:
         raise UserError(f"{name}: has no examples: it is empty, or all its lines are blank")
+    if len(first) < JUDGED_LINES:
+        refuse_measurements(first, name)
 
 
 def parse_line(content: bytes, where: str, config: DataConfig) -> Example:

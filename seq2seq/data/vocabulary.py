@@ -114,6 +114,11 @@ class Vocabulary:
                 tokens.append(self.tokens[i])
         return tuple(tokens)
 
+    def extended(self, other: Vocabulary) -> Vocabulary:
+        """Returns this vocabulary, followed by the tokens of the other one that it lacks."""
+        own, others = (one.tokens[len(SPECIAL_TOKENS) :] for one in (self, other))
+        return Vocabulary([*own, *(token for token in others if token not in self._ids)])
+
     def to_text(self) -> str:
         """Returns the content of a vocabulary file: one token per line, the special ones first."""
         return "".join(f"{token}\n" for token in self.tokens)
@@ -160,6 +165,14 @@ class Vocabularies:
             Vocabulary.of_counts(target, min_count),
             Vocabulary.of_counts(features, min_count) if features else None,
         )
+
+    def extended(self, other: Vocabularies) -> Vocabularies:
+        """Returns these vocabularies, each followed by the other's tokens that it lacks."""
+        features = self.features or other.features
+        if self.features is not None and other.features is not None:
+            features = self.features.extended(other.features)
+        source, target = self.source.extended(other.source), self.target.extended(other.target)
+        return Vocabularies(source, target, features)
 
     @classmethod
     def load(cls, source: Path, target: Path, features: Path) -> Vocabularies:

@@ -1,5 +1,8 @@
 """Line protocol of `infer.py`: one answer per input line, in order, and nothing else.
 
+A program that writes a line to a pipe and waits gets its answer at once: lines are decoded together
+only as far as they have arrived.
+
 A line that cannot be answered gets an empty answer, or a row with the reason, and a warning on
 standard error. It never disturbs its neighbours. Symbols that the model does not know are answered,
 with a warning on standard error.
@@ -8,21 +11,23 @@ with a warning on standard error.
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
-import json
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from typing import NamedTuple, TextIO
+from typing import TextIO
 
-from seq2seq.config.choices import OutputFormat
+from seq2seq.config.choices import SearchKind
 from seq2seq.config.commands import InferConfig
+from seq2seq.config.schema import DecodingConfig
 from seq2seq.data.line_reader import Line as InputLine
 from seq2seq.data.line_reader import LineReader
 from seq2seq.errors import UserError, visible
 from seq2seq.files import DiskError, local_path
+from seq2seq.inference.formats import WRITERS, Line, Write
 from seq2seq.inference.output_file import writing_output
 from seq2seq.inference.predictor import Prediction, Predictor
 from seq2seq.runs.run_dir import RunDir
@@ -34,18 +39,9 @@ log = logging.getLogger(__name__)
 CHUNK_BATCHES = 32
 CHUNK_CHARACTERS = 2**22
 
+_PATIENCE = 0.01  # seconds that a chunk of at least a batch waits for further lines
+_LONG_PAUSE = 0.5  # seconds; a program that waits for its answer is told that there is none yet
 _MAX_NAMED = 100  # unknown symbols that are named in warnings; further ones are only counted
-
-
-class Line(NamedTuple):
-    """One line of input; `problem` says why it cannot be answered."""
-
-    source: str
-    features: str
-    problem: str | None = None
-
-
-Write = Callable[[Line, Prediction], str]
 
 
 def infer(config: InferConfig) -> None:
@@ -57,7 +53,7 @@ def infer(config: InferConfig) -> None:
     """
     predictor = Predictor.load(RunDir.find(config.run), config.decoding)
     has_features = predictor.vocabularies.features is not None
-    write = _WRITERS[config.format]
+    write = WRITERS[config.format]
     if config.input == "-" and sys.stdin is not None and sys.stdin.isatty():
         _converse(predictor, config, has_features, write)
         return
@@ -68,7 +64,7 @@ def infer(config: InferConfig) -> None:
         lines = (_parse(line.content, config, has_features) for line in _checked(reader))
         numbers, batches = itertools.count(1), 0
         unknown = _UnknownSymbols(config.input)
-        for chunk in _chunks(lines, chunk_size):
+        for chunk in _chunks(lines, chunk_size, _pauses(reader, predictor.decoding)):
             predictions = _answer(predictor, chunk, batches)
             batches += predictor.count_batches(predictions)
             for line, prediction in zip(chunk, predictions, strict=True):
@@ -77,6 +73,7 @@ def infer(config: InferConfig) -> None:
                     log.warning("%s:%d: %s", config.input, number, prediction.problem)
                 unknown.warn(number, prediction)
                 target.write(write(line, prediction))
+            target.flush()
         unknown.sum_up()
 
 
@@ -120,14 +117,43 @@ class _UnknownSymbols:
             )
 
 
-def _chunks(lines: Iterator[Line], max_lines: int) -> Iterator[list[Line]]:
-    """Yields lists of lines within the limits of a chunk, and at least one line in each."""
+def _pauses(reader: LineReader, decoding: DecodingConfig) -> Callable[[int], bool]:
+    """Returns a function that tells whether a chunk of so many lines is answered as it is."""
+
+    def is_pausing(count: int) -> bool:
+        # Only a full batch is worth a wait. Decoding it takes longer than that.
+        return not reader.is_waiting(_PATIENCE if count >= decoding.batch_size else 0.0)
+
+    @functools.cache
+    def tell() -> None:
+        log.warning(
+            "%s: with decoding=sampling answers wait for more lines or the end of the input",
+            reader.name,
+        )
+
+    def tell_of_pause(count: int) -> bool:
+        # A draw depends on the line's place in its chunk, and must not depend on when lines arrive.
+        if not reader.is_waiting(_LONG_PAUSE):
+            tell()
+        return False
+
+    return tell_of_pause if decoding.kind is SearchKind.sampling else is_pausing
+
+
+def _chunks(
+    lines: Iterator[Line], max_lines: int, is_pausing: Callable[[int], bool]
+) -> Iterator[list[Line]]:
+    """Yields lists of lines within the limits of a chunk, and at least one line in each.
+
+    A chunk ends early when `is_pausing` tells so of its number of lines.
+    """
     chunk: list[Line] = []
     characters = 0
     for line in lines:
         chunk.append(line)
         characters += len(line.source) + len(line.features)
-        if len(chunk) == max_lines or characters > CHUNK_CHARACTERS:
+        is_full = len(chunk) == max_lines or characters > CHUNK_CHARACTERS
+        if is_full or is_pausing(len(chunk)):
             yield chunk
             chunk, characters = [], 0
     if chunk:
@@ -208,44 +234,3 @@ def _open_output(path: str) -> Iterator[TextIO]:
     except BrokenPipeError:
         # Without this, the flush at the exit of the interpreter would report a second error.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _as_text(line: Line, prediction: Prediction) -> str:
-    return f"{prediction.text}\n"
-
-
-def _as_tsv(line: Line, prediction: Prediction) -> str:
-    if prediction.problem:
-        return f"{line.source}\t0\t\t{prediction.problem}\n"
-    rows: Iterable[str] = (
-        f"{line.source}\t{rank}\t{_field(hypothesis.text)}\t{hypothesis.score:.6f}\n"
-        for rank, hypothesis in enumerate(prediction.hypotheses, start=1)
-    )
-    return "".join(rows)
-
-
-def _field(text: str) -> str:
-    # Only a vocabulary file that was edited by hand has tokens with tabs.
-    return text.replace("\t", " ")
-
-
-def _as_jsonl(line: Line, prediction: Prediction) -> str:
-    answer: dict[str, object] = {"source": line.source}
-    if line.features:
-        answer["features"] = line.features
-    if prediction.problem:
-        answer["error"] = prediction.problem
-    if prediction.unknown:
-        answer["unknown"] = prediction.unknown
-    answer["predictions"] = [
-        {"text": hypothesis.text, "score": round(hypothesis.score, 6)}
-        for hypothesis in prediction.hypotheses
-    ]
-    return json.dumps(answer, ensure_ascii=False) + "\n"
-
-
-_WRITERS: dict[OutputFormat, Write] = {
-    OutputFormat.text: _as_text,
-    OutputFormat.tsv: _as_tsv,
-    OutputFormat.jsonl: _as_jsonl,
-}

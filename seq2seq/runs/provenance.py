@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
 import os
 import platform
 import subprocess
 from collections.abc import Mapping
+from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from seq2seq import __version__
+from seq2seq.config.load import to_yaml
 from seq2seq.config.schema import DataConfig, RunConfig
 from seq2seq.errors import UserError
 from seq2seq.files import checksum, local_path
 from seq2seq.hardware import cores, threads
+from seq2seq.runs.run_dir import RunDir
 
 _PACKAGES = ("tensorflow", "keras", "numpy", "hydra-core")
 # Variables that change the results or the speed. The others are not recorded: they may be secret.
@@ -35,11 +40,12 @@ _VARIABLES = (
 def make_record(config: RunConfig) -> dict[str, Any]:
     """Returns the content of `record.json`: all that a repetition of the run depends on."""
     return {
+        "started": datetime.now().astimezone().isoformat(),
         "seed": config.training.seed,
         "deterministic": config.training.deterministic,
         "versions": versions(),
         "commit": commit(Path.cwd()),
-        "data": data_checksums(config.data),
+        **inputs_of(config),
         "host": {
             "name": platform.node(),
             "system": platform.platform(),
@@ -50,6 +56,22 @@ def make_record(config: RunConfig) -> dict[str, Any]:
         "environment": {k: os.environ[k] for k in _VARIABLES if k in os.environ},
         "changes": [],
     }
+
+
+def inputs_of(config: RunConfig) -> dict[str, Any]:
+    """Returns checksums of the settings as requested, but for the run folder, and of all files."""
+    settings = to_yaml(dataclasses.replace(config, run_dir=""))
+    return {
+        "settings": hashlib.sha256(settings.encode()).hexdigest(),
+        "data": data_checksums(config.data),
+        "init_from": _first_weights(config.init_from) if config.init_from else None,
+    }
+
+
+def _first_weights(name: str) -> dict[str, str]:
+    run = RunDir.find(name, setting="init_from")
+    with run.best_weights.open("rb") as file:
+        return {"path": str(run.path.absolute()), "weights": checksum(file)}
 
 
 def versions() -> dict[str, str]:
@@ -106,10 +128,10 @@ def refuse_other_data(record: Mapping[str, Any], config: DataConfig) -> None:
 
 
 def differences_of_records(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Returns a line for each difference in versions, host, threads and environment."""
+    """Returns a line for each difference in versions, host, threads, environment and base."""
     found = []
-    for part in ("versions", "host", "threads", "environment"):
-        before, after = then.get(part, {}), now[part]
+    for part in ("versions", "host", "threads", "environment", "init_from"):
+        before, after = then.get(part) or {}, now[part] or {}
         for name in sorted(before.keys() | after.keys()):
             if before.get(name) != after.get(name):
                 found.append(f"{part}, {name}: {before.get(name)} → {after.get(name)}")

@@ -6,11 +6,13 @@ model, so runs can be listed and compared without TensorFlow.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -102,22 +104,46 @@ class RunDir:
         return run_dir
 
     @classmethod
-    def find(cls, name: str) -> RunDir:
-        """Opens a run by its folder, or the newest one below `outputs` as `latest`."""
-        return cls.latest() if name == "latest" else cls.open(name)
+    def find(cls, name: str, setting: str = "run") -> RunDir:
+        """Opens a run by its folder, or the newest trained one below `outputs` as `latest`."""
+        return cls.latest() if name == "latest" else cls.open(name, setting)
 
     @classmethod
     def latest(cls, outputs: str | Path = "outputs") -> RunDir:
-        """Opens the run below `outputs` whose weights are the newest.
+        """Opens the run below `outputs` that was started last, of those with weights.
 
         Raises:
             UserError: There is no trained run.
         """
-        found = Path(outputs).glob("**/best.weights.h5")
-        weights = sorted(filter(Path.is_file, found), key=lambda file: file.stat().st_mtime)
-        if not weights:
-            raise UserError(f"run=latest: no trained run below {outputs}/; train one, or name it")
-        return cls.open(weights[-1].parent)
+        return cls._started_last(outputs, "best.weights.h5", "run=latest: no trained run")
+
+    @classmethod
+    def latest_started(cls, outputs: str | Path = "outputs") -> RunDir:
+        """Opens the run below `outputs` that was started last.
+
+        Raises:
+            UserError: There is no run.
+        """
+        return cls._started_last(outputs, "config.yaml", "resume=latest: no run")
+
+    @classmethod
+    def _started_last(cls, outputs: str | Path, file: str, problem: str) -> RunDir:
+        runs = [cls(path.parent) for path in Path(outputs).glob(f"**/{file}") if path.is_file()]
+        if not runs:
+            raise UserError(f"{problem} below {outputs}/; train one, or name it")
+        return cls.open(max(runs, key=lambda run: run.started()).path)
+
+    def started(self) -> float:
+        """Returns when the run was started, in seconds since 1970.
+
+        The record says so, also after a copy or a resume. A run of an earlier version has no such
+        entry: its folder counts as started when its record was written.
+        """
+        with contextlib.suppress(UserError, KeyError, TypeError, ValueError, OverflowError):
+            return datetime.fromisoformat(self.load_record()["started"]).timestamp()
+        with contextlib.suppress(OSError):
+            return self.record.stat().st_mtime
+        return self.path.stat().st_mtime
 
     def save_config(self, config: RunConfig, hydra_record: dict[str, str]) -> None:
         """Writes the complete settings of the run, and Hydra's own files below `.hydra/`."""

@@ -221,9 +221,9 @@ def _finish(session: Session, state: TrainingState) -> dict[str, Any]:
         **_totals(progress, len(session.splits.train)),
         "versions": versions(),
     }
-    run.save_results(results)
     if session.tensorboard is not None:
         session.tensorboard.show_results(results, scored)
+    run.save_results(results)  # The last file: a run that has it needs no resume.
     show_results(session.screen, session.config, results, scored)
     show_next_steps(session.screen, run, has_tensorboard=session.tensorboard is not None)
     return results

@@ -18,11 +18,13 @@ from seq2seq.data.vocabulary import Vocabularies
 from seq2seq.evaluation.metrics import check_monitor
 from seq2seq.runs.provenance import make_record, refuse_other_data
 from seq2seq.runs.run_dir import RunDir
+from seq2seq.training.finished import find_finished
 from seq2seq.training.keras_objects import refuse_foreign_code
 from seq2seq.training.log_file import held_messages
 from seq2seq.training.loop import run_to_end
 from seq2seq.training.session import build_session
 from seq2seq.training.state import initial_state
+from seq2seq.training.warm_start import Base
 
 log = logging.getLogger(__name__)
 
@@ -47,15 +49,23 @@ def train(
     _check(config)
     run = RunDir(path)
     run.check_new()
+    requested = config
+    base = Base.load(config.init_from) if config.init_from else None
+    if base is not None:
+        config = base.settings_for(config, hydra_record or {})
     splits = load_splits(config.data)
     vocabularies = Vocabularies.build(splits.train, config.data.min_count)
     warn_of_implausible(splits, vocabularies, config.data)
+    if base is not None:
+        vocabularies = base.vocabularies.extended(vocabularies)
     session = build_session(config, run, splits, vocabularies)
+    if base is not None:
+        base.initialize(session.model, vocabularies)
     state = initial_state()
     # Only now: a mistake in the settings or the data leaves no folder behind.
     with RunDir.create(path).lock():
         vocabularies.save(*run.vocabularies)
-        run.save_record(make_record(config))
+        run.save_record(make_record(requested))
         session.save_checkpoint(state)
         # The last: a folder with config.yaml has all that is needed to resume.
         run.save_config(settings_to_keep(session.config, config), hydra_record or {})
@@ -69,24 +79,28 @@ def resume(path: str | Path, changes: Sequence[str] = (), trust: bool = False) -
     """Resumes a stopped run from its newest undamaged checkpoint.
 
     Args:
-        path: The run folder.
+        path: The run folder, or `latest` for the one below `outputs` that was started last.
         changes: Overrides such as `training.epochs=200`; `apply_changes` lists the possible ones.
         trust: Whether the folder's settings may name code that is not Keras's.
 
     Returns:
-        The content of `results.json`.
+        The content of `results.json`. A finished run stays as it is, unless a change is given.
 
     Raises:
         UserError: There is no run or no checkpoint, a change is not possible, data files have other
             content than before, or the folder would run code that is not Keras's.
     """
-    run = RunDir.open(path, setting="resume")
+    run = RunDir.latest_started() if path == "latest" else RunDir.open(path, setting="resume")
     with run.lock():
         before = run.load_config()
         if not trust:
             refuse_foreign_code([before.optimizer, before.callbacks.extra], run.config_file)
         config, changed = apply_changes(before, changes)
         _check(config)
+        if not changed and (finished := find_finished(run, config.training)):
+            epochs, way_on = finished.results["epochs"], finished.way_on
+            log.info("%s: finished after %d epochs, nothing is left; %s", run.path, epochs, way_on)
+            return finished.results
         record = run.load_record()
         refuse_other_data(record, config.data)
         vocabularies = Vocabularies.load(*run.vocabularies)

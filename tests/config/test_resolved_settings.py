@@ -29,6 +29,7 @@ FACTS = Facts(
 # Settings whose null has a meaning.
 MEANT = {
     "resume",
+    "init_from",
     "data.train",
     "data.dev",
     "data.test",

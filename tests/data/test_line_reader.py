@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import os
 import sys
 import types
 
@@ -49,3 +50,28 @@ def test_an_overlong_line_is_counted(tmp_path):
     lines = read(tmp_path / "x", max_bytes=2)
     assert lines[0] == Line(1, 0, b"ab")
     assert [(line.number, line.content) for line in lines[1:]] == [(2, None), (3, b"de")]
+
+
+@given(pieces.map(b"".join), pieces.map(b"".join), st.integers(1, 5))
+def test_a_pipe_tells_which_lines_have_arrived(begin, rest, max_bytes):
+    """Lines that are there are read without waiting for more, and are those of a file."""
+    begin = b"a\n" + begin
+    reading, writing = os.pipe()
+    with os.fdopen(reading, "rb") as pipe, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "stdin", types.SimpleNamespace(buffer=pipe))
+        reader = LineReader("-", "it", max_bytes)
+        os.write(writing, begin)
+        lines = iter(reader)
+        found = [next(lines)]
+        while reader.is_waiting(0.0):
+            found.append(next(lines))  # It would never return if it waited for more.
+        # Of the last line it may have seen that it is too long.
+        assert len(found) - begin.count(b"\n") in (0, found[-1].content is None)
+        os.write(writing, rest)
+        os.close(writing)
+        for line in lines:
+            found.append(line)
+            assert reader.is_waiting(0.0)
+        patch.setattr(sys, "stdin", types.SimpleNamespace(buffer=io.BytesIO(begin + rest)))
+        whole = read("-", max_bytes)
+    assert [line._replace(place=0) for line in found] == [line._replace(place=0) for line in whole]

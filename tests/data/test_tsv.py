@@ -113,11 +113,36 @@ def test_a_header_is_a_warning(
         ("source,target", "if commas separate the columns, convert"),
         ('"a, b";"c"; "d"', "if semicolons separate the columns, convert"),
         ("a b", "asks for column 2$"),
+        ("1 2", "asks for column 2$"),
+        ("0.5", r"looks like measurements.*docs/questions\.md"),
+        ("12.5,-3,1e-3", r"looks like measurements.*docs/questions\.md"),
     ],
 )
 def test_another_format_is_named(write, make_config: MakeConfig, line: str, hint: str) -> None:
     with pytest.raises(UserError, match=rf"data\.tsv:1: the line has 1 column .*{hint}"):
         read_examples(write(f"{line}\n".encode()), make_config())
+
+
+@pytest.mark.parametrize(
+    ("lines", "is_series"),
+    [
+        (["0.1\t0.2"], True),
+        (["time\tvalue", *(f"{i}\t{i / 8}" for i in range(30))], True),
+        (["1 2 3\t-0.75", "20.5 21 22\t.5e3"] * 30, True),
+        (["1 2 3\t3 2 1"] * 30, False),
+        (["12\t0012", "0.5\ta half"] * 30, False),
+        (["0.1\t0.2"] * 5 + ["a\tb"] + ["0.1\t0.2"] * 30, False),
+        (["1.2.3\t1.2"] * 30, False),
+        ([f"{i}+{i}\t{i / 8}" for i in range(30)], False),
+    ],
+)
+def test_measurements_are_not_text(write, make_config: MakeConfig, lines, is_series: bool) -> None:
+    path = write("".join(f"{line}\n" for line in lines).encode())
+    if not is_series:
+        assert len(read_examples(path, make_config())) == len(lines)
+        return
+    with pytest.raises(UserError, match=r"data\.tsv: looks like measurements.*questions\.md"):
+        read_examples(path, make_config())
 
 
 def test_a_byte_order_mark_inside_the_file_is_data(write, make_config: MakeConfig) -> None:

@@ -5,6 +5,7 @@ import gzip
 import io
 import json
 import os
+import select
 import stat
 import threading
 import types
@@ -14,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from project import compose_config
 
+from seq2seq.config.choices import SearchKind
 from seq2seq.errors import UserError
 from seq2seq.inference import lines
 from seq2seq.inference.predictor import Hypothesis, Prediction, Predictor
@@ -23,7 +25,7 @@ class Echo:
     """Answers each source with itself in upper case, and an empty one with a problem."""
 
     vocabularies = types.SimpleNamespace(features=None)
-    decoding = types.SimpleNamespace(batch_size=1)
+    decoding = types.SimpleNamespace(batch_size=1, kind=SearchKind.greedy)
 
     def predict(self, sources, features, batches_before):
         return [
@@ -176,6 +178,55 @@ def test_a_long_input_is_never_held_whole(answer, monkeypatch):
     # Every chunk continues the numbers of the batches, from which sampling draws.
     size = lines.CHUNK_BATCHES
     assert asked == [*((i * size, size) for i in range(10)), (10 * size, 1)]
+
+
+@pytest.fixture
+def converse(answer, tmp_path, request, monkeypatch):
+    """A program that writes lines to `infer.py` through one pipe and reads another."""
+    monkeypatch.setattr(Echo.decoding, "kind", getattr(request, "param", SearchKind.greedy))
+    for name in ("questions", "answers"):
+        os.mkfifo(tmp_path / name)
+    files = [f"input={tmp_path}/questions", f"output={tmp_path}/answers", "max_line_bytes=9"]
+    config = compose_config("run=x", *files, name="infer")
+    thread = threading.Thread(target=lines.infer, args=(config,), daemon=True)
+    thread.start()
+    readers = (tmp_path / "answers").open("rb", buffering=0)
+    with readers as answers, (tmp_path / "questions").open("wb", buffering=0) as questions:
+
+        def ask(data, count, seconds=20):
+            """Returns `count` lines of answers, or those that came in time."""
+            questions.write(data)
+            found = b""
+            while found.count(b"\n") < count and select.select([answers], [], [], seconds)[0]:
+                found += answers.read(1000)
+            return found
+
+        yield ask
+    thread.join(timeout=20)
+    assert not thread.is_alive()
+
+
+def test_a_program_that_waits_gets_its_answer_at_once(converse):
+    assert converse(b"a\n", 1) == b"A\n"
+    assert converse(b"\n", 1) == b"\n"
+    assert converse(b"b\nc\nd", 2) == b"B\nC\n"
+    assert converse(b"e\n" + b"x" * 100, 2) == b"DE\n\n"
+    assert converse(b"x" * 100 + b"\n", 0) == b""
+    assert converse(b"x" * 200 + b"\n", 1) == b"\n"
+    assert converse(b"f\n", 1) == b"F\n"
+
+
+@pytest.mark.parametrize("converse", [SearchKind.sampling], indirect=True)
+def test_draws_do_not_depend_on_when_lines_arrive(converse, monkeypatch, caplog):
+    monkeypatch.setattr(lines, "_LONG_PAUSE", 0.05)
+    count = lines.CHUNK_BATCHES
+    assert converse(b"a\n", 1, seconds=0.3) == b""
+    assert converse(b"a\n", 1, seconds=0.3) == b""
+    [message] = caplog.messages  # A program that waits for ever is told why.
+    assert message.endswith(
+        "with decoding=sampling answers wait for more lines or the end of the input"
+    )
+    assert converse(b"a\n" * count, count) == b"A\n" * count
 
 
 def test_a_failed_run_leaves_the_old_output(answer, tmp_path, monkeypatch):

@@ -1,5 +1,7 @@
 """Run folder: its text files, the newest run, and error messages."""
 
+import os
+
 import pytest
 
 from seq2seq.errors import UserError
@@ -12,19 +14,45 @@ def test_metrics_leave_empty_what_was_not_measured(tmp_path):
     assert run.metrics.read_text() == "epoch,loss,dev_loss\n1,2.0,\n2,1.0,3.0\n"
 
 
-def test_latest_is_the_newest_trained_run(tmp_path):
-    import os
+@pytest.fixture
+def make_run(tmp_path):
+    def make(name, started, written, is_trained=True):
+        run = RunDir(tmp_path / name)
+        run.path.mkdir(parents=True)
+        run.save_record({"started": started} if started else {})
+        for file in (run.config_file, run.best_weights)[: 1 + is_trained]:
+            file.write_bytes(b"")
+        for file in (run.record, *run.path.iterdir()):
+            os.utime(file, (written, written))
+        return run
 
+    return make
+
+
+def test_latest_is_the_run_that_was_started_last(tmp_path, make_run):
     with pytest.raises(UserError, match="no trained run"):
         RunDir.latest(tmp_path)
-    for age, name in enumerate(("a/new", "b/old", "c/untrained")):
-        folder = tmp_path / name
-        folder.mkdir(parents=True)
-        (folder / "config.yaml").write_text("")
-        if name != "c/untrained":
-            (folder / "best.weights.h5").write_bytes(b"")
-            os.utime(folder / "best.weights.h5", (100 - age, 100 - age))
-    assert RunDir.latest(tmp_path).path == tmp_path / "a/new"
+    with pytest.raises(UserError, match="resume=latest: no run"):
+        RunDir.latest_started(tmp_path)
+    long = make_run("a/long", "2026-01-31T12:00:00+00:00", written=2e9)
+    make_run("b/resumed", "2025-01-31T12:00:00+00:00", written=2.1e9)
+    # 12:30 in Paris is before 12:00 in London.
+    make_run("c/east", "2026-01-31T12:30:00+01:00", written=2.2e9)
+    untrained = make_run("d/untrained", "2026-02-01T00:00:00+00:00", 1e9, is_trained=False)
+    assert RunDir.latest(tmp_path).path == long.path
+    assert RunDir.latest_started(tmp_path).path == untrained.path
+
+
+def test_a_run_without_a_start_is_as_old_as_its_record(tmp_path, make_run):
+    make_run("new", "2001-01-01T00:00:00+00:00", written=2e9)
+    old = make_run("old", None, written=1.5e9)
+    assert RunDir.latest(tmp_path).path == old.path
+    (old.path / "metrics.csv").write_text("")  # It is trained further.
+    newer = make_run("damaged", "yesterday", written=1.6e9)
+    assert RunDir.latest(tmp_path).path == newer.path
+    newer.record.write_text("{")
+    os.utime(newer.record, (1.4e9, 1.4e9))
+    assert RunDir.latest(tmp_path).path == old.path
 
 
 def test_settings_of_another_version_are_named(tmp_path):

@@ -192,7 +192,8 @@ def test_averaged_weights_by_a_keras_callback(compose, tmp_path):
     assert averaged != pytest.approx(plain, rel=1e-3)
 
 
-def test_a_longer_run_by_resuming_equals_a_long_run(compose, tmp_path):
+def test_a_longer_run_by_resuming_equals_a_long_run(compose, tmp_path, caplog, monkeypatch):
+    caplog.set_level(logging.INFO, "seq2seq.training.run")
     options = [
         "model=attention",
         "model.units=8",
@@ -204,6 +205,22 @@ def test_a_longer_run_by_resuming_equals_a_long_run(compose, tmp_path):
     resume(tmp_path / "short", ["training.epochs=4"])
     assert_same_arrays(best_weights(tmp_path / "long"), best_weights(tmp_path / "short"))
     assert [row["epoch"] for row in rows(tmp_path / "short")] == ["1", "2", "3", "4"]
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "short").rglob("*")}
+    caplog.clear()
+    (tmp_path / "outputs").mkdir()
+    shutil.copytree(tmp_path / "long", tmp_path / "outputs" / "long")
+    shutil.copytree(tmp_path / "short", tmp_path / "outputs" / "short")
+    monkeypatch.chdir(tmp_path)
+    for path in (tmp_path / "short", "latest"):
+        assert resume(path)["epochs"] == 4
+    assert caplog.messages == [
+        f"{path}: finished after 4 epochs, nothing is left; to train longer, add training.epochs=8"
+        for path in (tmp_path / "short", "outputs/short")
+    ]
+    after = {path: path.stat().st_mtime_ns for path in (tmp_path / "short").rglob("*")}
+    assert {path for path in after if after[path] != before.get(path)} <= {
+        tmp_path / "short" / ".lock"
+    }
     for path in (tmp_path / "short" / "checkpoints").iterdir():
         path.unlink()
     with pytest.raises(UserError, match="no checkpoint"):
