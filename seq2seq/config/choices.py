@@ -79,12 +79,14 @@ class BridgeKind(StrEnum):
 
 
 class AttentionKind(StrEnum):
-    """Scores between the decoder's queries and the memory."""
+    """Ways to look at the memory: a mean of it (dot, general, additive) or one position of it."""
 
     none = auto()
     dot = auto()
     general = auto()
     additive = auto()
+    hard = auto()
+    monotonic = auto()
 
 
 class Precision(StrEnum):
