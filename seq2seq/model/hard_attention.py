@@ -48,12 +48,11 @@ class HardAttention(OutputHead):
         assert config.attention.units is not None
         assert config.decoder.units is not None
         size, query_size = config.attention.units, config.decoder.units
-        self.key = keras.layers.Dense(query_size, use_bias=False, name="key", dtype="float32")
-        self.source_part = keras.layers.Dense(
-            size, use_bias=False, name="source_part", dtype="float32"
-        )
-        self.target_part = keras.layers.Dense(size, name="target_part", dtype="float32")
-        self.words = keras.layers.Dense(target_size, name="words", dtype="float32")
+        float32 = {"dtype": "float32"}
+        self.key = keras.layers.Dense(query_size, use_bias=False, name="key", **float32)
+        self.source_part = keras.layers.Dense(size, use_bias=False, name="source_part", **float32)
+        self.target_part = keras.layers.Dense(size, name="target_part", **float32)
+        self.words = keras.layers.Dense(target_size, name="words", **float32)
 
     def memory(self, encoded: Encoded) -> Memory:
         """Returns projections of the encoder's sequence, computed once per source, and its mask."""
@@ -71,7 +70,7 @@ class HardAttention(OutputHead):
         return _mixed(alignment, self.token_log_probs(hidden, memory)), state
 
     def observations(self, hidden: Hidden, memory: Memory, state: Carried) -> dict[str, Tensor]:
-        """Returns `attention_weights` `[B, T, S]`: p(a_t = s) before the token of step t is known."""
+        """Returns `attention_weights` `[B, T, S]`: p(a_t = s), whatever the token of step t is."""
         return {"attention_weights": tf.nn.softmax(self.scores(hidden, memory))}
 
     def scores(self, hidden: Hidden, memory: Memory) -> Tensor:

@@ -65,9 +65,8 @@ def test_the_gradient_of_the_recursion_is_that_of_the_enumeration(jit_compile):
     found = gradients(*(tf.constant(x, tf.float32) for x in given))
 
     def total(before, scores, likelihood):
-        return np.sum(
-            enumerate_alignments(before[0], scores[:, 0], likelihood[:, 0]) * weights[:, 0]
-        )
+        found = enumerate_alignments(before[0], scores[:, 0], likelihood[:, 0])
+        return np.sum(found * weights[:, 0])
 
     for i, value in enumerate(given):
         for place in np.ndindex(value.shape):
@@ -77,3 +76,42 @@ def test_the_gradient_of_the_recursion_is_that_of_the_enumeration(jit_compile):
             moved[i][place] -= 2e-5
             slope = (upper - total(*moved)) / 2e-5
             np.testing.assert_allclose(found[i].numpy()[place], slope, atol=2e-4)
+
+
+def sum_over_alignments(kind, scores, tokens, target_out):
+    """log p(y) = log Σ_a Π_t p(a_t | a_t-1) p(y_t | a_t), every alignment by itself."""
+    steps, size = scores.shape
+    paths = []
+    for path in itertools.product(range(size), repeat=steps):
+        if kind == "monotonic" and list(path) != sorted(path):
+            continue
+        total, left = 0.0, 0
+        for t, s in enumerate(path):
+            total += scores[t, s] - log_sum(scores[t, left:]) + tokens[t, s, target_out[t]]
+            left = s if kind == "monotonic" else 0
+        paths.append(total)
+    return log_sum(np.array(paths))
+
+
+@pytest.mark.parametrize("kind", ["hard", "monotonic"])
+def test_the_log_probability_of_a_target_is_that_of_all_its_alignments(compose, kind):
+    config = compose("run_dir=x", f"model.attention.kind={kind}", "model.units=6").model
+    model = build_model(config, V_SOURCE, V_TARGET)
+    rng = np.random.default_rng(0)
+    for weight in model.trainable_weights:
+        weight.assign(rng.normal(size=weight.shape))
+    memory, state = model.encode(tf.constant(SOURCE))
+    hidden, _ = model.decoder.hidden(tf.constant(TARGET_IN), state, memory)
+    head = model.decoder.logits
+    scores = head.scores(hidden, memory).numpy().astype(np.float64)
+    tokens = head.token_log_probs(hidden, memory).numpy().astype(np.float64)
+    log_probs = model({"source": SOURCE, "target_in": TARGET_IN}).numpy()
+    np.testing.assert_allclose(np.exp(log_probs).sum(-1), 1, atol=1e-5)
+    for row, (source, target_in) in enumerate(zip(SOURCE, TARGET_IN, strict=True)):
+        size, steps = np.count_nonzero(source), np.count_nonzero(target_in)
+        target_out = [*target_in[1:steps], 3]
+        expected = sum_over_alignments(
+            kind, scores[row, :steps, :size], tokens[row, :steps, :size], target_out
+        )
+        found = log_probs[row, np.arange(steps), target_out].sum()
+        np.testing.assert_allclose(found, expected, rtol=1e-5)

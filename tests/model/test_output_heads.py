@@ -1,7 +1,7 @@
 """Heads and attentions that mix, copy or carry a state need one class: they train and are searched.
 
 The toys below are what one more file would hold. Each is put into the table of heads, or of
-attentions, and nothing else is touched. Hard attention, a head of the project, is tested beside them.
+attentions, and nothing else is touched. The heads of hard attention are tested beside them.
 """
 
 import keras
