@@ -20,6 +20,7 @@ SCHEMAS = {
     "infer": command_config.InferConfig,
     "evaluate": command_config.EvaluateConfig,
     "reproduce": command_config.ReproduceConfig,
+    "score": command_config.ScoreConfig,
     "states": command_config.StatesConfig,
 }
 TINY = [

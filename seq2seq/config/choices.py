@@ -129,6 +129,13 @@ class OutputFormat(StrEnum):
     jsonl = auto()
 
 
+class ScoreFormat(StrEnum):
+    """Output formats of `python -m seq2seq.score`."""
+
+    tsv = auto()
+    jsonl = auto()
+
+
 STACKED = "stacked"
 LAYERS = (*map(str, Cell), *(f"bidirectional_{cell}" for cell in Cell), STACKED)
 """The layers whose states can be shown; `stacked` is two LSTM cells in one `keras.layers.RNN`."""

@@ -18,7 +18,13 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from seq2seq.config.commands import EvaluateConfig, InferConfig, ReproduceConfig, StatesConfig
+from seq2seq.config.commands import (
+    EvaluateConfig,
+    InferConfig,
+    ReproduceConfig,
+    ScoreConfig,
+    StatesConfig,
+)
 from seq2seq.config.mistakes import did_you_mean, explain
 from seq2seq.config.schema import Range, RunConfig
 from seq2seq.errors import UserError
@@ -36,6 +42,7 @@ def register() -> None:
     store.store(name="train_schema", node=RunConfig)
     store.store(name="infer_schema", node=InferConfig)
     store.store(name="evaluate_schema", node=EvaluateConfig)
+    store.store(name="score_schema", node=ScoreConfig)
     store.store(name="reproduce_schema", node=ReproduceConfig)
     store.store(name="states_schema", node=StatesConfig)
 
