@@ -100,10 +100,9 @@ def test_lines_and_summary(tiny_run, tmp_path, caplog):
             assert answer["tokens"][-1]["token"] == "<eos>"
     assert json.loads(numbers["jsonl"][2])["unknown"] == ["x"]
     total = sum(float(row[2]) for row in rows[:2])
-    assert (
-        f"3 pairs, 8 target tokens with their ends: log-probability {total / 8:.4f}" in caplog.text
-    )
-    assert "1 pairs have target symbols" in caplog.text
+    summary = f"8 target tokens with their ends: log-probability {total / 8:.4f} per token"
+    assert f"2 pairs, {summary}" in caplog.text
+    assert "without 1 pair with target symbols" in caplog.text
 
 
 def test_mistakes(tiny_run, tmp_path):
