@@ -10,18 +10,10 @@ from pathlib import Path
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 
-from seq2seq.config import commands as command_config
 from seq2seq.config import load as settings
-from seq2seq.config.schema import RunConfig
 
 ROOT = Path(__file__).parent.parent
-SCHEMAS = {
-    "train": RunConfig,
-    "infer": command_config.InferConfig,
-    "evaluate": command_config.EvaluateConfig,
-    "reproduce": command_config.ReproduceConfig,
-    "states": command_config.StatesConfig,
-}
+SCHEMAS = settings.SCHEMAS
 TINY = [
     "data.train_examples=256",
     "data.dev_examples=64",

@@ -18,7 +18,7 @@ FLOORS = [
     {"inference"},
     {"evaluation"},
     {"training", "states"},
-    {"cli", "evaluate", "reproduce"},
+    {"cli", "evaluate", "reproduce", "score"},
 ]
 MAX_DEPTH = 6  # of imports inside a room
 NO_TENSORFLOW = [
@@ -38,6 +38,7 @@ NO_TENSORFLOW = [
     "cli",
     "evaluate",
     "reproduce",
+    "score",
 ]
 
 

@@ -79,12 +79,14 @@ class BridgeKind(StrEnum):
 
 
 class AttentionKind(StrEnum):
-    """Scores between the decoder's queries and the memory."""
+    """Ways to look at the memory: a mean of it (dot, general, additive) or one position of it."""
 
     none = auto()
     dot = auto()
     general = auto()
     additive = auto()
+    hard = auto()
+    monotonic = auto()
 
 
 class Precision(StrEnum):
@@ -123,6 +125,13 @@ class OutputFormat(StrEnum):
     """Output formats of `infer.py`."""
 
     text = auto()
+    tsv = auto()
+    jsonl = auto()
+
+
+class ScoreFormat(StrEnum):
+    """Output formats of `python -m seq2seq.score`."""
+
     tsv = auto()
     jsonl = auto()
 

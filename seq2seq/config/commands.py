@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
-from seq2seq.config.choices import LAYERS, OutputFormat
+from seq2seq.config.choices import LAYERS, OutputFormat, ScoreFormat
 from seq2seq.config.schema import DecodingConfig, LineBytes, Range, Seed, Width
 
 AnyClass = TypeVar("AnyClass")
@@ -89,6 +89,17 @@ class EvaluateConfig:
     data: EvaluateDataConfig
     decoding: DecodingChanges
     bleu: bool
+
+
+@dataclass
+class ScoreConfig:
+    """Settings of `python -m seq2seq.score`."""
+
+    run: str
+    data: EvaluateDataConfig
+    output: str
+    format: ScoreFormat
+    decoding: DecodingChanges
 
 
 @dataclass

@@ -19,7 +19,13 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from seq2seq.config.commands import EvaluateConfig, InferConfig, ReproduceConfig, StatesConfig
+from seq2seq.config.commands import (
+    EvaluateConfig,
+    InferConfig,
+    ReproduceConfig,
+    ScoreConfig,
+    StatesConfig,
+)
 from seq2seq.config.earlier import INTRODUCED
 from seq2seq.config.groups import CONFIGS
 from seq2seq.config.help_text import help_text
@@ -35,6 +41,7 @@ SCHEMAS: dict[str, type] = {
     "infer": InferConfig,
     "evaluate": EvaluateConfig,
     "reproduce": ReproduceConfig,
+    "score": ScoreConfig,
     "states": StatesConfig,
 }
 

@@ -183,14 +183,13 @@ class Predictor:
 
         S counts features and source tokens; T counts target tokens and the end of sequence.
         """
-        if self.model.decoder.attention is None:
-            return None
         ids = self.vocabularies.encode_source(*source)
         target_in = [BOS, *self.vocabularies.target.encode(target)]
         # One place more than tokens: Keras warns of a softmax over a single one.
         memory, state = self.model.encode(tf.constant(pad([ids], length=len(ids) + 1)))
         _, _, seen = self.model.decoder(tf.constant([target_in], tf.int32), state, memory)
-        return keras.ops.convert_to_numpy(seen["attention_weights"])[0, :, : len(ids)]
+        weights = seen.get("attention_weights")
+        return None if weights is None else keras.ops.convert_to_numpy(weights)[0, :, : len(ids)]
 
     def _unknown(self, pair: tuple[Tokens, Tokens], ids: list[int]) -> tuple[str, ...]:
         # Two searches of a list of numbers; the tokens are looked up again only where needed. The

@@ -1,7 +1,7 @@
 """Attention: the decoder's queries look at the encoder's memory, for all target steps at once.
 
 A new attention is a subclass here, its entry in `ATTENTIONS` and its word in
-`choices.AttentionKind`.
+`choices.AttentionKind`. Hard attention is an output head, see `hard_attention.py`.
 """
 
 from __future__ import annotations

@@ -10,11 +10,12 @@ from typing import Any
 
 from keras import ops
 
-from seq2seq.config.choices import AttentionKind, DecoderKind
+from seq2seq.config.choices import DecoderKind
 from seq2seq.config.schema import ModelConfig
 from seq2seq.model.attention import ATTENTIONS, Attention
 from seq2seq.model.composite import CompositeLayer
 from seq2seq.model.dropout import Dropout
+from seq2seq.model.hard_attention import HardAttention, MonotonicAttention
 from seq2seq.model.losses import TokenSums
 from seq2seq.model.output import OutputHead, Projection, TiedTable
 from seq2seq.model.rnn.cells import recurrent_layer
@@ -30,11 +31,19 @@ from seq2seq.model.types import (
     Tensor,
 )
 
-HEADS: dict[str, type[OutputHead]] = {"projection": Projection, "tied_table": TiedTable}
+HEADS: dict[str, type[OutputHead]] = {
+    "projection": Projection,
+    "tied_table": TiedTable,
+    "hard": HardAttention,
+    "monotonic": MonotonicAttention,
+}
 
 
 def head_kind(config: ModelConfig) -> str:
     """Returns the entry of `HEADS` that the settings ask for."""
+    kind = config.attention.kind
+    if kind in HEADS:  # attention and output are one distribution
+        return kind
     return "tied_table" if config.tied_output else "projection"
 
 
@@ -72,7 +81,7 @@ class Decoder(CompositeLayer):
         if self.reader is not None:
             self.reader.feed(self.recurrent_layers[0])
         self.attention: Attention | None = None
-        if config.attention.kind is not AttentionKind.none:
+        if config.attention.kind in ATTENTIONS:
             attention = ATTENTIONS[config.attention.kind]
             self.attention = attention(config.attention, shape.units, memory_size, name="attention")
         self.dropout = Dropout(config.dropout, name="dropout")
@@ -121,9 +130,11 @@ class Decoder(CompositeLayer):
             Logits `[B, T, V]`, the state after the last step, and observations:
             `attention_weights` `[B, T, S]`, or nothing without attention.
         """
+        before = state.head
         hidden, state = self.hidden(target_in, state, memory, training, tap)
         logits, of_head = self.logits(hidden, memory, state.head, training=training)
-        return logits, state._replace(head=of_head), hidden.seen
+        seen = self.logits.observations(hidden, memory, before)
+        return logits, state._replace(head=of_head), seen
 
     def log_probs(
         self, target_in: Tensor, state: DecoderState, memory: Memory

@@ -69,6 +69,10 @@ class OutputHead(CompositeLayer):
         """
         raise NotImplementedError
 
+    def observations(self, hidden: Hidden, memory: Memory, state: Carried) -> dict[str, Tensor]:
+        """Returns the observations of the T steps; by default those of the attention."""
+        return hidden.seen
+
     def log_probs(
         self, hidden: Hidden, memory: Memory, state: Carried, training: bool | None = None
     ) -> tuple[Tensor, Carried]:

@@ -20,7 +20,7 @@ from seq2seq.config.schema import ModelConfig
 from seq2seq.errors import UserError
 from seq2seq.model.bridge import Bridge
 from seq2seq.model.composite import CompositeLayer
-from seq2seq.model.decoder import DECODERS
+from seq2seq.model.decoder import DECODERS, HEADS
 from seq2seq.model.encoder import Encoder
 from seq2seq.model.losses import TokenSums
 from seq2seq.model.parts import DecoderModel, EncoderModel
@@ -244,6 +244,11 @@ def _refuse_contradictions(config: ModelConfig) -> None:
     if config.tied_output and config.input is not InputKind.embedding:
         raise UserError(
             "model.tied_output=true needs an embedding to tie: set model.input=embedding"
+        )
+    if config.tied_output and config.attention.kind in HEADS:
+        raise UserError(
+            f"model.tied_output=true: model.attention.kind={config.attention.kind} has its own "
+            "output layer: set model.tied_output=false"
         )
     if config.tied_output and config.decoder.kind is DecoderKind.repeat_vector:
         raise UserError(

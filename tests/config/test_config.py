@@ -54,7 +54,7 @@ def test_debug_composes_with_an_experiment():
     assert compose_config("experiment=g2p", *FILES, "debug=quick").training.epochs == 1
 
 
-@pytest.mark.parametrize("name", ["infer", "evaluate"])
+@pytest.mark.parametrize("name", ["infer", "evaluate", "score"])
 def test_other_commands_compose(name):
     for decoding in choices("decoding"):
         assert compose_config("run=x", f"decoding={decoding}", name=name)
@@ -63,7 +63,7 @@ def test_other_commands_compose(name):
 @pytest.mark.parametrize("name", [*SCHEMAS])
 def test_hydra_s_own_settings_are_the_same_for_every_command(name):
     settings.register()
-    missing = ["run=x"] if name in ("infer", "evaluate", "reproduce") else []
+    missing = ["run=x"] if name in ("infer", "evaluate", "reproduce", "score") else []
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
         composed = hydra_compose(name, missing, return_hydra_config=True).hydra
     own = OmegaConf.to_container(composed, resolve=False)
@@ -98,7 +98,7 @@ def test_no_default_lives_outside_yaml():
                 assert setting.default_factory is dataclasses.MISSING, setting
 
 
-@pytest.mark.parametrize("name", ["infer", "evaluate"])
+@pytest.mark.parametrize("name", ["infer", "evaluate", "score"])
 def test_each_decoding_setting_can_be_changed_within_its_range(name):
     fields = [setting.name for setting in dataclasses.fields(schemas.DecodingConfig)]
     unchanged = compose_config("run=x", name=name).decoding

@@ -21,6 +21,7 @@ KINDS = {
     "attention": ["model.attention.kind=general", "model.input=embedding", "model.layers=2"],
     "gru": ["model.cell=gru", "model.encoder.bidirectional=true", "model.bridge.kind=dense"],
     "repeat_vector": ["model.decoder.kind=repeat_vector", "model.cell=rwa"],
+    "monotonic": ["model.attention.kind=monotonic", "model.input=embedding"],
     "tied": ["model.input=embedding", "model.tied_output=true", "model.dropout=0.00001"],
 }
 

@@ -1,7 +1,7 @@
 """Heads and attentions that mix, copy or carry a state need one class: they train and are searched.
 
 The toys below are what one more file would hold. Each is put into the table of heads, or of
-attentions, and nothing else is touched.
+attentions, and nothing else is touched. The heads of hard attention are tested beside them.
 """
 
 import keras
@@ -80,15 +80,24 @@ PARTS = {
 }
 
 
-@pytest.fixture(params=PARTS)
+HARD = ("hard", "monotonic")
+
+
+@pytest.fixture(params=[*PARTS, *HARD])
 def part(request, monkeypatch):
-    table, key, kind = PARTS[request.param]
-    monkeypatch.setitem(table, key, kind)
+    if request.param in HARD:
+        monkeypatch.setitem(KIND, "attention", request.param)
+    else:
+        table, key, kind = PARTS[request.param]
+        monkeypatch.setitem(table, key, kind)
     return request.param
 
 
+KIND = {"attention": "dot"}
+
+
 def settings(compose, *overrides):
-    small = ["model.units=6", "model.attention.kind=dot", "model.layers=2"]
+    small = ["model.units=6", f"model.attention.kind={KIND['attention']}", "model.layers=2"]
     return compose("run_dir=x", *small, *overrides)
 
 
@@ -107,9 +116,9 @@ def test_the_inference_models_equal_the_training_model(compose, part, pieces):
     encoded = model.encoder_model(SOURCE)
     state = encoded["state"]
     assert isinstance(state, DecoderState)
-    if part != "copying":
-        carried = state.head if part == "counting" else state.attention
-        assert carried.shape == SOURCE.shape
+    if part not in ("copying", "hard"):
+        carried = state.attention if part == "coverage" else state.head
+        assert carried.shape[:2] == SOURCE.shape
     found = []
     for ids in np.split(TARGET_IN, np.cumsum(pieces)[:-1], axis=1):
         step = {"target_in": tf.constant(ids), "memory": encoded["memory"], "state": state}

@@ -41,7 +41,7 @@ for path in sys.argv[2:]:
 def cases(cell, directions):
     """(overrides) of every layers × legal bridge × attention."""
     # The encoder's units are such that sum fits as well as, once more, concat.
-    for layers, attention in product([1, 2], ["none", "dot", "additive"]):
+    for layers, attention in product([1, 2], ["none", "dot", "additive", "monotonic"]):
         for encoder_units in sorted({UNITS, UNITS // directions}):
             encoder = StateShape(Cell(cell), encoder_units, layers, directions)
             legal = legal_bridges(encoder, StateShape(Cell(cell), UNITS, layers, 1))
@@ -102,6 +102,7 @@ def test_so_do_those_of_the_other_cells(compose, tmp_path):
         ["model.encoder.bidirectional=true", "model.bridge.kind=sum"],
         ["model.attention.kind=additive", "model.bridge.kind=learned", "model.encoder.cell=gru"],
         ["model.decoder.cell=lstm", "model.bridge.kind=dense", "model.input=embedding"],
+        ["model.attention.kind=hard", "model.attention.units=5"],
     ]
     cells = [Cell.peephole_lstm, Cell.rwa, Cell.lstm_zero_forget_bias]
     several = [

@@ -1,0 +1,214 @@
+"""Log-probabilities of given targets, and the lines of `python -m seq2seq.score`."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import logging
+import math
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import nullcontext
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from seq2seq.config.choices import ScoreFormat
+from seq2seq.config.commands import ScoreConfig
+from seq2seq.config.resolve import search_is_compiled
+from seq2seq.config.schema import DataConfig
+from seq2seq.data.buckets import pad
+from seq2seq.data.examples import Example
+from seq2seq.data.tsv import scan_examples
+from seq2seq.data.vocabulary import Tokenizer
+from seq2seq.errors import UserError
+from seq2seq.files import DiskError, local_path
+from seq2seq.hardware import has_gpu
+from seq2seq.inference.compiled_search import bucket
+from seq2seq.inference.output_file import writing_output
+from seq2seq.inference.predictor import Predictor
+from seq2seq.model.seq2seq import Seq2Seq
+from seq2seq.runs.run_dir import RunDir
+
+log = logging.getLogger(__name__)
+
+# Batches whose examples are sorted by length together.
+_CHUNK_BATCHES = 32
+
+
+class Score(NamedTuple):
+    """The log-probability of a target, given its source, in nats.
+
+    Attributes:
+        log_probs: One number for each target token, and one for the end of the sequence. They are
+            those that a search adds up: -inf for a token that is not in the vocabulary.
+        unknown: The target tokens that are not in the vocabulary.
+    """
+
+    log_probs: tuple[float, ...]
+    unknown: tuple[str, ...]
+
+    @property
+    def total(self) -> float:
+        """The log-probability of the whole target."""
+        return math.fsum(self.log_probs)
+
+    @property
+    def perplexity(self) -> float:
+        """exp of the mean negative log-probability per token, the end included."""
+        return perplexity(self.total, len(self.log_probs))
+
+
+class Scorer:
+    """Scores targets with the model of a predictor, by teacher forcing in compiled batches."""
+
+    def __init__(self, predictor: Predictor) -> None:
+        """Compiles nothing before the first call."""
+        self._vocabularies = predictor.vocabularies
+        self._batch_size = predictor.decoding.batch_size
+        is_compiled = search_is_compiled(predictor.decoding, has_gpu())
+        self._score = compile_scoring(predictor.model, is_compiled)
+
+    def __call__(self, examples: Sequence[Example]) -> list[Score]:
+        """Returns the score of each example, in their order; sources must not be empty."""
+        # Rows of similar length share a batch, so that little of it is padding.
+        order = sorted(
+            range(len(examples)), key=lambda i: (len(examples[i].source), len(examples[i].target))
+        )
+        scores: dict[int, Score] = {}
+        for start in range(0, len(order), self._batch_size):
+            rows = order[start : start + self._batch_size]
+            scores.update(zip(rows, self._batch([examples[i] for i in rows]), strict=True))
+        return [scores[i] for i in range(len(examples))]
+
+    def _batch(self, examples: list[Example]) -> Iterator[Score]:
+        tables = self._vocabularies
+        sources = [tables.encode_source(e.source, e.features) for e in examples]
+        targets = [tables.encode_target(e.target) for e in examples]
+        filled = len(examples), self._batch_size
+        rows, source_length = bucket(*filled, max(map(len, sources)))
+        _, target_length = bucket(*filled, max(map(len, targets)))
+        missing = [(0, rows - len(examples)), (0, 0)]
+        # Filler rows of the bucket repeat the last row.
+        source = np.pad(pad(sources, source_length), missing, mode="edge")
+        target = np.pad(pad(targets, target_length + 1), missing, mode="edge")
+        found = self._score(tf.constant(source), tf.constant(target)).numpy()
+        for example, ids, log_probs in zip(examples, targets, found.tolist(), strict=False):
+            unknown = tables.target.unknown(example.target)
+            # A search never writes UNK.
+            steps = zip(log_probs, [*(t in unknown for t in example.target), False], strict=False)
+            assert len(ids) == len(example.target) + 2  # BOS and EOS
+            yield Score(tuple(-math.inf if never else value for value, never in steps), unknown)
+
+
+def compile_scoring(
+    model: Seq2Seq, jit_compile: bool
+) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
+    """Returns (source ids `[B, S]`, target ids `[B, T + 1]`, BOS first) → log-probs `[B, T]`."""
+    ids = tf.TensorSpec([None, None], tf.int32)
+
+    @tf.function(autograph=False, input_signature=[ids, ids], jit_compile=jit_compile)
+    def score(source: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
+        memory, state = model.encode(source, training=False)
+        log_probs, _ = model.decoder.log_probs(target[:, :-1], state, memory)  # [B, T, V]
+        return tf.gather(log_probs, target[:, 1:], axis=2, batch_dims=2)
+
+    return score
+
+
+def perplexity(log_prob: float, tokens: int) -> float:
+    """Returns exp(-log_prob / tokens); infinity for an impossible target."""
+    nats = -log_prob / max(tokens, 1)
+    # exp overflows above 709 nats.
+    return math.exp(nats) if nats < 700 else math.inf
+
+
+def score(config: ScoreConfig) -> None:
+    """Writes the log-probability of every example of a file, and a summary to standard error.
+
+    Raises:
+        UserError: The run or the file cannot be read, or the output cannot be written.
+    """
+    run = RunDir.find(config.run)
+    predictor = Predictor.load(run, config.decoding)
+    data, scorer = predictor.data, Scorer(predictor)
+    path = config.data.test or run.load_config().data.test
+    if path is None:
+        raise UserError(f"{run.path} was trained without a test file: add data.test=FILE")
+    examples = (example for _, _, example in scan_examples(path, data))
+    chunk_size = _CHUNK_BATCHES * predictor.decoding.batch_size
+    write = _WRITERS[config.format]
+    pairs = impossible = tokens = 0
+    total = 0.0
+    try:
+        is_stream = config.output == "-"
+        target = nullcontext(sys.stdout) if is_stream else writing_output(local_path(config.output))
+        with target as opened:
+            while chunk := list(itertools.islice(examples, chunk_size)):
+                for example, found in zip(chunk, scorer(chunk), strict=True):
+                    opened.write(write(example, found, data))
+                    pairs += 1
+                    if found.unknown:
+                        impossible += 1
+                    else:
+                        total += found.total
+                        tokens += len(found.log_probs)
+    except DiskError as error:
+        raise UserError(f"output={error}") from error
+    _sum_up(pairs, impossible, total, tokens)
+
+
+def _sum_up(pairs: int, impossible: int, total: float, tokens: int) -> None:
+    log.info(
+        "%s pairs, %s target tokens with their ends: log-probability %.4f per token, "
+        "perplexity %.4f",
+        f"{pairs - impossible:,}",
+        f"{tokens:,}",
+        total / max(tokens, 1),
+        perplexity(total, tokens),
+    )
+    if impossible:
+        log.warning(
+            "without %s pair%s with target symbols that are not in the vocabulary of the run",
+            f"{impossible:,}",
+            "s" * (impossible != 1),
+        )
+
+
+def _texts(example: Example, data: DataConfig) -> Iterable[str]:
+    yield Tokenizer(data.source.tokens).join(example.source)
+    if data.features.column is not None:
+        yield data.features.separator.join(example.features)
+    yield Tokenizer(data.target.tokens).join(example.target)
+
+
+def _as_tsv(example: Example, found: Score, data: DataConfig) -> str:
+    numbers = f"{found.total:.6f}", str(len(found.log_probs)), f"{found.perplexity:.6f}"
+    return "\t".join([*_texts(example, data), *numbers]) + "\n"
+
+
+def _as_jsonl(example: Example, found: Score, data: DataConfig) -> str:
+    def number(value: float) -> float | None:
+        return round(value, 6) if math.isfinite(value) else None  # JSON has no infinity
+
+    source, *features, target = _texts(example, data)
+    answer: dict[str, object] = {"source": source}
+    if features:
+        answer["features"] = features[0]
+    answer |= {"target": target, "log_prob": number(found.total)}
+    answer["perplexity"] = number(found.perplexity)
+    if found.unknown:
+        answer["unknown"] = found.unknown
+    tokens = (*example.target, "<eos>")
+    answer["tokens"] = [
+        {"token": token, "log_prob": number(value)}
+        for token, value in zip(tokens, found.log_probs, strict=True)
+    ]
+    return json.dumps(answer, ensure_ascii=False) + "\n"
+
+
+_WRITERS: dict[ScoreFormat, Callable[[Example, Score, DataConfig], str]] = {
+    ScoreFormat.tsv: _as_tsv,
+    ScoreFormat.jsonl: _as_jsonl,
+}
