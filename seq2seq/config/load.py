@@ -19,6 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from seq2seq.config.commands import EvaluateConfig, InferConfig, ReproduceConfig, StatesConfig
+from seq2seq.config.earlier import INTRODUCED
 from seq2seq.config.mistakes import did_you_mean, explain
 from seq2seq.config.schema import Range, RunConfig
 from seq2seq.errors import UserError
@@ -96,8 +97,15 @@ def to_yaml(config: Any) -> str:
     return OmegaConf.to_yaml(OmegaConf.structured(config))
 
 
-def from_yaml(text: str, schema: type[AnyConfig]) -> AnyConfig:
+def from_yaml(text: str, schema: type[AnyConfig], prefix: str = "") -> AnyConfig:
     """Parses the YAML text of a saved config. It is data: it runs and looks up nothing.
+
+    A setting that the text lacks, because an earlier version wrote it, gets the value of its time.
+
+    Args:
+        text: The text.
+        schema: The dataclass.
+        prefix: The name of the schema in `RunConfig`, and a dot; empty for `RunConfig` itself.
 
     Raises:
         UserError: The text is not YAML, or does not fit the schema.
@@ -108,6 +116,9 @@ def from_yaml(text: str, schema: type[AnyConfig]) -> AnyConfig:
             raise UserError("not a mapping of settings")
         _refuse_odd_strings(values)
         node = OmegaConf.merge(OmegaConf.structured(schema), OmegaConf.create(values))
+        for name in OmegaConf.missing_keys(node):
+            if setting := INTRODUCED.get(prefix + name):
+                OmegaConf.update(node, name, setting.before)
         return from_hydra(node, schema)  # type: ignore[arg-type]
     # ValueError: a number of thousands of digits, the 99th of January.
     except (yaml.YAMLError, OmegaConfBaseException, ValueError) as error:
@@ -172,6 +183,8 @@ def _strings(value: Any) -> Iterator[str]:
         yield value
 
 
+DATA_FILES = ("data.train", "data.dev", "data.test")
+
 # The weights, the optimizer's state and the position in the data would not fit any more.
 _FIXED = ("name", "run_dir", "resume", "trust", "data.", "model.", "optimizer._target_")
 _FIXED_TRAINING = ("seed", "batch_size", "precision", "micro_batches", "deterministic")
@@ -190,7 +203,11 @@ def apply_changes(config: RunConfig, changes: Sequence[str]) -> tuple[RunConfig,
         old, new = before.get(key), after.get(key)
         if old == new:
             continue
-        if key.startswith((*_FIXED, *(f"training.{name}" for name in _FIXED_TRAINING))):
+        # The same file at another place; whoever knows its checksum compares the content.
+        is_moved = key in DATA_FILES and old not in (None, "-") and new not in (None, "-")
+        if not is_moved and key.startswith(
+            (*_FIXED, *(f"training.{name}" for name in _FIXED_TRAINING))
+        ):
             raise UserError(
                 f"{key}={new} cannot be changed when a run is resumed: it was trained with {old}; "
                 "start a new run for that"

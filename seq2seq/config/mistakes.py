@@ -17,6 +17,10 @@ from omegaconf.errors import (
     ValidationError,
 )
 
+from seq2seq.errors import visible
+
+_MAX_LENGTH = 1100  # characters: a `UserError` with its dots and escapes
+
 
 def explain(error: BaseException) -> str:
     """Returns one line that says what is wrong, where, and what to do.
@@ -51,7 +55,7 @@ def one_line(text: str) -> str:
 
 def refuse(message: str) -> int:
     """Prints a mistake on standard error as one line, and returns the exit code for it."""
-    print(f"error: {one_line(message)}", file=sys.stderr)
+    print(f"error: {visible(one_line(message), _MAX_LENGTH)}", file=sys.stderr)
     return 2
 
 

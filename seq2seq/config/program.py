@@ -25,7 +25,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from seq2seq.config.load import CONFIGS, AnyConfig, from_hydra, register
 from seq2seq.config.mistakes import explain, refuse
-from seq2seq.errors import UserError
+from seq2seq.errors import LineFormatter, UserError
 from seq2seq.hardware import keep_freed_memory
 
 TRACEBACK = "SEQ2SEQ_TRACEBACK"
@@ -114,7 +114,9 @@ def _remove_if_empty(folder: Path) -> None:
 def _prepare() -> None:
     """Sets up memory and logging, and imports TensorFlow without its start-up chatter."""
     keep_freed_memory()
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(LineFormatter("%(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
     logging.getLogger("absl").setLevel(logging.ERROR)
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

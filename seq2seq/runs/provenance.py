@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -90,14 +90,31 @@ def data_checksums(config: DataConfig) -> dict[str, str]:
     return found
 
 
-def refuse_other_data(record: Mapping[str, Any], config: DataConfig) -> None:
+def refuse_other_data(
+    record: Mapping[str, Any], config: DataConfig, moved: Collection[str] = ()
+) -> None:
     """Refuses to continue a run if one of its data files has changed.
+
+    Args:
+        record: The record of the run.
+        config: Where the data files are now.
+        moved: The splits whose files are said to be at another place.
 
     Raises:
         UserError: A file has another content than when the run began.
     """
     for name, now in data_checksums(config).items():
-        before = record.get("data", {}).get(name)
+        before = record["data"].get(name)
+        if before is None and name in moved:
+            raise UserError(
+                f"data.{name}={getattr(config, name)}: record.json has no checksum of this file, "
+                "so that it cannot be at another place"
+            )
+        if before is not None and now != before and name in moved:
+            raise UserError(
+                f"data.{name}={getattr(config, name)}: is not the file that the run was trained on "
+                f"(SHA-256 {now[:16]}…, recorded {before[:16]}…); start a new run for other data"
+            )
         if before is not None and now != before:
             raise UserError(
                 f"data.{name}={getattr(config, name)}: its content has changed since the run began "
@@ -109,7 +126,7 @@ def differences_of_records(then: Mapping[str, Any], now: Mapping[str, Any]) -> l
     """Returns a line for each difference in versions, host, threads and environment."""
     found = []
     for part in ("versions", "host", "threads", "environment"):
-        before, after = then.get(part, {}), now[part]
+        before, after = then[part], now[part]
         for name in sorted(before.keys() | after.keys()):
             if before.get(name) != after.get(name):
                 found.append(f"{part}, {name}: {before.get(name)} → {after.get(name)}")

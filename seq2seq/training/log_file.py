@@ -7,12 +7,22 @@ import logging
 from collections.abc import Iterator
 from pathlib import Path
 
+from seq2seq.errors import LineFormatter
+from seq2seq.files import DiskError
+
 
 @contextlib.contextmanager
 def logging_to(path: Path) -> Iterator[None]:
-    """Also writes log messages to a file while the context lasts."""
-    handler = _LogFile(path, encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    """Also writes log messages to a file while the context lasts.
+
+    Raises:
+        DiskError: The file cannot be opened.
+    """
+    try:
+        handler = _LogFile(path, encoding="utf-8")
+    except OSError as error:
+        raise DiskError(f"{path}: cannot be written: {error.strerror}") from error
+    handler.setFormatter(LineFormatter("%(asctime)s %(levelname)s %(message)s"))
     logging.getLogger().addHandler(handler)
     try:
         yield

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +17,8 @@ from seq2seq.data.plausibility import warn_of_implausible
 from seq2seq.data.splits import load_splits
 from seq2seq.data.vocabulary import Vocabularies
 from seq2seq.evaluation.metrics import check_monitor
+from seq2seq.files import local_path
+from seq2seq.runs.data_paths import SPLITS
 from seq2seq.runs.provenance import make_record, refuse_other_data
 from seq2seq.runs.run_dir import RunDir
 from seq2seq.training.keras_objects import refuse_foreign_code
@@ -85,18 +88,34 @@ def resume(path: str | Path, changes: Sequence[str] = (), trust: bool = False) -
         config, changed = apply_changes(before, changes)
         _check(config)
         record = run.load_record()
-        refuse_other_data(record, config.data)
+        moved = {
+            name for name in SPLITS if getattr(before.data, name) != getattr(config.data, name)
+        }
+        needed = _without_missing_test(config)
+        refuse_other_data(record, needed.data, moved)
         vocabularies = Vocabularies.load(*run.vocabularies)
-        session = build_session(config, run, load_splits(config.data), vocabularies)
+        session = build_session(needed, run, load_splits(needed.data), vocabularies)
         state = session.restore()
         _change_learning_rate(session.optimizer, before.optimizer, config.optimizer)
         if changed:
             log.warning("changed: %s", ", ".join(changed))
             change = {"epoch": state.progress.epoch + 1, "changes": changed}
-            record["changes"] = [*record.get("changes", []), change]
+            record["changes"] = [*record["changes"], change]
             run.save_record(record)
         run.save_config(settings_to_keep(session.config, config), {})
         return run_to_end(session, state)
+
+
+def _without_missing_test(config: RunConfig) -> RunConfig:
+    """Returns the settings without a test file if there is none any more, with a warning.
+
+    Only the scores at the end need it.
+    """
+    path = config.data.test
+    if path in (None, "-") or local_path(path).exists():
+        return config
+    log.warning("data.test=%s: no such file; the run ends without test scores", path)
+    return dataclasses.replace(config, data=dataclasses.replace(config.data, test=None))
 
 
 def _check(config: RunConfig) -> None:

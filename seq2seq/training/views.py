@@ -15,7 +15,7 @@ from seq2seq.data.buckets import pad
 from seq2seq.data.examples import Example
 from seq2seq.evaluation.evaluate_model import ScoredExample
 from seq2seq.inference.predictor import Predictor
-from seq2seq.runs.tensorboard_files import write_projector
+from seq2seq.runs.tensorboard_files import markdown, write_projector
 
 # Statistics of states and gradients are costly; more examples change them little.
 _STATE_EXAMPLES = 64
@@ -42,7 +42,7 @@ def write_decoded(predictor: Predictor, scored: Sequence[ScoredExample], total: 
             " / ".join(" ".join(reference) for reference in one.references),
             "✓" if one.is_exact else "✗",
         )
-        rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+        rows.append("| " + " | ".join(map(markdown, cells)) + " |")
         weights = predictor.attention((one.source, one.features), written)
         if weights is not None:
             figure = attention_figure(weights, source, (*written, "<eos>"))
