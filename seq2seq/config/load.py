@@ -119,6 +119,8 @@ def from_yaml(text: str, schema: type[AnyConfig], prefix: str = "") -> AnyConfig
         for name in OmegaConf.missing_keys(node):
             if setting := INTRODUCED.get(prefix + name):
                 OmegaConf.update(node, name, setting.before)
+        if missing := sorted(OmegaConf.missing_keys(node)):
+            raise UserError(f"{missing[0]} is missing")
         return from_hydra(node, schema)  # type: ignore[arg-type]
     # ValueError: a number of thousands of digits, the 99th of January.
     except (yaml.YAMLError, OmegaConfBaseException, ValueError) as error:

@@ -141,11 +141,18 @@ def resolve_training(settings: TrainingConfig, facts: Facts) -> TrainingConfig:
 
 
 def resolve_optimizer(settings: dict[str, Any], total_steps: int) -> dict[str, Any]:
-    """Fills in `decay_steps` of a schedule: the steps of the whole run, less its warm-up."""
+    """Fills in `decay_steps` of a schedule: the steps of the whole run, less its warm-up.
+
+    Raises:
+        UserError: The warm-up is not a number of steps.
+    """
     schedule = settings.get("learning_rate")
     if not isinstance(schedule, dict) or "decay_steps" not in schedule or schedule["decay_steps"]:
         return settings
-    steps = max(1, total_steps - (schedule.get("warmup_steps") or 0))
+    warmup = schedule.get("warmup_steps") or 0
+    if not isinstance(warmup, int):
+        raise UserError(f"optimizer.learning_rate.warmup_steps={warmup}: is not a number of steps")
+    steps = max(1, total_steps - warmup)
     return {**settings, "learning_rate": {**schedule, "decay_steps": steps}}
 
 

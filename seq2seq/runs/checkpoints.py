@@ -119,7 +119,7 @@ class Checkpoints:
         if paths:
             raise UserError(
                 f"{self.folder}: all {len(paths)} checkpoints are damaged, or do not fit the "
-                f"model and optimizer: {reason}"
+                f"settings and vocabularies: {reason}"
             )
         raise UserError(f"{self.folder}: there is no checkpoint; start a new run")
 

@@ -83,6 +83,10 @@ class TensorBoard:
 
     def _open_writers(self) -> None:
         for split in _SPLITS:
+            try:
+                (self._folder / split).mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise DiskError(f"{self._folder}: cannot be written: {error.strerror}") from error
             self._writers[split] = tf.summary.create_file_writer(str(self._folder / split))
 
     def show_epoch(

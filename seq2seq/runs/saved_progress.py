@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from seq2seq.model.losses import TokenSums
-
 _MAX_COUNT = 2**53  # the largest integer that is exact as a float, too
 
 
@@ -22,10 +20,6 @@ def _is_bool(value: Any) -> bool:
     return type(value) is bool
 
 
-def _is_sums(value: Any) -> bool:
-    return len(value) in (0, len(TokenSums._fields)) and all(map(_is_number, value))
-
-
 def _is_row(row: Any) -> bool:
     if not isinstance(row, dict) or not all(map(_is_number, row.values())):
         return False
@@ -36,7 +30,7 @@ _CHECKS: dict[str, Callable[[Any], bool]] = {
     **dict.fromkeys(("epoch", "step", "best_epoch", "evaluations_without_better"), _is_count),
     **dict.fromkeys(("epoch_seconds", "seconds", "best_loss"), _is_number),
     **dict.fromkeys(("is_stopping", "is_stopped"), _is_bool),
-    "sums": _is_sums,
+    "sums": lambda sums: all(map(_is_number, sums)),
     "best_value": lambda value: value is None or _is_number(value),
     "rows": lambda rows: all(map(_is_row, rows)),
     "callbacks": lambda callbacks: (
@@ -45,8 +39,12 @@ _CHECKS: dict[str, Callable[[Any], bool]] = {
 }
 
 
-def check_progress(values: Mapping[str, Any]) -> None:
-    """Checks the fields of a `Progress` that was read from a file.
+def check_progress(values: Mapping[str, Any], sums: int) -> None:
+    """Checks the fields of a `training.progress.Progress` that was read from a file.
+
+    Args:
+        values: The fields.
+        sums: The number of sums of a batch.
 
     Raises:
         ValueError: A field has a wrong type or size, or fields contradict each other.
@@ -54,6 +52,8 @@ def check_progress(values: Mapping[str, Any]) -> None:
     for name, is_valid in _CHECKS.items():
         if not is_valid(values[name]):
             raise ValueError(f"not the progress of a training: {name}={values[name]!r:.40}")
+    if len(values["sums"]) not in (0, sums):
+        raise ValueError(f"not the progress of a training: {len(values['sums'])} sums of {sums}")
     if len(values["rows"]) != values["epoch"]:
         raise ValueError(f"{len(values['rows'])} rows of {values['epoch']} epochs")
     if values["best_epoch"] > values["epoch"] or (
