@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
@@ -77,16 +79,15 @@ class TensorBoard:
         Raises:
             DiskError: A file cannot be written.
         """
-        for split in _SPLITS:
-            drop_events_after(self._folder / split, epoch)
-        self._open_writers()
+        with _writing_to(self._folder):
+            for split in _SPLITS:
+                # TensorFlow's message about a file in the folder's place would not name it.
+                (self._folder / split).mkdir(parents=True, exist_ok=True)
+                drop_events_after(self._folder / split, epoch)
+            self._open_writers()
 
     def _open_writers(self) -> None:
         for split in _SPLITS:
-            try:
-                (self._folder / split).mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise DiskError(f"{self._folder}: cannot be written: {error.strerror}") from error
             self._writers[split] = tf.summary.create_file_writer(str(self._folder / split))
 
     def show_epoch(
@@ -116,12 +117,10 @@ class TensorBoard:
             every = self._settings.histograms_every
             if every and epoch % every == 0:
                 write_histograms(self._predictor, self._examples)
-        try:
+        with _writing_to(self._folder):
             for split, writer in self._writers.items():
                 writer.flush()
                 sync_events(self._folder / split)
-        except (tf.errors.OpError, OSError) as error:
-            raise DiskError(f"{self._folder}: cannot be written: {_reason(error)}") from error
 
     def _drawn(self, scored: Sequence[ScoredExample]) -> list[ScoredExample]:
         """Draws the same examples at every epoch; the first of a sorted file would be alike."""
@@ -130,7 +129,15 @@ class TensorBoard:
         return [scored[i] for i in sorted(drawn)]
 
     def show_results(self, results: dict[str, Any]) -> None:
-        """Writes the hyper-parameters with the final scores, and the projector's vectors."""
+        """Writes the hyper-parameters with the final scores, and the projector's vectors.
+
+        Raises:
+            DiskError: A file cannot be written.
+        """
+        with _writing_to(self._folder):
+            self._write_results(results)
+
+    def _write_results(self, results: dict[str, Any]) -> None:
         scores = {
             f"result/{split}_{name}": value
             for split in ("dev", "test")
@@ -148,6 +155,19 @@ class TensorBoard:
             for tag, value in scores.items():
                 tf.summary.scalar(tag, value)
         write_token_vectors(self._folder / "projector", self._predictor)
+
+
+@contextlib.contextmanager
+def _writing_to(folder: Path) -> Iterator[None]:
+    """Tells in one line that a folder cannot be written.
+
+    Raises:
+        DiskError: TensorFlow or the system said so.
+    """
+    try:
+        yield
+    except (tf.errors.OpError, OSError) as error:
+        raise DiskError(f"{folder}: cannot be written: {_reason(error)}") from error
 
 
 def _reason(error: Exception) -> str:
