@@ -10,8 +10,6 @@ from pathlib import Path
 from seq2seq.config.schema import RunConfig
 from seq2seq.files import local_path
 
-SPLITS = ("train", "dev", "test")
-
 
 def with_absolute_paths(config: RunConfig, run: Path) -> RunConfig:
     """Returns the settings to keep in the folder `run`, which can be used from any folder."""

@@ -44,7 +44,7 @@ def reproduce(config: ReproduceConfig) -> list[str]:
     before = Outcome.of(run)  # now: a damaged file is not found out after hours of training
     if not config.trust:
         refuse_foreign_code([settings.optimizer, settings.callbacks.extra], run.config_file)
-    refuse_other_data(record, settings.data)
+    refuse_other_data(record, settings.data, settings.data)
     for difference in differences_of_records(record, make_record(settings)):
         log.warning("differs from the record: %s", difference)
     for change in record["changes"]:

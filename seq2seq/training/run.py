@@ -18,7 +18,6 @@ from seq2seq.data.splits import load_splits
 from seq2seq.data.vocabulary import Vocabularies
 from seq2seq.evaluation.metrics import check_monitor
 from seq2seq.files import local_path
-from seq2seq.runs.data_paths import SPLITS
 from seq2seq.runs.provenance import make_record, refuse_other_data
 from seq2seq.runs.run_dir import RunDir
 from seq2seq.training.keras_objects import refuse_foreign_code
@@ -88,11 +87,8 @@ def resume(path: str | Path, changes: Sequence[str] = (), trust: bool = False) -
         config, changed = apply_changes(before, changes)
         _check(config)
         record = run.load_record()
-        moved = {
-            name for name in SPLITS if getattr(before.data, name) != getattr(config.data, name)
-        }
-        needed = _without_missing_test(config)
-        refuse_other_data(record, needed.data, moved)
+        needed = _without_missing_test(config, before.data.test)
+        refuse_other_data(record, before.data, needed.data)
         vocabularies = Vocabularies.load(*run.vocabularies)
         session = build_session(needed, run, load_splits(needed.data), vocabularies)
         state = session.restore()
@@ -106,13 +102,13 @@ def resume(path: str | Path, changes: Sequence[str] = (), trust: bool = False) -
         return run_to_end(session, state)
 
 
-def _without_missing_test(config: RunConfig) -> RunConfig:
-    """Returns the settings without a test file if there is none any more, with a warning.
+def _without_missing_test(config: RunConfig, before: str | None) -> RunConfig:
+    """Returns the settings without the test file of `before` if it is gone, with a warning.
 
     Only the scores at the end need it.
     """
     path = config.data.test
-    if path in (None, "-") or local_path(path).exists():
+    if path != before or path is None or path == "-" or local_path(path).exists():
         return config
     log.warning("data.test=%s: no such file; the run ends without test scores", path)
     return dataclasses.replace(config, data=dataclasses.replace(config.data, test=None))

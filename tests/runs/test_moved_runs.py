@@ -1,5 +1,6 @@
 """Runs and data that were moved: found again, or accepted at another place by their checksum."""
 
+import dataclasses
 import json
 import shutil
 
@@ -92,6 +93,7 @@ def test_data_at_another_place_is_accepted_by_its_checksum(moved, caplog):
 
 def test_without_a_recorded_checksum_no_other_place_is_accepted(project):
     data = RunDir.open(project / "run").load_config().data
-    with pytest.raises(UserError, match="no checksum of this file"):
-        refuse_other_data({"data": {}}, data, moved={"train"})
-    refuse_other_data({"data": {}}, data)
+    moved = dataclasses.replace(data, train=data.dev)
+    with pytest.raises(UserError, match=r"dev\.tsv: record\.json has no checksum of this file"):
+        refuse_other_data({"data": {}}, data, moved)
+    refuse_other_data({"data": {}}, data, data)
