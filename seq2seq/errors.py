@@ -1,6 +1,12 @@
-"""UserError, the one exception that is reported as a line of text instead of a traceback."""
+"""UserError, the one exception that is reported as a line of text instead of a traceback.
+
+Also the escapes for text from anywhere that reaches a terminal.
+"""
+
+import logging
 
 _MAX_LENGTH = 1000  # characters of a message
+_MAX_LOGGED = 10_000
 
 
 class UserError(Exception):
@@ -29,3 +35,16 @@ def visible(text: str, max_length: int) -> str:
 def one_line(text: str) -> str:
     """Returns `text` with all its white space as single spaces."""
     return " ".join(text.split())
+
+
+def printable(text: str) -> str:
+    """Returns `text` with escapes for characters that cannot be printed, but for tabs and ends."""
+    return "".join(c if c.isprintable() or c in "\t\n" else ascii(c)[1:-1] for c in text)
+
+
+class LineFormatter(logging.Formatter):
+    """Formatter of log messages that quote text from anywhere: one line each, without controls."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
+        """Returns the line of a record; a traceback may follow it."""
+        return visible(super().formatMessage(record), _MAX_LOGGED)

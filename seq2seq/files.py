@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
+import json
 import os
 import stat
 import zipfile
@@ -141,19 +142,47 @@ def local_path(path: str) -> Path:
     return Path(os.path.expanduser(path))  # noqa: PTH111
 
 
+def check_regular(path: Path) -> None:
+    """Checks that a path is a regular file: reading a pipe could block, a device may have no end.
+
+    Raises:
+        UserError: It is missing, or something else.
+    """
+    try:
+        is_regular = stat.S_ISREG(path.stat().st_mode)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        raise UserError(f"{path}: cannot be read: {_reason(error)}") from error
+    if not is_regular:
+        raise UserError(f"{path}: cannot be read: it is not a regular file")
+
+
+def read_json(path: Path, max_bytes: int) -> dict[str, Any]:
+    """Returns the object in a JSON file.
+
+    Raises:
+        UserError: As `read_text`, or the file does not hold a JSON object.
+    """
+    try:
+        found = json.loads(read_text(path, max_bytes))
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path}: cannot be read as JSON: {error}") from error
+    if not isinstance(found, dict):
+        raise UserError(f"{path}: is not a JSON object")
+    return found
+
+
 def read_text(path: Path, max_bytes: int) -> str:
     """Returns the text of a UTF-8 file with its line ends unchanged.
 
     Raises:
         UserError: The file is missing, is not UTF-8, has more than `max_bytes` bytes, or is not a
-            regular file: reading a pipe could block, and a device may have no end.
+            regular file.
     """
+    check_regular(path)
     try:
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise UserError(f"{path}: cannot be read: it is not a regular file")
         with path.open("rb") as file:
             content = file.read(max_bytes + 1)
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+    except OSError as error:
         raise UserError(f"{path}: cannot be read: {_reason(error)}") from error
     if len(content) > max_bytes:
         raise UserError(f"{path}: has more than {max_bytes} bytes, too many for such a file")
@@ -203,19 +232,23 @@ def read_array(archive: zipfile.ZipFile, name: str) -> npt.NDArray[Any]:
     return values.reshape(shape, order="F" if is_fortran else "C")
 
 
-def refuse_links_outside(folder: Path) -> None:
-    """Refuses a folder with symbolic links through which files outside would be read or written.
+def refuse_odd_files(folder: Path) -> None:
+    """Refuses a folder with links through which files outside would be read or written, or pipes.
 
     Raises:
-        UserError: There is such a link, or the folder has too many files to check.
+        UserError: There is such a link, a pipe or a device, or too many files to check.
     """
     # os.path.realpath, because Path.resolve raises an error for links that form a circle.
     home, seen = os.path.realpath(folder), 0
     for parent, folders, files in os.walk(folder):
         for name in (*folders, *files):
             path, seen = Path(parent, name), seen + 1
-            if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(home):
-                raise UserError(f"{path}: is a link that leads out of the folder")
+            mode = path.lstat().st_mode
+            if stat.S_ISLNK(mode):
+                if not Path(os.path.realpath(path)).is_relative_to(home):
+                    raise UserError(f"{path}: is a link that leads out of the folder")
+            elif not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+                raise UserError(f"{path}: is a pipe or a device, which a run folder never has")
         if seen > _MAX_FILES:
             raise UserError(f"{folder}: has more than {_MAX_FILES} files, too many for a run")
 

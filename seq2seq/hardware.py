@@ -10,6 +10,7 @@ import importlib
 import os
 import sys
 import tempfile
+from pathlib import Path
 
 
 def load_tensorflow() -> None:
@@ -61,6 +62,16 @@ def cores() -> int:
     if hasattr(os, "sched_getaffinity"):  # Linux only; respects containers and taskset
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def memory() -> int:
+    """Returns the bytes of memory that this process may use: the machine's or its container's."""
+    total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    try:
+        limit = Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii").strip()
+    except OSError:  # not Linux, or no container
+        return total
+    return min(total, int(limit)) if limit.isdecimal() else total
 
 
 # Constants of glibc's <malloc.h>.

@@ -13,7 +13,7 @@ from project import ROOT
 PACKAGE = ROOT / "seq2seq"
 FLOORS = [
     {"errors", "special_ids", "hardware"},
-    {"config", "files"},
+    {"config", "files", "console"},
     {"data", "model", "runs"},
     {"inference"},
     {"evaluation"},

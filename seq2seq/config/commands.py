@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
 from seq2seq.config.choices import LAYERS, OutputFormat, ScoreFormat
-from seq2seq.config.schema import DecodingConfig, LineBytes, Range, Seed, Width
+from seq2seq.config.schema import DecodingConfig, LineBytes, Range, Seed
 
 AnyClass = TypeVar("AnyClass")
 
@@ -111,6 +111,10 @@ class ReproduceConfig:
     trust: bool
 
 
+# All values of a layer are shown, one by one.
+Shown = Range(minimum=1, maximum=4096)
+
+
 @dataclass
 class StatesConfig:
     """Settings of `python -m seq2seq.states`."""
@@ -118,11 +122,11 @@ class StatesConfig:
     title: str
     output: str | None
     layer: Annotated[str, OneOf(LAYERS)]
-    units: Annotated[int, Width]
+    units: Annotated[int, Shown]
     input: Any
-    one_hot: Annotated[int | None, Range(minimum=1)]
-    time_steps: Annotated[int | None, Range(minimum=1)]
-    features: Annotated[int | None, Range(minimum=1)]
+    one_hot: Annotated[int | None, Shown]
+    time_steps: Annotated[int | None, Shown]
+    features: Annotated[int | None, Shown]
     weights: Any
     seed: Annotated[int, Seed]
     run: str | None
@@ -130,4 +134,4 @@ class StatesConfig:
     source_features: str
     state: str | None
     mix: str | None
-    examples: Annotated[int, Range(minimum=0)]
+    examples: Annotated[int, Range(minimum=0, maximum=100_000)]

@@ -190,10 +190,13 @@ def _prepare() -> None:
     import gc
     import logging
 
+    from seq2seq.errors import LineFormatter
     from seq2seq.hardware import keep_freed_memory, load_tensorflow
 
     keep_freed_memory()
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(LineFormatter("%(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
     logging.getLogger("absl").setLevel(logging.ERROR)
     is_shown = sys.stderr.isatty() and "keras" not in sys.modules
     if is_shown:

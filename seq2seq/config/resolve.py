@@ -10,6 +10,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from seq2seq.config.bounds import check_search
 from seq2seq.config.choices import Precision, SearchKind
 from seq2seq.config.commands import DecodingChanges
 from seq2seq.config.schema import (
@@ -33,9 +34,6 @@ Settings = TypeVar(
     TrainingConfig,
     DecodingConfig,
 )
-
-# Ids that one search holds in memory: 1 GiB of int32.
-_MAX_SEARCH_TOKENS = 2**28
 
 # A product of fewer rows does not keep a core busy.
 _MIN_ROWS_PER_PART = 16
@@ -91,15 +89,18 @@ def resolve(config: RunConfig, facts: Facts) -> RunConfig:
 
 
 def settings_to_keep(resolved: RunConfig, requested: RunConfig) -> RunConfig:
-    """Returns the settings for `config.yaml`: `resolved`, but for two values as `requested`.
+    """Returns the settings for `config.yaml`: `resolved`, but for three values as `requested`.
 
     `decay_steps` of the optimizer depends on `training.epochs`, which a resumed run may raise;
-    `decoding.jit_compile` depends on the machine that decodes, which may be another one. Whatever
+    `decoding.jit_compile` depends on the machine that decodes, which may be another one; a test
+    file may be missing for a while. Whatever
     influences the trained numbers, such as `micro_batches`, is kept resolved, so that a run
     resumes with the same arithmetic anywhere.
     """
     decoding = dataclasses.replace(resolved.decoding, jit_compile=requested.decoding.jit_compile)
-    return dataclasses.replace(resolved, optimizer=requested.optimizer, decoding=decoding)
+    return dataclasses.replace(
+        resolved, optimizer=requested.optimizer, decoding=decoding, data=requested.data
+    )
 
 
 def resolve_model(config: ModelConfig) -> ModelConfig:
@@ -140,11 +141,18 @@ def resolve_training(settings: TrainingConfig, facts: Facts) -> TrainingConfig:
 
 
 def resolve_optimizer(settings: dict[str, Any], total_steps: int) -> dict[str, Any]:
-    """Fills in `decay_steps` of a schedule: the steps of the whole run, less its warm-up."""
+    """Fills in `decay_steps` of a schedule: the steps of the whole run, less its warm-up.
+
+    Raises:
+        UserError: The warm-up is not a number of steps.
+    """
     schedule = settings.get("learning_rate")
     if not isinstance(schedule, dict) or "decay_steps" not in schedule or schedule["decay_steps"]:
         return settings
-    steps = max(1, total_steps - (schedule.get("warmup_steps") or 0))
+    warmup = schedule.get("warmup_steps") or 0
+    if not isinstance(warmup, int):
+        raise UserError(f"optimizer.learning_rate.warmup_steps={warmup}: is not a number of steps")
+    steps = max(1, total_steps - warmup)
     return {**settings, "learning_rate": {**schedule, "decay_steps": steps}}
 
 
@@ -184,34 +192,24 @@ def check_settings(config: RunConfig) -> None:
         )
 
 
-def check_decoding(decoding: DecodingConfig) -> None:
-    """Refuses decoding settings that contradict each other.
+def check_decoding(decoding: DecodingConfig, vocabulary: int = 1) -> None:
+    """Refuses decoding settings that contradict each other or ask for too much memory.
+
+    Args:
+        decoding: The settings.
+        vocabulary: The number of target tokens, if it is known.
 
     Raises:
         UserError: Names the setting and the way out.
     """
     n_best, beam_size = decoding.n_best, decoding.beam_size
-    _refuse_too_much(decoding)
+    check_search(decoding, vocabulary)
     if decoding.kind is SearchKind.greedy and n_best > 1:
         raise UserError(f"decoding.n_best={n_best} needs decoding=beam or decoding=sampling")
     if decoding.kind is SearchKind.beam and n_best > beam_size:
         raise UserError(
             f"decoding.n_best={n_best} is more than decoding.beam_size={beam_size}: "
             "raise the beam size"
-        )
-
-
-def _refuse_too_much(decoding: DecodingConfig) -> None:
-    """Refuses a search whose hypotheses alone would fill the memory."""
-    # Any other search is taken to hold as many rows as the larger of beam and n-best list.
-    rows_per_source = {SearchKind.greedy: 1, SearchKind.sampling: decoding.n_best}.get(
-        decoding.kind, max(decoding.beam_size, decoding.n_best)
-    )
-    rows = decoding.batch_size * rows_per_source
-    if rows * (decoding.max_length or 1) > _MAX_SEARCH_TOKENS:
-        raise UserError(
-            f"decoding.batch_size={decoding.batch_size}: {rows} hypotheses of up to "
-            f"decoding.max_length={decoding.max_length} tokens do not fit into memory: lower it"
         )
 
 

@@ -10,7 +10,9 @@ import os
 import sys
 from typing import Any, TextIO
 
-from seq2seq.errors import one_line
+from seq2seq.errors import one_line, visible
+
+_MAX_LENGTH = 1100  # characters: a `UserError` with its dots and escapes
 
 
 def open_closed_streams() -> None:
@@ -55,7 +57,7 @@ def print_error(line: str) -> None:
 
 def refuse(message: str) -> int:
     """Prints a mistake on standard error as one line, and returns the exit code for it."""
-    print_error(f"error: {one_line(message)}")
+    print_error(f"error: {visible(one_line(message), _MAX_LENGTH)}")
     return 2
 
 

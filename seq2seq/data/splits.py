@@ -15,6 +15,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from seq2seq.config.bounds import check_generated
 from seq2seq.config.choices import Task
 from seq2seq.config.schema import DataConfig
 from seq2seq.data.examples import Example, Splits
@@ -23,6 +24,7 @@ from seq2seq.data.tasks import make_splits
 from seq2seq.data.tsv import read_examples
 from seq2seq.data.vocabulary import Tokenizer
 from seq2seq.errors import UserError
+from seq2seq.hardware import memory
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +48,19 @@ def load_splits(config: DataConfig) -> Splits:
     for name, part in (("dev", splits.dev), ("test", splits.test)):
         _warn_of_overlap(keys, part, name)
     return splits
+
+
+def load_split(config: DataConfig, name: str) -> list[Example]:
+    """Reads the examples of `dev` or `test`, and no other file, or generates them.
+
+    Raises:
+        UserError: As `load_splits`.
+    """
+    if config.task is not Task.tsv:
+        return [*getattr(_generate(config)[0], name)]
+    path: str | None = getattr(config, name)
+    count: int | None = getattr(config, f"{name}_examples")
+    return draw_examples(read_examples(path, config), count, config.seed) if path else []
 
 
 def draw_examples(examples: list[Example], count: int | None, seed: int) -> list[Example]:
@@ -75,6 +90,7 @@ def _generate(config: DataConfig) -> tuple[Splits, Keys]:
                 f"data.{name} is for data=tsv, but data.task={config.task} generates its examples; "
                 f"add data=tsv or leave out data.{name}"
             )
+    check_generated(config, memory())
     splits = make_splits(config)
     for part in (splits.train, splits.dev, splits.test):
         _check_spelling(part, config)
@@ -104,13 +120,8 @@ def _read_files(config: DataConfig) -> tuple[Splits, Keys]:
     train, keys = read_or_index(config.train, config)
     drawn = _draw_sources(keys, config.train_examples, config.seed)
 
-    def read(path: str, count: int | None) -> list[Example]:
-        return draw_examples(read_examples(path, config), count, config.seed)
-
     splits = Splits(
-        train=_select(train, drawn),
-        dev=read(config.dev, config.dev_examples),
-        test=read(config.test, config.test_examples) if config.test else [],
+        train=_select(train, drawn), dev=load_split(config, "dev"), test=load_split(config, "test")
     )
     return splits, keys if drawn.all() else keys[drawn]
 

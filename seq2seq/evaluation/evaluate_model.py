@@ -13,7 +13,7 @@ from seq2seq.config.commands import EvaluateConfig
 from seq2seq.config.schema import DataConfig
 from seq2seq.data.batches import Batch, BatchPlan
 from seq2seq.data.examples import Example, group_references
-from seq2seq.data.splits import load_splits
+from seq2seq.data.splits import load_split
 from seq2seq.data.tsv import read_examples
 from seq2seq.data.vocabulary import Tokenizer
 from seq2seq.errors import UserError
@@ -188,7 +188,8 @@ def evaluate_run(config: EvaluateConfig) -> dict[str, float]:
     run = RunDir.find(config.run)
     predictor = Predictor.load(run, config.decoding)
     data = run.load_config().data
-    examples = read_examples(config.data.test, data) if config.data.test else load_splits(data).test
+    file = config.data.test
+    examples = read_examples(file, data) if file else load_split(data, "test")
     if not examples:
         raise UserError(f"{run.path} was trained without test data: add data.test=FILE")
     metrics, _ = Evaluation(predictor, predictor.decoding.batch_size, config.bleu)(examples)

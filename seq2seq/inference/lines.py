@@ -25,7 +25,7 @@ from seq2seq.config.commands import InferConfig
 from seq2seq.config.schema import DecodingConfig
 from seq2seq.data.line_reader import Line as InputLine
 from seq2seq.data.line_reader import LineReader
-from seq2seq.errors import UserError, visible
+from seq2seq.errors import UserError, printable, visible
 from seq2seq.files import DiskError, local_path
 from seq2seq.inference.formats import WRITERS, Line, Write
 from seq2seq.inference.output_file import writing_output
@@ -72,7 +72,8 @@ def infer(config: InferConfig) -> None:
                 if prediction.problem:
                     log.warning("%s:%d: %s", config.input, number, prediction.problem)
                 unknown.warn(number, prediction)
-                target.write(write(line, prediction))
+                text = write(line, prediction)
+                target.write(printable(text) if target.isatty() else text)
             target.flush()
         unknown.sum_up()
 
@@ -186,7 +187,8 @@ def _converse(predictor: Predictor, config: InferConfig, has_features: bool, wri
         [prediction] = _answer(predictor, [line], batches)
         batches += predictor.count_batches([prediction])
         unknown.warn(number, prediction)
-        print(prediction.problem or write(line, prediction), end="\n" * bool(prediction.problem))
+        answer = prediction.problem or write(line, prediction)
+        print(printable(answer), end="\n" * bool(prediction.problem))
 
 
 def _parse(content: bytes | None, config: InferConfig, has_features: bool) -> Line:

@@ -88,7 +88,7 @@ class Predictor:
         Raises:
             UserError: The decoding settings contradict each other.
         """
-        check_decoding(decoding)
+        check_decoding(decoding, len(vocabularies.target))
         self.model = model
         self.vocabularies = vocabularies
         self.data = data

@@ -116,7 +116,7 @@ class Seq2Seq(CompositeLayer, keras.Model):
             UserError: The settings do not fit the schema.
         """
         # JSON is YAML: the settings of a saved model are checked like those of a run folder.
-        settings = from_yaml(json.dumps(config["config"]), ModelConfig)
+        settings = from_yaml(json.dumps(config["config"]), ModelConfig, "model.")
         given = {name: config[name] for name in ("name", "trainable") if name in config}
         with _dtype_policy(keras.dtype_policies.get(config["dtype"])):
             model = cls(settings, config["source_size"], config["target_size"], **given)

@@ -11,11 +11,12 @@ import io
 import logging
 import math
 import re
+import struct
 import time
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -26,9 +27,12 @@ from seq2seq.files import checksum, read_array, writing
 log = logging.getLogger(__name__)
 
 Arrays = dict[str, npt.NDArray[Any]]
+Parsed = TypeVar("Parsed")
 
 _MAX_SHARE = 0.02  # of the time that checkpoints may take
 _DIGITS = 16  # of the checksum: 64 bits
+# RuntimeError: an encrypted entry; struct.error: an entry that is cut off.
+_DAMAGE = (OSError, ValueError, KeyError, EOFError, RuntimeError, struct.error, zipfile.BadZipFile)
 _NAME = re.compile(rf"step_(\d{{10}})\.([0-9a-f]{{{_DIGITS}}})\.npz")
 
 
@@ -61,8 +65,12 @@ class Checkpoints:
 
     def paths(self) -> list[Path]:
         """Returns the files of the checkpoints, newest first."""
-        files = self.folder.glob("step_*.npz") if self.folder.is_dir() else ()
-        return sorted((path for path in files if _NAME.fullmatch(path.name)), reverse=True)
+        return [path for path in self._named() if not path.is_dir()]
+
+    def _named(self) -> list[Path]:
+        """Returns all that is named like a checkpoint, also folders, newest first."""
+        found = self.folder.glob("step_*.npz") if self.folder.is_dir() else ()
+        return sorted((path for path in found if _NAME.fullmatch(path.name)), reverse=True)
 
     def save(self, step: int, arrays: Mapping[str, npt.NDArray[Any]]) -> Path:
         """Writes a checkpoint, removes surplus ones, and returns the path of the new one.
@@ -90,20 +98,29 @@ class Checkpoints:
         self._seconds = self._saved - began
         return path
 
-    def load_newest(self) -> tuple[Path, Arrays]:
+    def load_newest(self, parse: Callable[[Arrays], Parsed]) -> tuple[Path, Parsed]:
         """Reads the newest intact checkpoint, with a warning for each damaged one.
+
+        Args:
+            parse: Returns the content of a checkpoint, or raises a `ValueError`: a checksum only
+                tells that a file is as it was written.
 
         Raises:
             UserError: There is no intact checkpoint.
         """
-        paths = self.paths()
+        paths = self._named()
+        reason = ""
         for path in paths:
             try:
-                return path, _read(path)
-            except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-                log.warning("%s is damaged (%s); trying the one before it", path, error)
+                return path, parse(_read(path))
+            except _DAMAGE as error:
+                reason = getattr(error, "strerror", None) or str(error)
+                log.warning("%s is damaged (%s); trying the one before it", path, reason)
         if paths:
-            raise UserError(f"{self.folder}: all {len(paths)} checkpoints are damaged")
+            raise UserError(
+                f"{self.folder}: all {len(paths)} checkpoints are damaged, or do not fit the "
+                f"settings and vocabularies: {reason}"
+            )
         raise UserError(f"{self.folder}: there is no checkpoint; start a new run")
 
     def drop_after(self, step: int) -> None:

@@ -112,18 +112,32 @@ def data_checksums(config: DataConfig) -> dict[str, str]:
     return found
 
 
-def refuse_other_data(record: Mapping[str, Any], config: DataConfig) -> None:
-    """Refuses to continue a run if one of its data files has changed.
+def refuse_other_data(record: Mapping[str, Any], before: DataConfig, now: DataConfig) -> None:
+    """Refuses to continue a run with data files of other content than those it began with.
+
+    Args:
+        record: The record of the run, with the checksums.
+        before: The settings of the run.
+        now: The settings with which it continues; files may be at another place.
 
     Raises:
-        UserError: A file has another content than when the run began.
+        UserError: A file has another content, or is at another place and has no checksum.
     """
-    for name, now in data_checksums(config).items():
-        before = record.get("data", {}).get(name)
-        if before is not None and now != before:
+    for name, digest in data_checksums(now).items():
+        recorded, path = record["data"].get(name), getattr(now, name)
+        is_moved = path != getattr(before, name)
+        if recorded is None and is_moved:
             raise UserError(
-                f"data.{name}={getattr(config, name)}: its content has changed since the run began "
-                f"(SHA-256 {before[:16]}…, now {now[:16]}…); restore the file, or start a new run"
+                f"data.{name}={path}: record.json has no checksum of this file, so that the one at "
+                "another place cannot be compared; leave the setting as it was"
+            )
+        if recorded not in (None, digest):
+            problem = "is not the file that the run was trained on"
+            if not is_moved:
+                problem = "its content has changed since the run began"
+            raise UserError(
+                f"data.{name}={path}: {problem} (SHA-256 {recorded[:16]}…, now {digest[:16]}…); "
+                "restore the file, or start a new run"
             )
 
 

@@ -16,13 +16,23 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from seq2seq import __version__
 from seq2seq.config.load import from_yaml, to_yaml
+from seq2seq.config.resolve import check_settings
 from seq2seq.config.schema import RunConfig
 from seq2seq.errors import UserError
-from seq2seq.files import locked, read_text, refuse_links_outside, write_text
+from seq2seq.files import locked, read_json, read_text, refuse_odd_files, write_text
+from seq2seq.runs.data_paths import with_absolute_paths, with_found_files
 
 _MAX_CONFIG_BYTES = 2**16
 _MAX_RECORD_BYTES = 2**20
+_MAX_RESULT_BYTES = 2**26  # of `results.json` and `metrics.csv`
+
+# Parts of `record.json` that are read again.
+_RECORD_PARTS: dict[str, type[dict[str, Any]] | type[list[Any]]] = {
+    **dict.fromkeys(("versions", "data", "host", "threads", "environment"), dict),
+    "changes": list,
+}
 
 
 class RunDir:
@@ -94,13 +104,13 @@ class RunDir:
         """Opens the folder of an existing run; error messages name `setting`.
 
         Raises:
-            UserError: The folder does not hold a run, or a link in it leads outside.
+            UserError: The folder does not hold a run, or a file in it is a pipe or leads outside.
         """
         run_dir = cls(path)
         if not run_dir.config_file.is_file():
             problem = "has no config.yaml" if run_dir.path.exists() else "does not exist"
             raise UserError(f"{setting}={path} is not a run folder: it {problem}")
-        refuse_links_outside(run_dir.path)
+        refuse_odd_files(run_dir.path)
         return run_dir
 
     @classmethod
@@ -149,19 +159,33 @@ class RunDir:
         """Writes the complete settings of the run, and Hydra's own files below `.hydra/`."""
         for name, text in hydra_record.items():
             write_text(self.hydra / name, text)
-        write_text(self.config_file, to_yaml(config))
+        write_text(self.config_file, to_yaml(with_absolute_paths(config, self.path)))
 
     def load_config(self) -> RunConfig:
-        """Reads the settings.
+        """Reads the settings. Data files that were moved together with the run are found again.
 
         Raises:
-            UserError: The file does not fit the settings of this version.
+            UserError: The file does not fit the settings of this version, or they ask for more
+                than fits into memory.
         """
         text = read_text(self.config_file, _MAX_CONFIG_BYTES)
         try:
-            return from_yaml(text, RunConfig)
+            config = from_yaml(text, RunConfig)
+            check_settings(config)
         except UserError as error:
-            raise UserError(f"{self.config_file}: {error}") from error
+            raise UserError(f"{self.config_file}: {error}{self._other_version()}") from error
+        return with_found_files(config, self.path)
+
+    def _other_version(self) -> str:
+        """Returns the part of an error message that names the version of the run if it is another.
+
+        A later version may have settings that this one does not know.
+        """
+        try:
+            version = self.load_record()["versions"].get("seq2seq", __version__)
+        except UserError:
+            return ""
+        return "" if version == __version__ else f"; the run is of version {version}"
 
     def lock(self) -> AbstractContextManager[None]:
         """Locks the folder against training by other processes while the context lasts.
@@ -181,17 +205,43 @@ class RunDir:
         Raises:
             UserError: The file is missing or damaged.
         """
-        try:
-            found = json.loads(read_text(self.record, _MAX_RECORD_BYTES))
-        except (ValueError, RecursionError) as error:
-            raise UserError(f"{self.record}: {error}") from error
-        if not isinstance(found, dict):
-            raise UserError(f"{self.record}: is not the record of a run")
+        found = read_json(self.record, _MAX_RECORD_BYTES)
+        for name, content in _RECORD_PARTS.items():
+            part = found.setdefault(name, content())
+            if not isinstance(part, content):
+                raise UserError(f"{self.record}: {name} is of another type than {content.__name__}")
+        for name, digest in found["data"].items():
+            if not isinstance(digest, str):
+                raise UserError(f"{self.record}: data.{name} is not a checksum")
         return found
 
     def save_results(self, results: dict[str, Any]) -> None:
         """Writes `results.json`, the final results."""
         write_text(self.results, json.dumps(results, indent=2, ensure_ascii=False) + "\n")
+
+    def load_results(self) -> dict[str, Any]:
+        """Reads `results.json`.
+
+        Raises:
+            UserError: The file is missing, as in a run that is not finished, or damaged.
+        """
+        return read_json(self.results, _MAX_RESULT_BYTES)
+
+    def load_metrics(self) -> list[dict[str, str]]:
+        """Reads `metrics.csv`.
+
+        Raises:
+            UserError: The file is missing or damaged.
+        """
+        try:
+            rows = list(csv.DictReader(io.StringIO(read_text(self.metrics, _MAX_RESULT_BYTES))))
+        except csv.Error as error:
+            raise UserError(f"{self.metrics}: cannot be read as CSV: {error}") from error
+        for row in rows:
+            # DictReader has the surplus fields of a line at None, and None for missing ones.
+            if "epoch" not in row or None in row or None in row.values():
+                raise UserError(f"{self.metrics}: is not a table with one row per epoch")
+        return rows
 
     def save_metrics(self, rows: list[dict[str, Any]]) -> None:
         """Writes `metrics.csv`, one row per epoch; a metric that was not measured is left empty."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ from tensorboard.backend.event_processing.event_file_loader import RawEventFileL
 from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.plugins import projector
 
+from seq2seq.errors import visible
 from seq2seq.files import sync, write_text, writing
 
 Array = npt.NDArray[Any]
@@ -50,6 +53,12 @@ def drop_events(folder: Path) -> None:
     """Removes the event files of a folder, but not those of its subfolders."""
     for path in folder.glob(_FILES):
         path.unlink()
+
+
+def markdown(text: str) -> str:
+    """Returns Markdown that TensorBoard shows as `text`, in one line and one cell of a table."""
+    escaped = html.escape(visible(text.replace("\n", " "), len(text)), quote=False)
+    return re.sub(r"([\\`*_{}\[\]()#+\-.!|])", r"\\\1", escaped)
 
 
 def write_projector(folder: Path, sets: Mapping[str, tuple[Array, Sequence[str]]]) -> None:

@@ -11,13 +11,14 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import h5py
 import numpy as np
+import numpy.typing as npt
 
 from seq2seq.errors import UserError
-from seq2seq.files import writing
+from seq2seq.files import check_regular, writing
 
 if TYPE_CHECKING:
     import keras  # late, so that a run folder is read without TensorFlow
@@ -70,6 +71,7 @@ def count_numbers(path: Path) -> int:
         UserError: The file is damaged, links to another place, holds data that are not numbers, or
             claims more bytes than it has, as sparse and compressed data can without limit.
     """
+    check_regular(path)
     try:
         with h5py.File(path, "r") as file:
             numbers = size = 0
@@ -84,6 +86,20 @@ def count_numbers(path: Path) -> int:
                 raise ValueError("it claims more numbers than it has bytes for")
             return numbers
     except (OSError, ValueError, KeyError, RuntimeError, TypeError) as error:
+        raise UserError(f"{path}: is not a valid Keras weights file: {error}") from error
+
+
+def read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
+    """Returns all arrays of a weights file by their paths in it.
+
+    Raises:
+        UserError: As `count_numbers`.
+    """
+    count_numbers(path)
+    try:
+        with h5py.File(path, "r") as file:
+            return {name: dataset[()] for name, dataset in _datasets(file)}
+    except (OSError, ValueError, RuntimeError) as error:
         raise UserError(f"{path}: is not a valid Keras weights file: {error}") from error
 
 

@@ -10,15 +10,16 @@ import numpy.typing as npt
 import tensorflow as tf
 from matplotlib.figure import Figure
 from rich import box
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from seq2seq.config.streams import LastingOutput
+from seq2seq.console import Console
 from seq2seq.errors import UserError
 from seq2seq.evaluation.figures import pixels, png
 from seq2seq.evaluation.page import PIXELS, Page
 from seq2seq.files import write_arrays, write_text
+from seq2seq.runs.tensorboard_files import markdown
 
 # Draws a figure; True: on a dark background.
 Draw = Callable[[bool], Figure]
@@ -76,10 +77,10 @@ class Output:
         for row in rows:
             printed.add_row(*(escape(row[i]) for i in kept))
         self.console.print(printed)
-        lines = [columns, ["---"] * len(columns), *rows]
-        flat = (" | ".join(cell.replace("\n", " ").replace("|", "\\|") for cell in line)
-                for line in lines)  # fmt: skip
+        lines = [columns, *rows]
+        flat = [" | ".join(map(markdown, line)) for line in lines]
         with self.writer.as_default(0):
+            flat.insert(1, " | ".join(["---"] * len(columns)))
             tf.summary.text(name, "\n".join(f"| {line} |" for line in flat), step=0)
 
     def numbers(self, arrays: Mapping[str, npt.NDArray[Any]]) -> None:

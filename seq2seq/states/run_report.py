@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from functools import partial
 
 from seq2seq.config.commands import StatesConfig
+from seq2seq.config.schema import DataConfig
 from seq2seq.data.examples import Example, group_references
-from seq2seq.data.splits import draw_examples, load_splits
+from seq2seq.data.splits import draw_examples, load_split
 from seq2seq.data.tsv import feature_tokens, source_tokens
 from seq2seq.data.vocabulary import Tokenizer
 from seq2seq.errors import UserError
@@ -20,6 +22,8 @@ from seq2seq.states.handover import HandOver, hand_over
 from seq2seq.states.output import Output
 from seq2seq.states.state_file import read_state
 
+log = logging.getLogger(__name__)
+
 _SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
@@ -31,7 +35,7 @@ def show_run(config: StatesConfig, run: RunDir, output: Output) -> None:
     """
     predictor = Predictor.load(run)
     settings = run.load_config().data
-    dev = load_splits(settings).dev if config.examples else []
+    dev = _dev_examples(config, settings)
     if config.source is None and not dev:
         raise UserError("source is not set; add source=... to the command line")
     source, features = config.source, config.source_features
@@ -63,6 +67,19 @@ def show_run(config: StatesConfig, run: RunDir, output: Output) -> None:
             f"decoded as by the run (decoding={predictor.decoding.kind}):"
         )
         _show_experiments(predictor, examples, output)
+
+
+def _dev_examples(config: StatesConfig, data: DataConfig) -> list[Example]:
+    """Returns the dev examples; none, with a warning, if they are missing and not needed."""
+    if not config.examples:
+        return []
+    try:
+        return load_split(data, "dev")
+    except UserError as error:
+        if config.source is None:
+            raise
+        log.warning("without experiments on dev examples: %s", error)
+        return []
 
 
 def _answers(

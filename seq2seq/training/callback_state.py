@@ -85,7 +85,8 @@ def set_monitor_direction(name: str, callback: keras.callbacks.Callback) -> None
     if _is_undecided(callback):
         try:
             callback._set_monitor_op()
-        except ValueError as error:
+        # Not a ValueError: the metric's name is not a text.
+        except (ValueError, TypeError, AttributeError) as error:
             raise UserError(f"callbacks.extra.{name}: {error}") from error
 
 

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any, NamedTuple
 
 from seq2seq.config.schema import TrainingConfig
 from seq2seq.errors import UserError
-from seq2seq.files import read_text
 from seq2seq.runs.checkpoints import Checkpoints
 from seq2seq.runs.run_dir import RunDir
 from seq2seq.training.progress import Progress
-
-_MAX_BYTES = 2**24
 
 
 class Finished(NamedTuple):
@@ -25,13 +21,14 @@ class Finished(NamedTuple):
 def find_finished(run: RunDir, settings: TrainingConfig) -> Finished | None:
     """Returns the end of a run if nothing of it is left to do with these settings, or None."""
     try:
-        results = json.loads(read_text(run.results, _MAX_BYTES))
-        _, arrays = Checkpoints(run.checkpoints, settings.checkpoints_kept).load_newest()
-        progress = Progress.from_json(arrays["progress"].tobytes())
+        results = run.load_results()
+        _, progress = Checkpoints(run.checkpoints, settings.checkpoints_kept).load_newest(
+            lambda arrays: Progress.from_json(arrays["progress"].tobytes())
+        )
         # A run that is being trained longer still has its earlier results.
         if results["epochs"] != progress.epoch or not progress.is_finished(settings):
             return None
-    except (UserError, KeyError, ValueError, TypeError, RecursionError):
+    except (UserError, KeyError):
         return None
     if progress.epoch >= settings.epochs:
         way_on = f"to train longer, add training.epochs={2 * settings.epochs}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,12 @@ def make_optimizer(settings: dict[str, Any]) -> keras.optimizers.Optimizer:
         raise UserError(f"optimizer: {_last_line(error)}") from error
     if not isinstance(optimizer, keras.optimizers.Optimizer):
         raise UserError("optimizer._target_ is not a Keras optimizer, e.g. keras.optimizers.Adam")
+    parameters = inspect.signature(type(optimizer)).parameters
+    for name, value in settings.items():
+        # Keras notices a text in the place of a number no earlier than at the first step.
+        is_text = name in parameters and isinstance(parameters[name].default, str)
+        if isinstance(value, str) and not name.startswith("_") and not is_text:
+            raise UserError(f"optimizer.{name}={value}: is not a number")
     return optimizer
 
 

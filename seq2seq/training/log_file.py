@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from logging.handlers import MemoryHandler
 from pathlib import Path
 
-from seq2seq.errors import UserError
+from seq2seq.errors import LineFormatter, UserError
+from seq2seq.files import DiskError
 from seq2seq.training.screen import SCREEN
 
 
@@ -35,9 +36,16 @@ def held_messages() -> Iterator[None]:
 
 @contextlib.contextmanager
 def logging_to(path: Path) -> Iterator[None]:
-    """Also writes messages, the lines of the terminal and a last error to a file."""
-    handler = _LogFile(path, encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    """Also writes messages, the lines of the terminal and a last error to a file.
+
+    Raises:
+        DiskError: The file cannot be opened.
+    """
+    try:
+        handler = _LogFile(path, encoding="utf-8")
+    except OSError as error:
+        raise DiskError(f"{path}: cannot be written: {error.strerror}") from error
+    handler.setFormatter(LineFormatter("%(asctime)s %(levelname)s %(message)s"))
     root = logging.getLogger()
     for held in [other for other in root.handlers if isinstance(other, _Held)]:
         held.setTarget(handler)

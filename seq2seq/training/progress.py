@@ -12,6 +12,8 @@ from typing import Any
 from seq2seq.config.choices import Monitor
 from seq2seq.config.schema import TrainingConfig
 from seq2seq.evaluation.metrics import METRICS
+from seq2seq.model.losses import TokenSums
+from seq2seq.runs.saved_progress import check_progress
 
 
 @dataclass(frozen=True)
@@ -62,9 +64,11 @@ class Progress:
         try:
             found = cls(**json.loads(text))
             # JSON has lists only.
-            return dataclasses.replace(found, sums=tuple(found.sums), rows=tuple(found.rows))
-        except TypeError as error:
+            found = dataclasses.replace(found, sums=tuple(found.sums), rows=tuple(found.rows))
+        except (TypeError, RecursionError) as error:
             raise ValueError(f"not the progress of a training: {error}") from error
+        check_progress(vars(found), len(TokenSums._fields))
+        return found
 
     def to_json(self) -> str:
         """Returns the fields as JSON text, numbers to the last bit."""

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import json
 import logging
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import h5py
 import numpy as np
 import numpy.typing as npt
 
 from seq2seq.config.commands import ReproduceConfig
+from seq2seq.errors import visible
 from seq2seq.evaluation.evaluate_model import prediction_texts
+from seq2seq.files import read_text
 from seq2seq.runs.provenance import differences_of_records, make_record, refuse_other_data
 from seq2seq.runs.run_dir import RunDir
+from seq2seq.runs.weights import read_arrays
 from seq2seq.training.keras_objects import refuse_foreign_code
 from seq2seq.training.run import train
 
@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 Weights = dict[str, npt.NDArray[Any]]
 Rows = list[dict[str, str]]
 
+_MAX_LINE = 1000  # characters of a difference
+_MAX_PREDICTION_BYTES = 2**30
 _TIMED = ("seconds", "examples_per_second")
 
 
@@ -37,36 +39,66 @@ def reproduce(config: ReproduceConfig) -> list[str]:
     usual reason for a difference.
 
     Raises:
-        UserError: There is no such run, or its data files have changed.
+        UserError: There is no such run, it is damaged, or its data files have changed.
     """
     run = RunDir.find(config.run)
     settings, record = run.load_config(), run.load_record()
+    before = Outcome.of(run)  # now: a damaged file is not found out after hours of training
     if not config.trust:
         refuse_foreign_code([settings.optimizer, settings.callbacks.extra], run.config_file)
-    refuse_other_data(record, settings.data)
+    refuse_other_data(record, settings.data, settings.data)
     for difference in differences_of_records(record, make_record(settings)):
         log.warning("differs from the record: %s", difference)
-    for change in record.get("changes", []):
+    for change in record["changes"]:
         log.warning("changed in the course of the run, now from its beginning: %s", change)
     # The settings are resolved but for a few, so that they mean the same on this machine.
     output = Path(config.output or f"{run.path}_reproduced")
     train(dataclasses.replace(settings, run_dir=str(output)), output)
-    return list(differences(run, RunDir.open(output)))
+    found = differences(before, Outcome.of(RunDir.open(output)))
+    return [visible(line, _MAX_LINE) for line in found]
 
 
-def differences(a: RunDir, b: RunDir) -> Iterator[str]:
+class Outcome(NamedTuple):
+    """All numbers and texts of a finished run that a repetition must equal.
+
+    Attributes:
+        weights: The arrays of the best weights, by name.
+        rows: The table of `metrics.csv`.
+        results: The content of `results.json`.
+        predictions: The texts of each file of predictions, by its name.
+    """
+
+    weights: Weights
+    rows: Rows
+    results: dict[str, Any]
+    predictions: dict[str, str]
+
+    @classmethod
+    def of(cls, run: RunDir) -> Outcome:
+        """Reads it from a run folder.
+
+        Raises:
+            UserError: The run is not finished, or a file is damaged.
+        """
+        predictions = {}
+        for path in sorted(run.predictions.glob("*.tsv")):
+            predictions[path.name] = prediction_texts(read_text(path, _MAX_PREDICTION_BYTES))
+        return cls(
+            read_arrays(run.best_weights), run.load_metrics(), run.load_results(), predictions
+        )
+
+
+def differences(a: Outcome, b: Outcome) -> Iterator[str]:
     """Yields the differences between two finished runs, one line each."""
-    yield from _different_weights(_weights(a.best_weights), _weights(b.best_weights))
-    yield from _different_rows(_rows(a.metrics), _rows(b.metrics))
-    results = [json.loads(run.results.read_text(encoding="utf-8")) for run in (a, b)]
+    yield from _different_weights(a.weights, b.weights)
+    yield from _different_rows(a.rows, b.rows)
     for name in ("dev", "test", "parameters", "epochs", "best_epoch"):
-        one, other = (found.get(name) for found in results)
+        one, other = a.results.get(name), b.results.get(name)
         if one != other:
             yield f"results, {name}: {one} and {other}"
-    for path in sorted(a.predictions.glob("*.tsv")):
-        other_path = b.predictions / path.name
-        if not other_path.is_file() or _texts(path) != _texts(other_path):
-            yield f"predictions/{path.name}"
+    for name in sorted(a.predictions.keys() | b.predictions.keys()):
+        if a.predictions.get(name) != b.predictions.get(name):
+            yield f"predictions/{name}"
 
 
 def _different_weights(a: Weights, b: Weights) -> Iterator[str]:
@@ -85,24 +117,3 @@ def _different_rows(a: Rows, b: Rows) -> Iterator[str]:
             if one.get(name) != other.get(name):
                 values = f"{one.get(name)} and {other.get(name)}"
                 yield f"metrics of epoch {one['epoch']}, {name}: {values}"
-
-
-def _texts(path: Path) -> str:
-    return prediction_texts(path.read_text(encoding="utf-8"))
-
-
-def _weights(path: Path) -> Weights:
-    found: Weights = {}
-
-    def keep(name: str, item: Any) -> None:
-        if isinstance(item, h5py.Dataset):
-            found[name] = item[()]
-
-    with h5py.File(path) as file:
-        file.visititems(keep)
-    return found
-
-
-def _rows(path: Path) -> Rows:
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from seq2seq.data.plausibility import warn_of_implausible
 from seq2seq.data.splits import load_splits
 from seq2seq.data.vocabulary import Vocabularies
 from seq2seq.evaluation.metrics import check_monitor
+from seq2seq.files import local_path
 from seq2seq.runs.provenance import make_record, refuse_other_data
 from seq2seq.runs.run_dir import RunDir
 from seq2seq.training.finished import find_finished
@@ -102,18 +104,31 @@ def resume(path: str | Path, changes: Sequence[str] = (), trust: bool = False) -
             log.info("%s: finished after %d epochs, nothing is left; %s", run.path, epochs, way_on)
             return finished.results
         record = run.load_record()
-        refuse_other_data(record, config.data)
+        needed = _without_missing_test(config, before.data.test)
+        refuse_other_data(record, before.data, needed.data)
         vocabularies = Vocabularies.load(*run.vocabularies)
-        session = build_session(config, run, load_splits(config.data), vocabularies)
+        session = build_session(needed, run, load_splits(needed.data), vocabularies)
         state = session.restore()
         _change_learning_rate(session.optimizer, before.optimizer, config.optimizer)
         if changed:
             log.warning("changed: %s", ", ".join(changed))
             change = {"epoch": state.progress.epoch + 1, "changes": changed}
-            record["changes"] = [*record.get("changes", []), change]
+            record["changes"] = [*record["changes"], change]
             run.save_record(record)
         run.save_config(settings_to_keep(session.config, config), {})
         return run_to_end(session, state)
+
+
+def _without_missing_test(config: RunConfig, before: str | None) -> RunConfig:
+    """Returns the settings without the test file of `before` if it is gone, with a warning.
+
+    Only the scores at the end need it.
+    """
+    path = config.data.test
+    if path != before or path is None or path == "-" or local_path(path).exists():
+        return config
+    log.warning("data.test=%s: no such file; the run ends without test scores", path)
+    return dataclasses.replace(config, data=dataclasses.replace(config.data, test=None))
 
 
 def _check(config: RunConfig) -> None:

@@ -12,11 +12,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, cast
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from seq2seq.config.streams import LastingOutput
+from seq2seq.console import Console
+from seq2seq.errors import printable
 
 SCREEN = logging.getLogger("seq2seq.screen")
 """Takes the lines that the terminal shows. They go to the log file alone."""
@@ -46,7 +47,7 @@ class Screen:
             parts = textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)
             for i, part in enumerate(parts):
                 shown = name if i == 0 else ""
-                self.line(Text.assemble((f"{shown:<{_INDENT}}", "bold"), part))
+                self.line(Text.assemble((f"{shown:<{_INDENT}}", "bold"), printable(part)))
 
     def table(self, table: Table) -> None:
         """Prints a table."""

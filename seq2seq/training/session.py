@@ -9,17 +9,17 @@ from dataclasses import dataclass
 import keras
 import tensorflow as tf
 
+from seq2seq.config.bounds import check_batch, check_model
 from seq2seq.config.resolve import Facts, resolve
 from seq2seq.config.schema import RunConfig
 from seq2seq.data.batches import BatchPlan
 from seq2seq.data.examples import Splits
 from seq2seq.data.vocabulary import Vocabularies
-from seq2seq.errors import UserError
 from seq2seq.evaluation.evaluate_model import Evaluation
-from seq2seq.hardware import cores, has_gpu
+from seq2seq.hardware import cores, has_gpu, memory
 from seq2seq.inference.predictor import Predictor
 from seq2seq.model.seq2seq import Seq2Seq, build_model, count_parameters
-from seq2seq.runs.checkpoints import Checkpoints, step_of
+from seq2seq.runs.checkpoints import Arrays, Checkpoints, step_of
 from seq2seq.runs.run_dir import RunDir
 from seq2seq.runs.weights import write_weights
 from seq2seq.training.callback_state import set_monitor_direction
@@ -30,6 +30,7 @@ from seq2seq.training.state import (
     TrainingState,
     Weights,
     assign_weights,
+    check_variables,
     copy_weights,
     restore_variables,
     state_from,
@@ -99,24 +100,32 @@ class Session:
         Later checkpoints and TensorBoard events are removed: they will be written again.
 
         Raises:
-            UserError: There is no checkpoint, or it is of another model or optimizer.
+            UserError: There is no checkpoint, or all are damaged or of another model or optimizer.
         """
-        path, arrays = self.checkpoints.load_newest()
-        try:
-            state = state_from(arrays, self.model)
-            if state.best_weights:
-                # best.weights.h5 may be of a later epoch, which was not finished when the process
-                # stopped and will be trained again.
-                assign_weights(self.model, state.best_weights)
-                write_weights(self.run.best_weights, self.model)
-            restore_variables(arrays, self.model, self.optimizer)
-        except ValueError as error:
-            raise UserError(f"{path}: does not fit the model and optimizer: {error}") from error
+        path, (arrays, state) = self.checkpoints.load_newest(self._parse)
+        if state.best_weights:
+            # best.weights.h5 may be of a later epoch, which was not finished when the process
+            # stopped and will be trained again.
+            assign_weights(self.model, state.best_weights)
+            write_weights(self.run.best_weights, self.model)
+        restore_variables(arrays, self.model, self.optimizer)
         self.checkpoints.drop_after(step_of(path))
         if self.tensorboard is not None:
             self.tensorboard.reopen(state.progress.epoch)
         log.info("resuming from %s", path)
         return state
+
+    def _parse(self, arrays: Arrays) -> tuple[Arrays, TrainingState]:
+        """Returns the arrays of a checkpoint and the state in them, and assigns nothing yet.
+
+        Raises:
+            ValueError: They do not fit the model, the optimizer and the batches.
+        """
+        state = state_from(arrays, self.model)
+        check_variables(arrays, state, self.model, self.optimizer)
+        if state.progress.step > self.plan.steps:
+            raise ValueError(f"step {state.progress.step} of {self.plan.steps}")
+        return arrays, state
 
     def way_back(self) -> str:
         """Returns the part of an error message that says how to resume."""
@@ -135,13 +144,14 @@ def build_session(
     """Builds all parts of a training; writes nothing yet.
 
     Raises:
-        UserError: The settings contradict each other.
+        UserError: The settings contradict each other or ask for too much memory.
     """
     # First of all: the seed decides the initial weights and the seeds of dropout.
     keras.utils.set_random_seed(config.training.seed)
     if config.training.deterministic:
         tf.config.experimental.enable_op_determinism()
     plan = BatchPlan(splits.train, vocabularies, config.training.batch_size, config.data.buckets)
+    _refuse_too_much(config, plan, vocabularies)
     model = build_model(
         config.model, vocabularies.source_size, len(vocabularies.target), config.training.precision
     )
@@ -184,6 +194,15 @@ def build_session(
         user_callbacks=user_callbacks,
         checkpoints=Checkpoints(run.checkpoints, settings.checkpoints_kept),
     )
+
+
+def _refuse_too_much(config: RunConfig, plan: BatchPlan, vocabularies: Vocabularies) -> None:
+    """Refuses what cannot fit into memory. A GPU has its own, and TensorFlow's own message."""
+    if has_gpu():
+        return
+    check_model(config.model, vocabularies.source_size, len(vocabularies.target), memory())
+    at_once = min(1.0, cores() / (config.training.micro_batches or 1))
+    check_batch(config.model, plan.shapes[-1], at_once, memory())
 
 
 def facts_of(model: Seq2Seq, plan: BatchPlan) -> Facts:

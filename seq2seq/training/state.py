@@ -116,6 +116,23 @@ def _callbacks_from(arrays: Mapping[str, Array], progress: Progress) -> SavedCal
     return found
 
 
+def check_variables(
+    arrays: Mapping[str, Array],
+    state: TrainingState,
+    model: Seq2Seq,
+    optimizer: keras.optimizers.Optimizer,
+) -> None:
+    """Checks that a checkpoint's arrays and best weights can be assigned to the variables.
+
+    Raises:
+        ValueError: The arrays are of another model or optimizer.
+    """
+    for name, variables in _variables(model, optimizer).items():
+        _check(variables, _named(arrays, [f"{name}/{i}" for i in range(len(variables))]))
+    if state.best_weights:
+        _check(model.weights, state.best_weights)
+
+
 def restore_variables(
     arrays: Mapping[str, Array], model: Seq2Seq, optimizer: keras.optimizers.Optimizer
 ) -> None:
@@ -151,8 +168,16 @@ def _named(arrays: Mapping[str, Array], names: Sequence[str]) -> Weights:
         raise ValueError(f"there is no {error}") from error
 
 
-def _assign(variables: Sequence[keras.Variable], arrays: Sequence[Array]) -> None:
+def _check(variables: Sequence[keras.Variable], arrays: Sequence[Array]) -> None:
     for variable, array in zip(variables, arrays, strict=True):
-        if variable.shape != array.shape:
-            raise ValueError(f"{variable.path} has shape {variable.shape}, not {array.shape}")
+        if variable.shape != array.shape or variable.dtype != array.dtype.name:
+            raise ValueError(
+                f"{variable.path} is {variable.dtype} of shape {variable.shape}, "
+                f"not {array.dtype.name} of shape {array.shape}"
+            )
+
+
+def _assign(variables: Sequence[keras.Variable], arrays: Sequence[Array]) -> None:
+    _check(variables, arrays)
+    for variable, array in zip(variables, arrays, strict=True):
         variable.assign(array)

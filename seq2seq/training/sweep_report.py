@@ -77,9 +77,10 @@ class SweepReport(Callback):
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         """Prints the table, and ends the program with exit code 1 if a job failed."""
-        from rich.console import Console
         from rich.table import Table
         from rich.text import Text
+
+        from seq2seq.console import Console
 
         table = Table("job", "status", f"dev {config.training.monitor}", "overrides that differ")
         words = [job.overrides.split(" ") for job in self._jobs]

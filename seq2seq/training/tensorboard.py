@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
@@ -85,9 +87,12 @@ class TensorBoard:
         Raises:
             DiskError: A file cannot be written.
         """
-        for split in _SPLITS:
-            drop_events_after(self._folder / split, epoch)
-        self._open_writers()
+        with _writing_to(self._folder):
+            for split in _SPLITS:
+                # TensorFlow's message about a file in the folder's place would not name it.
+                (self._folder / split).mkdir(parents=True, exist_ok=True)
+                drop_events_after(self._folder / split, epoch)
+            self._open_writers()
 
     def _open_writers(self) -> None:
         for split in _SPLITS:
@@ -120,12 +125,10 @@ class TensorBoard:
             every = self._settings.histograms_every
             if every and epoch % every == 0:
                 write_histograms(self._predictor, self._examples, self._dev_size)
-        try:
+        with _writing_to(self._folder):
             for split, writer in self._writers.items():
                 writer.flush()
                 sync_events(self._folder / split)
-        except (tf.errors.OpError, OSError) as error:
-            raise DiskError(f"{self._folder}: cannot be written: {_reason(error)}") from error
 
     def _drawn(self, scored: Sequence[ScoredExample]) -> list[ScoredExample]:
         """Draws the same examples at every epoch; the first of a sorted file would be alike."""
@@ -138,7 +141,14 @@ class TensorBoard:
 
         That is the hyper-parameters with the final scores, the best and worst of the decoded
         examples `scored`, and the projector's vectors.
+
+        Raises:
+            DiskError: A file cannot be written.
         """
+        with _writing_to(self._folder):
+            self._write_results(results, scored)
+
+    def _write_results(self, results: dict[str, Any], scored: Sequence[ScoredExample]) -> None:
         # TensorBoard shows the first ones without being asked: the metric of the settings leads.
         names = sorted(METRICS, key=lambda name: name != self._config.training.monitor)
         scores = {
@@ -159,6 +169,19 @@ class TensorBoard:
                 tf.summary.scalar(tag, value)
             write_best_and_worst(scored, self._config.data)
         write_token_vectors(self._folder, self._predictor)
+
+
+@contextlib.contextmanager
+def _writing_to(folder: Path) -> Iterator[None]:
+    """Tells in one line that a folder cannot be written.
+
+    Raises:
+        DiskError: TensorFlow or the system said so.
+    """
+    try:
+        yield
+    except (tf.errors.OpError, OSError) as error:
+        raise DiskError(f"{folder}: cannot be written: {_reason(error)}") from error
 
 
 def _reason(error: Exception) -> str:

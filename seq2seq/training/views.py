@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,13 +16,12 @@ from seq2seq.data.buckets import pad
 from seq2seq.data.examples import Example
 from seq2seq.evaluation.evaluate_model import ScoredExample, best_and_worst
 from seq2seq.inference.predictor import Predictor
-from seq2seq.runs.tensorboard_files import write_projector
+from seq2seq.runs.tensorboard_files import markdown, write_projector
 
 # Statistics of states and gradients are costly; more examples change them little.
 _STATE_EXAMPLES = 64
 
 _TOLD_EXAMPLES = 12  # best and worst
-_MARKUP = re.compile(r"[\\`*_\[\]<>&|~]")  # of Markdown inside a line, and of HTML
 
 
 def write_decoded(predictor: Predictor, scored: Sequence[ScoredExample], total: int) -> None:
@@ -73,13 +71,8 @@ def _table(scored: Sequence[ScoredExample], data: DataConfig) -> str:
             str(one.errors),
             f"{one.score:.3f}",
         )
-        rows.append("| " + " | ".join(map(_as_shown, cells)) + " |")
+        rows.append("| " + " | ".join(map(markdown, cells)) + " |")
     return "\n".join(rows)
-
-
-def _as_shown(text: str) -> str:
-    """Returns text that Markdown shows as it is: no markup, no HTML, no other columns."""
-    return _MARKUP.sub(lambda found: f"&#{ord(found[0])};", text)
 
 
 def write_states(predictor: Predictor, examples: Sequence[Example], total: int) -> None:

@@ -22,7 +22,7 @@ def test_the_newest_comes_back_and_old_ones_go(tmp_path):
     for step in (0, 9, 10, 100):
         checkpoints.save(step, arrays(step))
     assert [step_of(path) for path in checkpoints.paths()] == [100, 10]
-    path, found = checkpoints.load_newest()
+    path, found = checkpoints.load_newest(dict)
     assert step_of(path) == 100
     np.testing.assert_array_equal(found["a/0"], arrays(100)["a/0"])
     assert found["n"] == 100
@@ -34,7 +34,7 @@ def test_the_same_step_again_replaces_it(tmp_path):
     checkpoints.save(5, arrays(5))
     checkpoints.save(5, arrays(6))
     assert [step_of(path) for path in checkpoints.paths()] == [5, 1]
-    assert checkpoints.load_newest()[1]["n"] == 6
+    assert checkpoints.load_newest(dict)[1]["n"] == 6
 
 
 def test_before_the_first_one_it_is_time(tmp_path):
@@ -79,12 +79,12 @@ def test_damage_is_found_and_the_one_before_used(data, tmp_path, caplog):
     caplog.clear()
     with caplog.at_level(logging.WARNING):
         if left:
-            path, found = checkpoints.load_newest()
+            path, found = checkpoints.load_newest(dict)
             assert path == written[left[-1]]
             np.testing.assert_array_equal(found["a/0"], arrays(left[-1] + 1)["a/0"])
         else:
             with pytest.raises(UserError, match=r"no checkpoint|are damaged"):
-                checkpoints.load_newest()
+                checkpoints.load_newest(dict)
     newer = [path for path in written[left[-1] + 1 if left else 0 :] if path.exists()]
     assert len(caplog.records) == len(newer)
     for path in newer:
@@ -95,7 +95,7 @@ def test_a_file_that_is_swapped_for_another_is_found(tmp_path):
     checkpoints = Checkpoints(tmp_path, keep=2)
     one, two = checkpoints.save(1, arrays(1)), checkpoints.save(2, arrays(2))
     two.write_bytes(one.read_bytes())
-    assert checkpoints.load_newest()[0] == one
+    assert checkpoints.load_newest(dict)[0] == one
 
 
 def forged(folder, save, **arrays):
@@ -114,7 +114,7 @@ def test_a_pickle_is_not_opened(tmp_path, caplog):
 
     checkpoints = forged(tmp_path, np.savez, a=np.array([Evil()], dtype=object))
     with pytest.raises(UserError, match="are damaged"):
-        checkpoints.load_newest()
+        checkpoints.load_newest(dict)
     assert "a holds objects" in caplog.text
     assert not (tmp_path / "executed").exists()
 
@@ -122,7 +122,7 @@ def test_a_pickle_is_not_opened(tmp_path, caplog):
 def test_what_is_compressed_is_not_expanded(tmp_path, caplog):
     checkpoints = forged(tmp_path, np.savez_compressed, a=np.zeros(2**25))
     with pytest.raises(UserError, match="are damaged"):
-        checkpoints.load_newest()
+        checkpoints.load_newest(dict)
     assert "a is compressed" in caplog.text
 
 

@@ -4,13 +4,21 @@
 `run_0_1_answers.jsonl` was decoded from it at the time.
 """
 
+import dataclasses
 import json
 import shutil
 
 import numpy as np
 import pytest
+import yaml
 from project import ROOT, run_process
 from same_runs import rows
+
+from seq2seq.config.earlier import INTRODUCED
+from seq2seq.config.load import flatten
+from seq2seq.config.schema import RunConfig
+from seq2seq.errors import UserError
+from seq2seq.runs.run_dir import RunDir
 
 FIXTURES = ROOT / "tests" / "fixtures"
 
@@ -72,3 +80,62 @@ def test_the_explorer_reads_it(run, tmp_path):
     assert result.returncode == 0, result.stderr.decode()
     found = np.load(run / "states" / "states.npz")
     assert [*found["target"]] == [*reversed(found["source"]), "<eos>"]
+
+
+def names_of(config, prefix=""):
+    """Returns the dotted names of all settings; open groups such as the optimizer are one."""
+    for field in dataclasses.fields(config):
+        hint = getattr(config, field.name, None)
+        if dataclasses.is_dataclass(hint):
+            yield from names_of(hint, f"{prefix}{field.name}.")
+        else:
+            yield prefix + field.name
+
+
+def without(values, name):
+    *parents, last = name.split(".")
+    for parent in parents:
+        values = values[parent]
+    del values[last]
+
+
+def test_a_setting_that_a_run_lacks_has_the_value_of_its_time(run):
+    """Every setting dropped in turn: those of the table are filled in, the others are named."""
+    original, text = RunDir(run).load_config(), (run / "config.yaml").read_text()
+    names = [*names_of(original)]
+    assert INTRODUCED.keys() <= set(names)
+    for name in names:
+        values = yaml.safe_load(text)
+        without(values, name)
+        (run / "config.yaml").write_text(yaml.safe_dump(values))
+        if name in INTRODUCED:
+            found = flatten(dataclasses.asdict(RunDir(run).load_config()))
+            assert found[name] == INTRODUCED[name].before
+            others = flatten(dataclasses.asdict(original))
+            assert {k: v for k, v in found.items() if k != name} == {
+                k: v for k, v in others.items() if k != name
+            }
+        else:
+            with pytest.raises(UserError, match=rf"config\.yaml: {name} is missing$"):
+                RunDir(run).load_config()
+
+
+def test_a_run_without_any_of_the_settings_introduced_since_decodes(run):
+    values = yaml.safe_load((run / "config.yaml").read_text())
+    for name in INTRODUCED:
+        without(values, name)
+    (run / "config.yaml").write_text(yaml.safe_dump(values))
+    config = RunDir(run).load_config()
+    assert isinstance(config, RunConfig)
+    assert config.training.micro_batches == 1  # not null, which is today's default
+
+
+def test_a_run_of_a_later_version_is_refused_with_its_version(run):
+    record = json.loads((run / "record.json").read_text())
+    record["versions"]["seq2seq"] = "9.1.0"
+    (run / "record.json").write_text(json.dumps(record))
+    RunDir(run).load_config()  # Nothing in it is new.
+    with (run / "config.yaml").open("a") as file:
+        file.write("teleport: true\n")
+    with pytest.raises(UserError, match=r"teleport: no such setting.*; the run is of version 9\.1"):
+        RunDir(run).load_config()

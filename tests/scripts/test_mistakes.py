@@ -184,6 +184,11 @@ def test_refused_by_training(arguments, words, files):
         (["decoding=beam", "decoding.n_best=9"], ["decoding.n_best=9", "decoding.beam_size=5"]),
         (["optimizer._target_=keras.optimizers.Adan"], ["optimizer", "Adan"]),
         (["optimizer._target_=builtins.dict"], ["optimizer._target_"]),
+        (["+optimizer.beta_1=x"], ["optimizer.beta_1=x", "not a number"]),
+        (
+            ["+callbacks.extra.x={_target_: keras.callbacks.EarlyStopping, monitor: 5}"],
+            ["callbacks.extra.x"],
+        ),
         (["data.train_examples=20000"], ["data.train_examples"]),
     ],
 )

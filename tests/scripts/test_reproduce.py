@@ -9,7 +9,7 @@ import pytest
 from project import TINY, run_process
 
 from seq2seq.runs.run_dir import RunDir
-from seq2seq.training.reproduction import differences
+from seq2seq.training.reproduction import Outcome, differences
 
 OPTIONS = [word for word in TINY if not word.startswith("run_dir")]
 
@@ -29,7 +29,10 @@ def test_a_run_is_trained_again_to_the_last_bit(tmp_path):
     result = run_process("-m", "seq2seq.reproduce", "run=run", cwd=tmp_path)
     assert result.returncode == 0, result.stderr.decode()
     assert b"equal: weights, metrics" in result.stdout
-    assert list(differences(*(RunDir(tmp_path / name) for name in ("run", "run_reproduced")))) == []
+    assert (
+        list(differences(*(Outcome.of(RunDir(tmp_path / n)) for n in ("run", "run_reproduced"))))
+        == []
+    )
     record = json.loads((tmp_path / "run" / "record.json").read_text())
     assert record["seed"] == 1
     assert re.fullmatch("[0-9a-f]{64}", record["data"]["train"])
@@ -70,7 +73,7 @@ def test_every_difference_is_seen(tiny_run, tmp_path, damage, expected):
     _, run = tiny_run
     other = tmp_path / "other"
     shutil.copytree(run, other)
-    assert list(differences(RunDir(run), RunDir(other))) == []
+    assert list(differences(Outcome.of(RunDir(run)), Outcome.of(RunDir(other)))) == []
     if damage == "weights":
         with h5py.File(other / "best.weights.h5", "r+") as file:
             names = []
@@ -87,5 +90,5 @@ def test_every_difference_is_seen(tiny_run, tmp_path, damage, expected):
             "predictions/dev.tsv": lambda: text + "x\ty\n",
         }[damage]()
         path.write_text(changed)
-    found = list(differences(RunDir(run), RunDir(other)))
+    found = list(differences(Outcome.of(RunDir(run)), Outcome.of(RunDir(other))))
     assert any(line.startswith(expected) for line in found), found

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from project import TINY, compose_config
 
 from seq2seq.config.choices import Monitor
+from seq2seq.model.losses import TokenSums
 from seq2seq.training.progress import Progress
 
 SETTINGS = compose_config(*TINY, "training.epochs=100", "training.patience=3").training
@@ -57,9 +58,9 @@ def test_a_perfect_dev_set_needs_one_more_epoch():
 def test_it_survives_to_the_last_bit(steps, is_over):
     progress = Progress(best_loss=math.inf, callbacks={"a": {"wait": 3, "best": 0.1}})
     for count, value in steps:
-        progress = progress.add_steps(count, (value, value), 0.1)
+        progress = progress.add_steps(count, (value,) * len(TokenSums._fields), 0.1)
     if is_over:
-        progress = progress.add_row({"epoch": 1}, 0.2).end_epoch()
+        progress = progress.add_row({"epoch": 1, "examples_per_second": 9.5}, 0.2).end_epoch()
         assert (progress.step, progress.sums) == (0, ())
     assert Progress.from_json(progress.to_json()) == progress
 

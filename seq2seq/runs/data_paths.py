@@ -1,0 +1,45 @@
+"""Paths of data files in the settings of a run: kept absolute, and found again after a move."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from seq2seq.config.schema import RunConfig
+from seq2seq.files import local_path
+
+
+def with_absolute_paths(config: RunConfig, run: Path) -> RunConfig:
+    """Returns the settings to keep in the folder `run`, which can be used from any folder."""
+    placed = _with_files(config, lambda file: str(local_path(file).absolute()))
+    return dataclasses.replace(placed, run_dir=str(run.absolute()))
+
+
+def with_found_files(config: RunConfig, run: Path) -> RunConfig:
+    """Returns settings that were kept in the folder `run`, with the present paths of data files.
+
+    A file that is not where it was is looked for where it was as seen from the run folder, in case
+    the two were moved together. One that is not there either keeps its path.
+    """
+
+    def find(file: str) -> str:
+        if local_path(file).exists():
+            return file
+        moved = run.absolute() / os.path.relpath(file, config.run_dir)
+        return os.path.normpath(moved) if moved.exists() else file
+
+    return _with_files(config, find)
+
+
+def _with_files(config: RunConfig, place: Callable[[str], str]) -> RunConfig:
+    """Returns the settings with other paths of data files; None and `-` stay."""
+
+    def placed(file: str | None) -> str | None:
+        return file if file is None or file == "-" else place(file)
+
+    data = config.data
+    files = [placed(file) for file in (data.train, data.dev, data.test)]
+    data = dataclasses.replace(data, train=files[0], dev=files[1], test=files[2])
+    return dataclasses.replace(config, data=data)
