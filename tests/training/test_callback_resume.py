@@ -6,13 +6,19 @@ equal to those of an uninterrupted one.
 """
 
 import inspect
-import re
 
 import keras
 import numpy as np
 import pytest
 from callback_settings import HARMLESS, MEAN, RESTORED, as_options, needs_trust, settings_of
-from same_runs import assert_same_arrays, best_weights, results, rows, without_times
+from same_runs import (
+    assert_same_arrays,
+    best_weights,
+    results,
+    rows,
+    without_speed,
+    without_times,
+)
 from small_trainings import SMALL
 
 import seq2seq.training.loop
@@ -188,12 +194,6 @@ def assert_resume_changes_nothing(compose, tmp_path, observed, callbacks, option
         attributes.pop("append_header", None)  # of CSVLogger: whether its file was there
     shown = without_speed(actual).replace(str(other_files), str(files))
     assert shown == without_speed(expected)
-
-
-def without_speed(value):
-    """The text of a value without the speeds in Keras's `History`, which nothing can repeat."""
-    speeds = r"\['examples_per_second', \{'list': \[[^]]*\]\}\]"
-    return re.sub(speeds, "", repr(value))
 
 
 @pytest.mark.parametrize(
