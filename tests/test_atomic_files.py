@@ -1,6 +1,7 @@
 """Atomic writes: a file is complete or unchanged. Locks: a folder has one owner."""
 
 import errno
+import os
 import signal
 import subprocess
 import sys
@@ -29,6 +30,25 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path, monkeypatch, broken):
         write_text(path, "new")
     assert path.read_bytes() == "old\u2028\r\n".encode()
     assert list(path.parent.iterdir()) == [path]  # the temporary file gave its room back
+
+
+def test_a_file_is_synced_before_its_renaming_and_the_folder_after(tmp_path, monkeypatch):
+    """After a power cut, an unsynced file would be empty, and an unsynced name gone."""
+    path, seen, fsync, replace = tmp_path / "a.txt", [], os.fsync, disk.Path.replace
+
+    def noted_fsync(descriptor):
+        fsync(descriptor)
+        seen.append(("sync", os.path.samestat(os.fstat(descriptor), tmp_path.stat())))
+
+    def noted_replace(source, target):
+        seen.append(("rename", target))
+        return replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", noted_fsync)
+    monkeypatch.setattr(disk.Path, "replace", noted_replace)
+    write_text(path, "x")
+    write_arrays(path, {"a": np.zeros(1)})
+    assert seen == [("sync", False), ("rename", path), ("sync", True)] * 2
 
 
 def test_a_folder_in_the_way_is_named(tmp_path):

@@ -152,8 +152,9 @@ class AdditiveScore(keras.layers.AdditiveAttention):
         """Returns the scores `[B, T, S]` of queries `[B, T, A]` and keys `[B, S, A]`."""
         # [B, T, 1, A] + [B, 1, S, A] -> [B, T, S, A]
         hidden = ops.tanh(ops.expand_dims(query, axis=2) + ops.expand_dims(key, axis=1))
-        # One vector per matrix: outside XLA, many matrices times one broadcast vector corrupt the
-        # heap in the oneDNN kernels of TensorFlow 2.21 (AVX-512 and AMX). XLA copies nothing.
+        # One vector per matrix: outside XLA, a tensor of four or more axes times one broadcast
+        # vector or matrix corrupts the heap in the oneDNN kernels of TensorFlow 2.21 (AVX-512 and
+        # AMX). XLA copies nothing.
         scale = ops.broadcast_to(ops.cast(self.scale, hidden.dtype), ops.shape(hidden[:, :, 0]))
         return tf.linalg.matvec(hidden, scale)
 

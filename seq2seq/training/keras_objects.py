@@ -13,7 +13,13 @@ from hydra.utils import instantiate
 
 from seq2seq.errors import UserError
 
-_KERAS = re.compile(r"keras\.(optimizers|optimizers\.schedules|callbacks)\.[A-Z][A-Za-z]*")
+# Classes that touch no file and no network and call no function that their arguments name. All
+# other callbacks of Keras write, delete, send or call what their arguments say.
+_HARMLESS = re.compile(
+    r"keras\.(optimizers|optimizers\.schedules)\.[A-Z][A-Za-z]*"
+    r"|keras\.callbacks\.(Callback|EarlyStopping|History|LearningRateScheduler|ProgbarLogger"
+    r"|ReduceLROnPlateau|SwapEMAWeights|TerminateOnNaN)"
+)
 
 
 def make_optimizer(settings: dict[str, Any]) -> keras.optimizers.Optimizer:
@@ -62,18 +68,19 @@ def make_callbacks(settings: dict[str, Any]) -> dict[str, keras.callbacks.Callba
 
 
 def refuse_foreign_code(settings: Any, where: Path) -> None:
-    """Refuses settings with a `_target_`, at any depth, that Keras does not define.
+    """Refuses settings with a `_target_`, at any depth, that could touch files or the network.
 
-    A run folder from elsewhere could name any function and its arguments, e.g. `os.system`.
+    A run folder from elsewhere could name any function and its arguments, e.g. `os.system`, or
+    `keras.callbacks.BackupAndRestore`, which deletes a folder.
 
     Raises:
         UserError: Names the target and the file.
     """
     if isinstance(settings, dict):
         target = settings.get("_target_")
-        if "_target_" in settings and not (isinstance(target, str) and _KERAS.fullmatch(target)):
+        if "_target_" in settings and not (isinstance(target, str) and _HARMLESS.fullmatch(target)):
             raise UserError(
-                f"{where}: names code that is not Keras's: {target}; "
+                f"{where}: names code that could touch files or the network: {target}; "
                 "if you trust it, add trust=true"
             )
         settings = list(settings.values())

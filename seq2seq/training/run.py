@@ -83,14 +83,14 @@ def resume(path: str | Path, changes: Sequence[str] = (), trust: bool = False) -
     Args:
         path: The run folder, or `latest` for the one below `outputs` that was started last.
         changes: Overrides such as `training.epochs=200`; `apply_changes` lists the possible ones.
-        trust: Whether the folder's settings may name code that is not Keras's.
+        trust: Whether to run any code that the folder's settings name, see `refuse_foreign_code`.
 
     Returns:
         The content of `results.json`. A finished run stays as it is, unless a change is given.
 
     Raises:
         UserError: There is no run or no checkpoint, a change is not possible, data files have other
-            content than before, or the folder would run code that is not Keras's.
+            content than before, or the folder names code that is not trusted.
     """
     run = RunDir.latest_started() if path == "latest" else RunDir.open(path, setting="resume")
     with run.lock():

@@ -6,18 +6,26 @@ equal to those of an uninterrupted one.
 """
 
 import inspect
-import re
 
 import keras
 import numpy as np
 import pytest
-from same_runs import assert_same_arrays, best_weights, results, rows, without_times
+from callback_settings import HARMLESS, MEAN, RESTORED, as_options, needs_trust, settings_of
+from same_runs import (
+    assert_same_arrays,
+    best_weights,
+    results,
+    rows,
+    without_speed,
+    without_times,
+)
 from small_trainings import SMALL
 
 import seq2seq.training.loop
 import seq2seq.training.session
 from seq2seq.errors import UserError
 from seq2seq.training.callback_state import Saved, decode, encode
+from seq2seq.training.keras_objects import refuse_foreign_code
 from seq2seq.training.run import resume, train
 from seq2seq.training.signals import StoppedBySignal
 
@@ -37,19 +45,6 @@ STEPS = 3  # per epoch
 # Steps before a stop: at the end of the third epoch, and inside the next one. Two processes of the
 # three see the end of an epoch: a sign that changes at the first one in each would end up wrong.
 STOPS = (3 * STEPS, 3 * STEPS + 1)
-MEAN = ["+optimizer.use_ema=true", "+optimizer.ema_momentum=0.9"]
-
-
-def halve(epoch, learning_rate):
-    return learning_rate * 0.5
-
-
-def ignore(epoch, logs):
-    """Does nothing at the end of an epoch."""
-
-
-def own(name):
-    return {"_target_": "hydra.utils.get_method", "path": f"{__name__}.{name}"}
 
 
 class Collector(keras.callbacks.Callback):
@@ -79,57 +74,6 @@ class StopsInsideAnEpoch(keras.callbacks.Callback):
             self.model.stop_training = True
 
 
-# Class → settings to try, FOLDER being a folder of the test; the optimizer's own settings follow
-# where a callback needs them. Every one must be restored.
-RESTORED = {
-    "Callback": [{}],
-    "CSVLogger": [
-        # Without `append`, Keras begins the file anew at every start.
-        {"filename": "FOLDER/a.csv"},
-        {"filename": "FOLDER/a.csv", "append": True, "separator": ";"},
-    ],
-    "EarlyStopping": [
-        {},
-        {"patience": 2, "min_delta": 0.05},
-        {"monitor": "loss", "patience": 2, "min_delta": 0.2, "restore_best_weights": True},
-        {"monitor": "val_token_accuracy", "mode": "max", "patience": 3, "min_delta": 0.01},
-        # No epoch is better than the first one: its weights are needed to the end.
-        {"patience": 9, "min_delta": 10, "restore_best_weights": True},
-        {"patience": 2, "baseline": 0.1, "start_from_epoch": 1, "restore_best_weights": True},
-    ],
-    "History": [{}],
-    "LambdaCallback": [{}, {"on_epoch_end": own("ignore")}],
-    "LearningRateScheduler": [{"schedule": own("halve")}],
-    "ModelCheckpoint": [
-        {"filepath": "FOLDER/a.weights.h5", "save_weights_only": True},
-        {
-            "filepath": "FOLDER/{epoch}.weights.h5",
-            "save_weights_only": True,
-            "save_best_only": True,
-            "monitor": "loss",
-            "save_freq": 2,
-        },
-        {
-            "filepath": "FOLDER/a.weights.h5",
-            "save_weights_only": True,
-            "save_best_only": True,
-            "initial_value_threshold": 2.0,
-        },
-    ],
-    "BackupAndRestore": [
-        {"backup_dir": "FOLDER/b"},
-        {"backup_dir": "FOLDER/b", "save_freq": 2, "double_checkpoint": True},
-    ],
-    "ProgbarLogger": [{}],
-    "ReduceLROnPlateau": [
-        {},
-        {"patience": 1, "min_delta": 0.05, "factor": 0.5},
-        {"monitor": "loss", "patience": 2, "min_delta": 0.1, "cooldown": 2, "min_lr": 1e-3},
-        {"monitor": "val_token_accuracy", "mode": "max", "patience": 1, "min_delta": 0.02},
-    ],
-    "SwapEMAWeights": [{}, {"swap_on_epoch": True}],
-    "TerminateOnNaN": [{}, {"raise_error": True}],
-}
 # Classes that only watch or write files of their own: all their settings are tried in one training.
 WATCHING = {
     *("Callback", "CSVLogger", "History", "LambdaCallback"),
@@ -147,9 +91,21 @@ IRRELEVANT = {
 }
 
 
+PUBLIC = {name for name, one in vars(keras.callbacks).items() if inspect.isclass(one)}
+
+
 def test_the_tables_name_every_callback_of_keras():
-    public = {name for name, one in vars(keras.callbacks).items() if inspect.isclass(one)}
-    assert public == RESTORED.keys() | REFUSED.keys() | IRRELEVANT.keys()
+    assert RESTORED.keys() | REFUSED.keys() | IRRELEVANT.keys() == PUBLIC
+
+
+@pytest.mark.parametrize("name", sorted(PUBLIC))
+def test_only_harmless_callbacks_resume_without_trust(name, tmp_path):
+    settings = [{}, {"a": {"_target_": f"keras.callbacks.{name}"}}]
+    if name in HARMLESS:
+        refuse_foreign_code(settings, tmp_path)
+    else:
+        with pytest.raises(UserError, match=f"{name}; if you trust it, add trust=true"):
+            refuse_foreign_code(settings, tmp_path)
 
 
 class Observed:
@@ -192,26 +148,12 @@ def observed(monkeypatch):
     return Observed(monkeypatch)
 
 
-def settings_of(target, arguments, folder):
-    text = {k: v.replace("FOLDER", str(folder)) if isinstance(v, str) else v
-            for k, v in arguments.items()}  # fmt: skip
-    return {"_target_": target, **text}
-
-
-def as_options(settings, prefix="+callbacks.extra.a"):
-    for name, value in settings.items():
-        if isinstance(value, dict):
-            yield from as_options(value, f"{prefix}.{name}")
-        else:
-            yield (
-                f"{prefix}.{name}='{value}'"
-                if isinstance(value, str)
-                else (f"{prefix}.{name}={value}")
-            )
-
-
 def assert_resume_changes_nothing(compose, tmp_path, observed, callbacks, options=()):
     found = []
+    is_trusted = any(
+        needs_trust(target.removeprefix("keras.callbacks."), arguments)
+        for target, arguments in callbacks
+    )
     for name, stops in (("whole", ()), ("stopped", STOPS)):
         folder = tmp_path / f"{name}_files"
         folder.mkdir()
@@ -231,7 +173,7 @@ def assert_resume_changes_nothing(compose, tmp_path, observed, callbacks, option
             observed.stop_after = stop
             try:
                 if begun:
-                    resume(run, trust=True)
+                    resume(run, trust=is_trusted)
                 else:
                     train(config, run)
                 break
@@ -252,12 +194,6 @@ def assert_resume_changes_nothing(compose, tmp_path, observed, callbacks, option
         attributes.pop("append_header", None)  # of CSVLogger: whether its file was there
     shown = without_speed(actual).replace(str(other_files), str(files))
     assert shown == without_speed(expected)
-
-
-def without_speed(value):
-    """The text of a value without the speeds in Keras's `History`, which nothing can repeat."""
-    speeds = r"\['examples_per_second', \{'list': \[[^]]*\]\}\]"
-    return re.sub(speeds, "", repr(value))
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ from seq2seq.errors import UserError
 from seq2seq.inference.predictor import Predictor
 from seq2seq.model.seq2seq import Seq2Seq
 from seq2seq.runs.run_dir import RunDir
+from seq2seq.training.reproduction import reproduce
 from seq2seq.training.run import resume, train
 
 
@@ -268,19 +269,31 @@ def test_a_run_goes_on_from_the_newest_good_checkpoint(compose, tmp_path, kind, 
         {"optimizer": {"_target_": "keras.optimizers.Adam", "name": {"_target_": "os.mkdir"}}},
         {"optimizer": {"_target_": "keras.src.utils.file_utils.os.mkdir", "path": "made"}},
         {"callbacks": {"extra": {"a": [{"b": {"_target_": f"{__name__}.Recorder"}}]}}},
+        {"callbacks": {"extra": {"a": {"_target_": "keras.callbacks.CSVLogger", "filename": "f"}}}},
+        {
+            "callbacks": {
+                "extra": {
+                    "a": {"_target_": "keras.callbacks.BackupAndRestore", "backup_dir": "precious"}
+                }
+            }
+        },
     ],
 )
 def test_resume_runs_no_code_that_a_folder_names(compose, tmp_path, monkeypatch, change):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "precious").mkdir()
     run = RunDir.create(tmp_path / "r")
     run.save_config(compose(*TOY), {})
+    run.save_record({})
     values = yaml.safe_load(run.config_file.read_text())
     for name, value in change.items():
         values[name].update(value)
     run.config_file.write_text(yaml.safe_dump(values))
     with pytest.raises(UserError, match=r"config\.yaml: names code .*trust=true"):
         resume(tmp_path / "r")
-    assert [path.name for path in tmp_path.iterdir()] == ["r"]
+    with pytest.raises(UserError, match=r"config\.yaml: names code .*trust=true"):
+        reproduce(compose(f"run={tmp_path}/r", name="reproduce"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["precious", "r"]
 
 
 def test_code_of_ones_own_resumes_if_it_is_trusted(compose, tmp_path):

@@ -228,6 +228,17 @@ def test_finished_precede_unfinished_even_if_less_probable(scripted):
     assert not all(ended)
 
 
+@pytest.mark.parametrize("stop_early", [False, True])
+def test_the_shorter_hypothesis_wins_a_tie(scripted, stop_early):
+    # "A EOS" is in the first slot, and "EOS" in the second one has the same log-prob.
+    log_probs = np.full([2, 6], -50.0)
+    log_probs[0, A], log_probs[0, EOS], log_probs[1, EOS] = -1.0, -2.0, -1.0
+    step = scripted.positional_step(log_probs)
+    found = beam(step, tf.zeros([1], tf.int32), 1, 2, 2, 0.0, 2, stop_early)
+    assert scripted.as_lists(found) == [[(EOS,), (A, EOS)]]
+    assert found.scores.numpy().tolist() == [[-2.0, -2.0]]
+
+
 @pytest.mark.parametrize("mask", [-np.inf, -1e9, np.nan])
 def test_vocabulary_smaller_than_the_beam_shows_no_duplicates(scripted, mask):
     # Only A and EOS are legal: 3 finished hypotheses and 1 unfinished within 3 tokens.
