@@ -83,7 +83,11 @@ class HardAttention(OutputHead):
         """Returns log p(y_t | a_t = s) `[B, T, S, V]`."""
         query = self.target_part(hidden.vectors)  # [B, T, A]
         vectors = tf.tanh(query[:, :, None] + memory["source_part"][:, None])  # [B, T, S, A]
-        return tf.nn.log_softmax(self.words(vectors))
+        # As rows: outside XLA, a tensor of four axes times a matrix corrupts the heap in the oneDNN
+        # kernels of TensorFlow 2.21.
+        rows = tf.reshape(vectors, [-1, vectors.shape[-1]])  # [B · T · S, A]
+        shape = tf.concat([tf.shape(vectors)[:3], [self.target_size]], axis=0)
+        return tf.nn.log_softmax(tf.reshape(self.words(rows), shape))
 
 
 class MonotonicAttention(HardAttention):
