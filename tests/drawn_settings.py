@@ -20,6 +20,7 @@ from seq2seq.config.choices import AttentionKind, Monitor, SearchKind, Task
 from seq2seq.config.resolve import resolve_model
 from seq2seq.config.schema import CallbacksConfig, DecodingConfig, ModelConfig, TrainingConfig
 from seq2seq.model.bridge import legal_bridges
+from seq2seq.model.decoder import HEADS
 from seq2seq.model.types import StateShape
 
 UNITS = 6
@@ -181,6 +182,8 @@ def _choices(key, kind):
 
 
 def _remove_contradictions(drawn):
+    if drawn["model.attention.kind"] in HEADS:
+        drawn["model.tied_output"] = False
     if drawn["model.tied_output"]:
         drawn |= {"model.input": "embedding", "model.decoder.kind": "state_seeded"}
     if drawn["training.monitor"] in (Monitor.bleu, Monitor.chrf):

@@ -82,6 +82,32 @@ def attend(layer, kind, query, memory, mask):
     return np.tanh(np.concatenate([context, query], axis=-1) @ kernel + bias), attention
 
 
+def mix(head, kind, query, memory, mask, target_in):
+    """Returns the log-probabilities of hard attention, and the alignment before each token."""
+    [key], [source_part] = head.key.get_weights(), head.source_part.get_weights()
+    target_part, target_bias = head.target_part.get_weights()
+    words, words_bias = head.words.get_weights()
+    scores = np.einsum("btu,bsu->bts", query, memory @ key)
+    scores[np.broadcast_to(~mask[:, None], scores.shape)] = -1e9
+    vectors = np.tanh(
+        (query @ target_part + target_bias)[:, :, None] + (memory @ source_part)[:, None]
+    )
+    tokens = reference.softmax(vectors @ words + words_bias)  # [B, T, S, V]
+    alignment = reference.softmax(scores)  # [B, T, S]
+    if kind == "monotonic":
+        rows = np.arange(len(query))
+        left = np.eye(scores.shape[2])[np.zeros(len(query), int)]  # the first position
+        for t in range(scores.shape[1]):
+            if t > 0:
+                left = alignment[:, t - 1] * tokens[rows, t - 1, :, target_in[:, t]]
+                left /= left.sum(axis=1, keepdims=True)
+            moved = np.zeros_like(left)
+            for r in range(scores.shape[2]):
+                moved[:, r:] += left[:, r, None] * reference.softmax(scores[:, t, r:])
+            alignment[:, t] = moved
+    return np.log(np.einsum("bts,btsv->btv", alignment, tokens)), alignment
+
+
 def decode(model, config, target_in, state, memory=None, mask=None, vector=None):
     """Returns logits, the final states per layer, and the attention weights or None."""
     decoder, cell = model.decoder, config.decoder.cell or config.cell
@@ -93,8 +119,11 @@ def decode(model, config, target_in, state, memory=None, mask=None, vector=None)
     for layer, layer_state in zip(decoder.recurrent_layers, state, strict=True):
         sequence, *after = reference.CELLS[cell](sequence, *layer_state, *layer.get_weights())
         final.append(after)
-    if config.attention.kind != "none":
-        kind = config.attention.kind
+    kind = config.attention.kind
+    if kind in ("hard", "monotonic"):
+        logits, attention = mix(decoder.logits, kind, sequence, memory, mask, target_in)
+        return logits, final, attention
+    if kind != "none":
         sequence, attention = attend(decoder.attention, kind, sequence, memory, mask)
     kernel, bias = decoder.logits.get_weights()[-2:]
     logits = sequence @ kernel + bias

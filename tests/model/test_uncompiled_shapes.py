@@ -56,7 +56,7 @@ import numpy as np
 import tensorflow as tf
 import numpy_models
 from project import compose_config
-from seq2seq.config.choices import Cell
+from seq2seq.config.choices import AttentionKind, Cell
 from seq2seq.config.resolve import resolve_model
 from seq2seq.model.decoder import HEADS, head_kind
 from seq2seq.model.seq2seq import build_model
@@ -104,9 +104,9 @@ def check(cell, head):
             np.testing.assert_allclose(logits, compiled(*arguments), atol=1e-4)
 
 tied = ["model.tied_output=true", "model.input=embedding"]
-for cell, head in itertools.product(Cell, ([], tied)):
+for cell, head in itertools.product(Cell, ([],) if kind in HEADS else ([], tied)):
     check(cell, head)
-assert seen == HEADS.keys()
+assert seen == ({kind} if kind in HEADS else HEADS.keys() - set(AttentionKind))
 """
 
 
@@ -123,5 +123,5 @@ def test_attentions_equal_numpy_in_random_shapes(tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", AttentionKind)
 def test_models_equal_numpy_in_random_shapes(kind, tmp_path):
-    """756 shapes of every attention, 504 of every cell, 1512 of every head."""
-    assert_runs(MODELS, kind, 63, cwd=tmp_path)
+    """At least 504 shapes of every attention, of every cell and of every head."""
+    assert_runs(MODELS, kind, 84, cwd=tmp_path)
