@@ -243,7 +243,10 @@ def refuse_odd_files(folder: Path) -> None:
     for parent, folders, files in os.walk(folder):
         for name in (*folders, *files):
             path, seen = Path(parent, name), seen + 1
-            mode = path.lstat().st_mode
+            try:
+                mode = path.lstat().st_mode
+            except FileNotFoundError:  # A training that runs has renamed its temporary file.
+                continue
             if stat.S_ISLNK(mode):
                 if not Path(os.path.realpath(path)).is_relative_to(home):
                     raise UserError(f"{path}: is a link that leads out of the folder")

@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 from tensorboard.plugin_util import markdown_to_safe_html
 
-from seq2seq.config.mistakes import refuse
+from seq2seq.config.streams import refuse
 from seq2seq.console import Console
 from seq2seq.errors import LineFormatter, visible
 from seq2seq.runs.tensorboard_files import markdown

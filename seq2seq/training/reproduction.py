@@ -43,9 +43,9 @@ def reproduce(config: ReproduceConfig) -> list[str]:
     """
     run = RunDir.find(config.run)
     settings, record = run.load_config(), run.load_record()
-    before = Outcome.of(run)  # now: a damaged file is not found out after hours of training
     if not config.trust:
         refuse_foreign_code([settings.optimizer, settings.callbacks.extra], run.config_file)
+    before = Outcome.of(run)  # now: a damaged file is not found out after hours of training
     refuse_other_data(record, settings.data, settings.data)
     for difference in differences_of_records(record, make_record(settings)):
         log.warning("differs from the record: %s", difference)

@@ -181,7 +181,8 @@ def _writing_to(folder: Path) -> Iterator[None]:
     try:
         yield
     except (tf.errors.OpError, OSError) as error:
-        raise DiskError(f"{folder}: cannot be written: {_reason(error)}") from error
+        path = getattr(error, "filename", None) or folder
+        raise DiskError(f"{path}: cannot be written: {_reason(error)}") from error
 
 
 def _reason(error: Exception) -> str:

@@ -96,7 +96,7 @@ def without(values, name):
     *parents, last = name.split(".")
     for parent in parents:
         values = values[parent]
-    del values[last]
+    values.pop(last, None)  # the fixture is older than some settings
 
 
 def test_a_setting_that_a_run_lacks_has_the_value_of_its_time(run):

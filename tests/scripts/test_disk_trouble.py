@@ -104,14 +104,16 @@ def test_a_second_process_is_refused_and_a_second_signal_ends_at_once(straight, 
     shutil.copytree(straight, tmp_path / "run")
     endless = ["resume=run", "training.epochs=100000", "training.patience=null"]
     first = start(TRAIN, *endless, cwd=tmp_path, stdout=subprocess.PIPE)
-    for line in first.stdout:  # until an epoch is done
-        if line.strip().startswith(b"3/"):
-            break
-    second = run_process(TRAIN, "resume=run", cwd=tmp_path)
-    assert_one_clear_line(second, f"number {first.pid}", "run")
-    first.send_signal(signal.SIGTERM)
-    first.send_signal(signal.SIGTERM)
-    first.communicate()
+    try:
+        for line in first.stdout:  # until an epoch is done
+            if line.strip().startswith(b"3/"):
+                break
+        second = run_process(TRAIN, "resume=run", cwd=tmp_path)
+        assert_one_clear_line(second, f"number {first.pid}", "run")
+    finally:
+        first.send_signal(signal.SIGTERM)
+        first.send_signal(signal.SIGTERM)
+        first.communicate()
     # Whether the first signal takes effect before the second arrives is a matter of chance.
     assert first.returncode in (-signal.SIGTERM, 128 + signal.SIGTERM)
     again = run_process(TRAIN, "resume=run", "training.patience=1", cwd=tmp_path)

@@ -40,7 +40,7 @@ def test_a_run_is_trained_again_to_the_last_bit(tmp_path):
     # Both commands refuse changed data, and name the file.
     (tmp_path / "a.tsv").write_text("\n".join(lines[1:]))
     for arguments in (["-m", "seq2seq.reproduce", "run=run", "output=x"],
-                      ["-m", "train", "resume=run"]):  # fmt: skip
+                      ["-m", "train", "resume=run", "training.epochs=9"]):  # fmt: skip
         refused = run_process(*arguments, cwd=tmp_path)
         assert refused.returncode == 2
         assert b"a.tsv: its content has changed" in refused.stderr
@@ -57,7 +57,7 @@ def test_predictions_without_a_header_are_compared_by_their_texts(tiny_run, tmp_
     for lines, expected in ((texts, []), (texts[1:], ["predictions/dev.tsv"])):
         path.write_text("".join(lines))
         for pair in ((old, tiny_run[1]), (tiny_run[1], old)):
-            assert list(differences(*map(RunDir, pair))) == expected
+            assert list(differences(*(Outcome.of(RunDir(path)) for path in pair))) == expected
 
 
 @pytest.mark.parametrize(

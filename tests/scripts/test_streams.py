@@ -131,10 +131,15 @@ def test_a_hangup_is_answered_with_closed_streams(tmp_path):
         ["bash", "-c", f"exec {sys.executable} {ROOT}/train.py {' '.join(endless)} >&- 2>&-"],
         cwd=tmp_path,
         env=environment(),
+        # Under nohup the tests ignore the signal, and so would their children.
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
     )
-    wait_until((tmp_path / "run" / "metrics.csv").exists, process)
-    process.send_signal(signal.SIGHUP)
-    assert process.wait() == 128 + signal.SIGHUP
+    try:
+        wait_until((tmp_path / "run" / "metrics.csv").exists, process)
+        process.send_signal(signal.SIGHUP)
+        assert process.wait(timeout=300) == 128 + signal.SIGHUP
+    finally:
+        process.kill()
     log = (tmp_path / "run" / "train.log").read_text()
     assert "stopped and saved; resume with: python train.py resume=run\n" in log
     with (tmp_path / "run" / "metrics.csv").open() as file:
