@@ -33,8 +33,9 @@ class ScanSplit(StrEnum):
 
 
 class Normalization(StrEnum):
-    """Unicode normalization forms."""
+    """Unicode normalization forms; `auto`: NFC or NFD, by the text of the training."""
 
+    auto = "auto"
     NFC = "NFC"
     NFD = "NFD"
     NFKC = "NFKC"

@@ -68,10 +68,11 @@ Seed = Range(minimum=0, maximum=2**32 - 1)
 
 @dataclass
 class SideConfig:
-    """One side of the examples: its column, counted from 1, and its split into tokens."""
+    """One side of the examples: its column, counted from 1, its Unicode form, and its tokens."""
 
     column: Annotated[int, Range(minimum=1)]
     tokens: Annotated[str, Separator]
+    normalization: Normalization | None
 
 
 @dataclass

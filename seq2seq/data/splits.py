@@ -6,22 +6,23 @@ batches and padding are elsewhere (`vocabulary`, `buckets`, `batches`).
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import logging
 import random
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
 from seq2seq.config.bounds import check_generated
-from seq2seq.config.choices import Task
-from seq2seq.config.schema import DataConfig
+from seq2seq.config.choices import Normalization, Task
+from seq2seq.config.schema import DataConfig, SideConfig
 from seq2seq.data.examples import Example, Splits
 from seq2seq.data.large_file import IndexedFile, Keys, Lengths, read_or_index, source_keys
 from seq2seq.data.tasks import make_splits
-from seq2seq.data.tsv import read_examples
+from seq2seq.data.tsv import read_examples, scan_examples
+from seq2seq.data.unicode_forms import choose_form
 from seq2seq.data.vocabulary import Tokenizer
 from seq2seq.errors import UserError
 from seq2seq.hardware import memory
@@ -42,7 +43,7 @@ def load_splits(config: DataConfig) -> Splits:
     """
     splits, keys = _read_files(config) if config.task is Task.tsv else _generate(config)
     fits = _within_limits(splits.train, config)
-    splits = dataclasses.replace(splits, train=_select(splits.train, fits))
+    splits = replace(splits, train=_select(splits.train, fits))
     keys = keys[fits]
     keys.sort()
     for name, part in (("dev", splits.dev), ("test", splits.test)):
@@ -61,6 +62,43 @@ def load_split(config: DataConfig, name: str) -> list[Example]:
     path: str | None = getattr(config, name)
     count: int | None = getattr(config, f"{name}_examples")
     return draw_examples(read_examples(path, config), count, config.seed) if path else []
+
+
+def resolve_forms(config: DataConfig) -> DataConfig:
+    """Returns the settings with the Unicode form of each side in place of `auto`.
+
+    It is chosen by the training text, see `choose_form`; NFC where tokens are not characters.
+
+    Raises:
+        UserError: The training file cannot be read, or not twice.
+    """
+    return replace(
+        config,
+        source=_resolve_form("source", config.source, config),
+        target=_resolve_form("target", config.target, config),
+        normalization=_without_auto(config.normalization),
+    )
+
+
+def _resolve_form(name: str, side: SideConfig, config: DataConfig) -> SideConfig:
+    if (side.normalization or config.normalization) is not Normalization.auto:
+        return side
+    if side.tokens != "char" or config.train is None:
+        return replace(side, normalization=Normalization.NFC)
+    if config.train == "-":
+        raise UserError(
+            f"data.{name}.normalization=auto would read data.train=- twice: choose NFC or NFD"
+        )
+    source, target = (replace(s, normalization=None) for s in (config.source, config.target))
+    as_nfc = replace(config, normalization=Normalization.NFC, source=source, target=target)
+    examples = scan_examples(config.train, as_nfc)
+    form, whole, parts = choose_form("".join(getattr(e, name)) for _, _, e in examples)
+    log.info("%s text: %s, %d different characters in NFC, %d in NFD", name, form, whole, parts)
+    return replace(side, normalization=form)
+
+
+def _without_auto(form: Normalization) -> Normalization:
+    return Normalization.NFC if form is Normalization.auto else form
 
 
 def draw_examples(examples: list[Example], count: int | None, seed: int) -> list[Example]:

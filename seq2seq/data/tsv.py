@@ -7,11 +7,7 @@ form in which it was trained. Files have no header; further columns are ignored.
 from __future__ import annotations
 
 import functools
-import itertools
-import re
-import unicodedata
 from collections.abc import Iterator
-from typing import Any, Literal
 
 from seq2seq.config.choices import Normalization
 from seq2seq.config.schema import DataConfig, SideConfig
@@ -23,36 +19,9 @@ from seq2seq.data.other_formats import (
     refuse_measurements,
     warn_of_first_line,
 )
+from seq2seq.data.unicode_forms import normalize
 from seq2seq.data.vocabulary import Tokenizer
 from seq2seq.errors import UserError, visible
-
-# There are no combining marks below U+0300. Only a run of 200 characters from there on is worth the
-# slow path of `_sort_marks`.
-_MAYBE_MARKS = re.compile("[^\x00-\u02ff]{200}")
-
-
-def normalize(text: str, normalization: Normalization) -> str:
-    """Returns `text` in a Unicode normal form, or unchanged for `none`."""
-    if normalization is Normalization.none:
-        return text
-    form: Any = normalization.value
-    if _MAYBE_MARKS.search(text):
-        text = _sort_marks(text, "NFKD" if "K" in form else "NFD")
-    return unicodedata.normalize(form, text)
-
-
-def _sort_marks(text: str, form: Literal["NFD", "NFKD"]) -> str:
-    """Decomposes `text` and sorts its marks into canonical order (Unicode 3.11, D109).
-
-    `unicodedata` sorts by insertion, in a time quadratic in the number of marks on one letter: two
-    minutes for a line of a megabyte. Marks that are already sorted cost it nothing.
-    """
-    decomposed = "".join(unicodedata.normalize(form, character) for character in text)
-    pieces = itertools.groupby(decomposed, key=lambda c: unicodedata.combining(c) > 0)
-    return "".join(
-        "".join(sorted(piece, key=unicodedata.combining) if are_marks else piece)
-        for are_marks, piece in pieces
-    )
 
 
 @functools.lru_cache(maxsize=16)
@@ -61,14 +30,18 @@ def _tokenizer(tokens: str) -> Tokenizer:
     return Tokenizer(tokens)
 
 
+def _form(side: SideConfig, config: DataConfig) -> Normalization:
+    return config.normalization if side.normalization is None else side.normalization
+
+
 def source_tokens(text: str, config: DataConfig) -> tuple[str, ...]:
     """Returns the tokens of a source text, normalized and split as the model reads them."""
-    return _tokenizer(config.source.tokens).split(normalize(text, config.normalization))
+    return _tokenizer(config.source.tokens).split(normalize(text, _form(config.source, config)))
 
 
 def target_tokens(text: str, config: DataConfig) -> tuple[str, ...]:
     """Returns the tokens of a target text, normalized and split as the model reads them."""
-    return _tokenizer(config.target.tokens).split(normalize(text, config.normalization))
+    return _tokenizer(config.target.tokens).split(normalize(text, _form(config.target, config)))
 
 
 def feature_tokens(text: str, config: DataConfig) -> tuple[str, ...]:

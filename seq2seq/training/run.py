@@ -14,7 +14,7 @@ from seq2seq.config.load import apply_changes
 from seq2seq.config.resolve import check_settings, settings_to_keep
 from seq2seq.config.schema import RunConfig
 from seq2seq.data.plausibility import warn_of_implausible
-from seq2seq.data.splits import load_splits
+from seq2seq.data.splits import load_splits, resolve_forms
 from seq2seq.data.vocabulary import Vocabularies
 from seq2seq.evaluation.metrics import check_monitor
 from seq2seq.files import local_path
@@ -55,6 +55,7 @@ def train(
     base = Base.load(config.init_from) if config.init_from else None
     if base is not None:
         config = base.settings_for(config, hydra_record or {})
+    config = dataclasses.replace(config, data=resolve_forms(config.data))
     splits = load_splits(config.data)
     vocabularies = Vocabularies.build(splits.train, config.data.min_count)
     warn_of_implausible(splits, vocabularies, config.data)

@@ -34,6 +34,8 @@ _INHERITED = (
     "data.target.tokens",
     "data.features.separator",
     "data.normalization",
+    "data.source.normalization",
+    "data.target.normalization",
 )
 
 
@@ -90,8 +92,8 @@ class Base:
         before, data = self.config.data, config.data
         data = dataclasses.replace(
             data,
-            source=dataclasses.replace(data.source, tokens=before.source.tokens),
-            target=dataclasses.replace(data.target, tokens=before.target.tokens),
+            source=dataclasses.replace(before.source, column=data.source.column),
+            target=dataclasses.replace(before.target, column=data.target.column),
             features=dataclasses.replace(data.features, separator=before.features.separator),
             normalization=before.normalization,
         )

@@ -50,8 +50,8 @@ def make_config() -> ConfigMaker:
         }
         assert overrides.keys() <= values.keys()
         config = DataConfig(
-            source=SideConfig(source_column, source_tokens),
-            target=SideConfig(target_column, target_tokens),
+            source=SideConfig(source_column, source_tokens, None),
+            target=SideConfig(target_column, target_tokens, None),
             features=FeaturesConfig(features_column, separator),
             **(values | overrides),
         )

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from seq2seq.config.choices import Task
+from seq2seq.config.choices import Normalization, Task
 from seq2seq.config.schema import DataConfig
 from seq2seq.data.examples import Example, Splits, group_references
-from seq2seq.data.splits import draw_examples, load_splits
+from seq2seq.data.splits import draw_examples, load_splits, resolve_forms
 from seq2seq.errors import UserError
 
 MakeConfig = Callable[..., DataConfig]
@@ -156,3 +156,35 @@ def test_drawn_examples_keep_their_references_and_order() -> None:
     assert drawn == draw_examples(examples, 5, seed=3) != draw_examples(examples, 5, seed=4)
     assert drawn != examples[:10]
     assert draw_examples(examples, 50, seed=3) == draw_examples(examples, None, 3) == examples
+
+
+SYLLABLES = "".join(f"{chr(0xAC00 + 97 * i)}{chr(0xAC00 + 89 * i)}\tx{i}\n" for i in range(60))
+ACCENTS = "".join(f"caf{c}\tx\n" for c in "éèêëàâ")
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens", "expected"),
+    [(SYLLABLES, "char", "NFD"), (ACCENTS, "char", "NFC"), (SYLLABLES, "word", "NFC")],
+)
+@pytest.mark.parametrize("whole", [False, True])
+def test_the_unicode_form_follows_the_text(
+    make_files, make_config, caplog, text, tokens, expected, whole
+):
+    caplog.set_level("INFO")
+    config = make_config(source_tokens=tokens, target_tokens="char", **make_files(train=text))
+    if whole:
+        config.normalization = Normalization.auto
+    else:
+        config.source.normalization = Normalization.auto
+    found = resolve_forms(config)
+    assert found.source.normalization == expected
+    assert found.target.normalization == ("NFC" if whole else None)
+    assert found.normalization == "NFC"
+    assert ("source text: " + expected in caplog.text) is (tokens == "char")
+    assert resolve_forms(found) == found
+
+
+def test_a_form_by_the_text_needs_a_file_that_can_be_read_twice(make_config):
+    config = make_config(train="-", source_tokens="char", normalization=Normalization.auto)
+    with pytest.raises(UserError, match="would read data.train=- twice"):
+        resolve_forms(config)
