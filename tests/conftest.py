@@ -1,6 +1,7 @@
 """Fixtures of all tests, and the threads they may use."""
 
 import os
+import signal
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # Tests run side by side; more threads than cores only wait for each other.
@@ -10,6 +11,13 @@ os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
 import hypothesis
 import pytest
 from project import ROOT, TINY, compose_config, run_process
+
+# Under nohup or in the background of a shell the tests, and so the programs that they start, would
+# ignore these signals.
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # How long an example takes says something of the machine, nothing of the code.
 hypothesis.settings.register_profile("project", deadline=None)

@@ -186,5 +186,5 @@ def test_the_unicode_form_follows_the_text(
 
 def test_a_form_by_the_text_needs_a_file_that_can_be_read_twice(make_config):
     config = make_config(train="-", source_tokens="char", normalization=Normalization.auto)
-    with pytest.raises(UserError, match="would read data.train=- twice"):
+    with pytest.raises(UserError, match=r"would read .* twice"):
         resolve_forms(config)

@@ -131,8 +131,6 @@ def test_a_hangup_is_answered_with_closed_streams(tmp_path):
         ["bash", "-c", f"exec {sys.executable} {ROOT}/train.py {' '.join(endless)} >&- 2>&-"],
         cwd=tmp_path,
         env=environment(),
-        # Under nohup the tests ignore the signal, and so would their children.
-        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
     )
     try:
         wait_until((tmp_path / "run" / "metrics.csv").exists, process)
