@@ -6,8 +6,9 @@ Public API, imported when a name is first used, so that commands answer before T
     train(config, "my/run")       trains a new run
     resume("my/run")              resumes a stopped run
     RunDir.find("latest")         a run folder: its paths and text files; needs no TensorFlow
-    Predictor.load(run)           a trained model: `predict(lines)` returns a `Prediction` for
-                                  each line, and it holds `Hypothesis` tuples, best first
+    Predictor.load(run)           a trained model, of a list of runs an ensemble: `predict(lines)`
+                                  returns a `Prediction` for each line, which holds `Hypothesis`
+                                  tuples, best first
     UserError                     a mistake that the user can correct, in one line
     seq2seq.states                trace layers, hand states over, keep streams
 
@@ -29,8 +30,8 @@ __version__ = "0.1.0"
 
 # Strings, not imports: nothing below is loaded before it is used.
 _HOMES = {
-    "Hypothesis": "seq2seq.inference.predictor",
-    "Prediction": "seq2seq.inference.predictor",
+    "Hypothesis": "seq2seq.inference.answers",
+    "Prediction": "seq2seq.inference.answers",
     "Predictor": "seq2seq.inference.predictor",
     "RunDir": "seq2seq.runs.run_dir",
     "UserError": "seq2seq.errors",

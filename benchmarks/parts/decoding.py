@@ -5,7 +5,7 @@ from __future__ import annotations
 from benchmarks import report
 from benchmarks.context import Context
 from benchmarks.interleave import Contestant
-from benchmarks.results import PartResult
+from benchmarks.results import CaseResult, PartResult
 
 NOTES = [
     "The end-of-sequence token never wins, so all contestants write the same number of tokens. "
@@ -42,4 +42,37 @@ def run(context: Context) -> PartResult:
     )
     table.notes += NOTES
     result.tables += [table, report.parameters(result.cases)]
+    result.cases += (cases := _ensembles(context))
+    result.tables.append(report.comparison("An ensemble of 5, BiLSTM with attention", cases))
     return result
+
+
+def _ensembles(context: Context) -> list[CaseResult]:
+    """Measures an ensemble against one of its members, with a model of the size for G2P."""
+    units = 16 if context.is_quick else 256
+    settings = [
+        "model=attention",
+        "model.attention.kind=dot",
+        "model.encoder.bidirectional=true",
+        f"model.encoder.units={units // 2}",
+        "model.bridge.kind=concat",
+    ]
+    one = {
+        "task": "decode",
+        "cell": "lstm",
+        "units": units,
+        "settings": settings,
+        "length": 10,
+        "batch": 128,
+        "source_vocabulary": 45,
+        "target_vocabulary": 45,
+    }
+    cases = []
+    for search in ("greedy", "beam"):
+        spec = one | {"search": search}
+        contestants = [
+            Contestant("one member", "ours", spec),
+            Contestant("5 members", "ours", spec | {"members": 5}),
+        ]
+        cases.append(context.measure(f"{search}, batch 128", contestants))
+    return cases

@@ -22,6 +22,7 @@ from seq2seq.config.schema import RunConfig, TrainingConfig
 from seq2seq.data.batches import Batch, BatchPlan, as_dataset
 from seq2seq.hardware import has_gpu, keep_freed_memory
 from seq2seq.inference.compiled_search import compile_search
+from seq2seq.inference.ensemble import Ensemble
 from seq2seq.inference.predictor import Predictor
 from seq2seq.model.seq2seq import Seq2Seq, build_model, count_parameters
 from seq2seq.runs.run_dir import RunDir
@@ -97,15 +98,18 @@ def epoch(spec: Spec) -> Task:
 
 def decode(spec: Spec) -> Task:
     """Encoding and search of a batch of random ids as in `Predictor`, NumPy in and out."""
-    config, model = _one_hot_model(
-        spec,
-        f"decoding={spec['search']}",
-        f"decoding.max_length={spec['length']}",
-    )
-    bias = model.decoder.logits.bias
-    bias.assign(tf.tensor_scatter_nd_update(bias.value, [[END]], [-50.0]))
-    search = compile_search(model, config.decoding)
-    source = random_batch(spec).source
+    words = f"decoding={spec['search']}", f"decoding.max_length={spec['length']}"
+    built = [_one_hot_model(spec, *words) for _ in range(spec.get("members", 1))]
+    for _, model in built:
+        bias = model.decoder.logits.bias
+        bias.assign(tf.tensor_scatter_nd_update(bias.value, [[END]], [-50.0]))
+    config, model = built[0]
+    searched: Seq2Seq | Ensemble = model
+    if len(built) > 1:
+        ids = [*range(spec["target_vocabulary"])]
+        searched = Ensemble([model for _, model in built], [ids] * len(built))
+    search = compile_search(searched, config.decoding)
+    source = np.tile(random_batch(spec).source, len(built))
 
     def one_batch() -> None:
         hypotheses = search(tf.constant(source), tf.constant(1, tf.int32))
@@ -136,6 +140,7 @@ def _one_hot_model(spec: Spec, *overrides: str) -> tuple[RunConfig, Seq2Seq]:
         f"model.cell={spec['cell']}",
         f"model.units={spec['units']}",
         "model.input=one_hot",
+        *spec.get("settings", ()),
         *overrides,
     )
     sizes = (spec["source_vocabulary"], spec["target_vocabulary"])

@@ -47,6 +47,21 @@ class OneOf:
         return f"one of {', '.join(self.words)}"
 
 
+@dataclass(frozen=True)
+class RunNames:
+    """A run, or the runs of an ensemble. OmegaConf has no type for it."""
+
+    def __contains__(self, value: Any) -> bool:
+        names = value if isinstance(value, list) else [value]
+        return bool(names) and all(isinstance(name, str | int | float) for name in names)
+
+    def __str__(self) -> str:
+        return "a run folder, or a list of run folders such as [A,B]"
+
+
+Runs = RunNames()
+
+
 @dataclass
 @_changes_to(DecodingConfig)
 class DecodingChanges:
@@ -64,7 +79,7 @@ class InputColumnConfig:
 class InferConfig:
     """Settings of `infer.py`."""
 
-    run: str
+    run: Annotated[Any, Runs]
     input: str
     output: str
     format: OutputFormat
@@ -85,7 +100,7 @@ class EvaluateDataConfig:
 class EvaluateConfig:
     """Settings of `python -m seq2seq.evaluate`."""
 
-    run: str
+    run: Annotated[Any, Runs]
     data: EvaluateDataConfig
     decoding: DecodingChanges
     bleu: bool
@@ -95,7 +110,7 @@ class EvaluateConfig:
 class ScoreConfig:
     """Settings of `python -m seq2seq.score`."""
 
-    run: str
+    run: Annotated[Any, Runs]
     data: EvaluateDataConfig
     output: str
     format: ScoreFormat

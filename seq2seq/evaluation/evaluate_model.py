@@ -12,13 +12,16 @@ import tensorflow as tf
 from seq2seq.config.commands import EvaluateConfig
 from seq2seq.config.schema import DataConfig
 from seq2seq.data.batches import Batch, BatchPlan
+from seq2seq.data.buckets import pad
 from seq2seq.data.examples import Example, group_references
 from seq2seq.data.splits import load_split
 from seq2seq.data.tsv import read_examples
 from seq2seq.data.vocabulary import Tokenizer
 from seq2seq.errors import UserError
 from seq2seq.evaluation.metrics import decoded_metrics, is_exact, nearest
-from seq2seq.inference.predictor import Prediction, Predictor
+from seq2seq.inference.answers import Prediction
+from seq2seq.inference.ensemble import Ensemble, longest, side_by_side
+from seq2seq.inference.predictor import Predictor
 from seq2seq.model.losses import TokenSums, teacher_forced_metrics
 from seq2seq.model.seq2seq import Seq2Seq
 from seq2seq.runs.run_dir import RunDir
@@ -146,14 +149,13 @@ class Evaluation:
         """
         self._predictor, self._batch_size = predictor, batch_size
         self._with_optional = with_optional
-        self._force = compile_evaluation(predictor.model)
+        self._force = compile_evaluation(predictor.members.searched)
 
     def __call__(self, examples: Sequence[Example]) -> tuple[dict[str, float], list[ScoredExample]]:
         """Returns teacher-forced and decoded metrics, and the decoded examples."""
         predictor = self._predictor
         scored = decode(predictor, examples)
-        plan = BatchPlan(examples, predictor.vocabularies, self._batch_size, predictor.data.buckets)
-        forced = self._force(plan.in_order())
+        forced = self._force(self._batches(examples))
         decoded = decoded_metrics(
             [one.prediction.tokens for one in scored],
             [one.references for one in scored],
@@ -162,8 +164,22 @@ class Evaluation:
         )
         return forced | decoded, scored
 
+    def _batches(self, examples: Sequence[Example]) -> Iterator[Batch]:
+        predictor, size = self._predictor, self._batch_size
+        if len(predictor.members.all) == 1:
+            plan = BatchPlan(examples, predictor.vocabularies, size, predictor.data.buckets)
+            yield from plan.in_order()
+            return
+        # The members' sources may differ in length, so there are no buckets.
+        for start in range(0, len(examples), size):
+            rows = examples[start : start + size]
+            sources = predictor.members.encode([(e.source, e.features) for e in rows])
+            target = pad([predictor.vocabularies.encode_target(e.target) for e in rows])
+            source = side_by_side(sources, len(rows), longest(sources))
+            yield Batch(source, target[:, :-1], target[:, 1:])
 
-def compile_evaluation(model: Seq2Seq) -> Callable[[Iterable[Batch]], dict[str, float]]:
+
+def compile_evaluation(model: Seq2Seq | Ensemble) -> Callable[[Iterable[Batch]], dict[str, float]]:
     """Returns batches → teacher-forced `loss`, `token_accuracy`, `perplexity`."""
     ids = tf.TensorSpec([None, None], tf.int32)
 
@@ -185,12 +201,11 @@ def evaluate_run(config: EvaluateConfig) -> dict[str, float]:
     Raises:
         UserError: There is no such run, or no test data.
     """
-    run = RunDir.find(config.run)
-    predictor = Predictor.load(run, config.decoding)
-    data = run.load_config().data
-    file = config.data.test
+    runs = RunDir.find_all(config.run)
+    predictor = Predictor.load(runs, config.decoding)
+    data, file = predictor.data, config.data.test
     examples = read_examples(file, data) if file else load_split(data, "test")
     if not examples:
-        raise UserError(f"{run.path} was trained without test data: add data.test=FILE")
+        raise UserError(f"{runs[0].path} was trained without test data: add data.test=FILE")
     metrics, _ = Evaluation(predictor, predictor.decoding.batch_size, config.bleu)(examples)
     return metrics

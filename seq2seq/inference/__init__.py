@@ -5,7 +5,7 @@ from typing import Any
 
 from seq2seq.hardware import load_tensorflow
 
-_HOMES = {"Hypothesis": "predictor", "Prediction": "predictor", "Predictor": "predictor"}
+_HOMES = {"Hypothesis": "answers", "Prediction": "answers", "Predictor": "predictor"}
 
 
 def __getattr__(name: str) -> Any:

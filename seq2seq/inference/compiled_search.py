@@ -16,6 +16,7 @@ from seq2seq.config.resolve import search_is_compiled
 from seq2seq.config.schema import DecodingConfig
 from seq2seq.errors import UserError
 from seq2seq.hardware import has_gpu
+from seq2seq.inference.ensemble import Ensemble, Memories, States
 from seq2seq.inference.search.hypotheses import Hypotheses, SearchSpec, Step, tile
 from seq2seq.model.seq2seq import Seq2Seq
 from seq2seq.model.types import DecoderState, Memory
@@ -29,11 +30,12 @@ def search_spec(kind: SearchKind) -> SearchSpec:
     return spec
 
 
-def compile_search(model: Seq2Seq, decoding: DecodingConfig) -> Search:
+def compile_search(model: Seq2Seq | Ensemble, decoding: DecodingConfig) -> Search:
     """Returns (source ids `[B, S]`, seed) → `Hypotheses`, one function traced once for all shapes.
 
     With `decoding.jit_compile` XLA compiles it once per shape, hence `bucket`; null means: on a
-    CPU. The seed, an int32 scalar, matters to sampling only.
+    CPU. The seed, an int32 scalar, matters to sampling only. `Ensemble.encode` says how the
+    sources of several members are one matrix.
 
     Raises:
         UserError: `decoding.max_length` is not set (when the function is first called).
@@ -52,9 +54,9 @@ def compile_search(model: Seq2Seq, decoding: DecodingConfig) -> Search:
 
 
 def search_from(
-    model: Seq2Seq,
-    memory: Memory,
-    state: DecoderState,
+    model: Seq2Seq | Ensemble,
+    memory: Memory | Memories,
+    state: DecoderState | States,
     rows: int | tf.Tensor,
     decoding: DecodingConfig,
     seed: int | tf.Tensor,
@@ -62,7 +64,7 @@ def search_from(
     """Searches from an initial state of the decoder, with the memory of the source.
 
     Args:
-        model: The model.
+        model: The model, or an ensemble.
         memory: The memory of B sources.
         state: The initial state, leaves `[B, ...]`.
         rows: B, a number or a scalar tensor.
@@ -81,7 +83,7 @@ def search_from(
     return spec.find(step, state, rows, decoding.max_length, decoding, seed)
 
 
-def decoder_step(model: Seq2Seq, memory: Memory) -> Step:
+def decoder_step(model: Seq2Seq | Ensemble, memory: Memory | Memories) -> Step:
     """Returns a search's step: (tokens `[N]`, state) → (log-probs `[N, V]`, state)."""
 
     def step(tokens: tf.Tensor, state: DecoderState) -> tuple[tf.Tensor, Any]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from seq2seq.config.choices import OutputFormat
-from seq2seq.inference.predictor import Prediction
+from seq2seq.inference.answers import Prediction
 
 
 class Line(NamedTuple):

@@ -27,9 +27,10 @@ from seq2seq.data.line_reader import Line as InputLine
 from seq2seq.data.line_reader import LineReader
 from seq2seq.errors import UserError, printable, visible
 from seq2seq.files import DiskError, local_path
+from seq2seq.inference.answers import Prediction
 from seq2seq.inference.formats import WRITERS, Line, Write
 from seq2seq.inference.output_file import writing_output
-from seq2seq.inference.predictor import Prediction, Predictor
+from seq2seq.inference.predictor import Predictor
 from seq2seq.runs.run_dir import RunDir
 
 log = logging.getLogger(__name__)
@@ -51,8 +52,8 @@ def infer(config: InferConfig) -> None:
         UserError: The run, the input or the output cannot be opened, or the input cannot be read to
             its end.
     """
-    predictor = Predictor.load(RunDir.find(config.run), config.decoding)
-    has_features = predictor.vocabularies.features is not None
+    predictor = Predictor.load(RunDir.find_all(config.run), config.decoding)
+    has_features = predictor.members.has_features
     write = WRITERS[config.format]
     if config.input == "-" and sys.stdin is not None and sys.stdin.isatty():
         _converse(predictor, config, has_features, write)

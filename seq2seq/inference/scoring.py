@@ -26,6 +26,7 @@ from seq2seq.errors import UserError
 from seq2seq.files import DiskError, local_path
 from seq2seq.hardware import has_gpu
 from seq2seq.inference.compiled_search import bucket
+from seq2seq.inference.ensemble import Ensemble, longest, side_by_side
 from seq2seq.inference.output_file import writing_output
 from seq2seq.inference.predictor import Predictor
 from seq2seq.model.seq2seq import Seq2Seq
@@ -65,10 +66,10 @@ class Scorer:
 
     def __init__(self, predictor: Predictor) -> None:
         """Compiles nothing before the first call."""
-        self._vocabularies = predictor.vocabularies
+        self._predictor = predictor
         self._batch_size = predictor.decoding.batch_size
         is_compiled = search_is_compiled(predictor.decoding, has_gpu())
-        self._score = compile_scoring(predictor.model, is_compiled)
+        self._score = compile_scoring(predictor.members.searched, is_compiled)
 
     def __call__(self, examples: Sequence[Example]) -> list[Score]:
         """Returns the score of each example, in their order; sources must not be empty."""
@@ -83,17 +84,16 @@ class Scorer:
         return [scores[i] for i in range(len(examples))]
 
     def _batch(self, examples: list[Example]) -> Iterator[Score]:
-        tables = self._vocabularies
-        sources = [tables.encode_source(e.source, e.features) for e in examples]
+        tables = self._predictor.vocabularies
+        sources = self._predictor.members.encode([(e.source, e.features) for e in examples])
         targets = [tables.encode_target(e.target) for e in examples]
         filled = len(examples), self._batch_size
-        rows, source_length = bucket(*filled, max(map(len, sources)))
+        shape = rows, _ = bucket(*filled, longest(sources))
         _, target_length = bucket(*filled, max(map(len, targets)))
+        # Filler rows of the bucket repeat the last row, as those of the sources do.
         missing = [(0, rows - len(examples)), (0, 0)]
-        # Filler rows of the bucket repeat the last row.
-        source = np.pad(pad(sources, source_length), missing, mode="edge")
         target = np.pad(pad(targets, target_length + 1), missing, mode="edge")
-        found = self._score(tf.constant(source), tf.constant(target)).numpy()
+        found = self._score(tf.constant(side_by_side(sources, *shape)), tf.constant(target)).numpy()
         for example, ids, log_probs in zip(examples, targets, found.tolist(), strict=False):
             unknown = tables.target.unknown(example.target)
             # A search never writes UNK.
@@ -103,7 +103,7 @@ class Scorer:
 
 
 def compile_scoring(
-    model: Seq2Seq, jit_compile: bool
+    model: Seq2Seq | Ensemble, jit_compile: bool
 ) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
     """Returns (source ids `[B, S]`, target ids `[B, T + 1]`, BOS first) → log-probs `[B, T]`."""
     ids = tf.TensorSpec([None, None], tf.int32)
@@ -130,12 +130,12 @@ def score(config: ScoreConfig) -> None:
     Raises:
         UserError: The run or the file cannot be read, or the output cannot be written.
     """
-    run = RunDir.find(config.run)
-    predictor = Predictor.load(run, config.decoding)
+    runs = RunDir.find_all(config.run)
+    predictor = Predictor.load(runs, config.decoding)
     data, scorer = predictor.data, Scorer(predictor)
-    path = config.data.test or run.load_config().data.test
+    path = config.data.test or data.test
     if path is None:
-        raise UserError(f"{run.path} was trained without a test file: add data.test=FILE")
+        raise UserError(f"{runs[0].path} was trained without a test file: add data.test=FILE")
     examples = (example for _, _, example in scan_examples(path, data))
     chunk_size = _CHUNK_BATCHES * predictor.decoding.batch_size
     write = _WRITERS[config.format]

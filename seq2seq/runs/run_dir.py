@@ -119,6 +119,13 @@ class RunDir:
         return cls.latest() if name == "latest" else cls.open(name, setting)
 
     @classmethod
+    def find_all(cls, names: Any) -> list[RunDir]:
+        """Opens one run, or every run of a list; names as for `find`."""
+        listed = names if isinstance(names, list) else [names]
+        # Hydra reads the name of a folder such as 2026 as a number.
+        return [cls.find(str(name)) for name in listed]
+
+    @classmethod
     def latest(cls, outputs: str | Path = "outputs") -> RunDir:
         """Opens the run below `outputs` that was started last, of those with weights.
 

@@ -12,7 +12,8 @@ from seq2seq.data.buckets import pad
 from seq2seq.data.examples import Example, group_references
 from seq2seq.evaluation.metrics import sequence_accuracy, symbol_error_rate
 from seq2seq.inference.compiled_search import search_from
-from seq2seq.inference.predictor import Predictor, Tokens
+from seq2seq.inference.members import Tokens
+from seq2seq.inference.predictor import Predictor
 from seq2seq.model.rnn.tracing import Array
 from seq2seq.model.types import LayerStates
 

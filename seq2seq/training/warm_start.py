@@ -20,7 +20,7 @@ from seq2seq.config.load import compose, flatten
 from seq2seq.config.schema import RunConfig
 from seq2seq.data.vocabulary import Vocabularies
 from seq2seq.errors import UserError
-from seq2seq.inference.predictor import load_model
+from seq2seq.inference.members import load_model
 from seq2seq.model.seq2seq import Seq2Seq
 from seq2seq.runs.run_dir import RunDir
 from seq2seq.training.state import Weights, copy_weights

@@ -18,7 +18,8 @@ from seq2seq.evaluation.evaluate_model import (
     decode,
     prediction_rows,
 )
-from seq2seq.inference.predictor import Hypothesis, Prediction, Predictor
+from seq2seq.inference.answers import Hypothesis, Prediction
+from seq2seq.inference.predictor import Predictor
 from seq2seq.model.seq2seq import build_model
 from seq2seq.runs.run_dir import RunDir
 from seq2seq.special_ids import BOS, EOS

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seq2seq.errors import UserError
-from seq2seq.inference import predictor
+from seq2seq.inference import members
 from seq2seq.inference.predictor import Predictor
 from seq2seq.runs.run_dir import RunDir
 
@@ -162,7 +162,7 @@ def test_pipes_and_folders_are_not_waited_for(folder, name):
     [("units", 60_000), ("embedding_size", 60_000), ("layers", 100)],
 )
 def test_sizes_are_compared_before_anything_is_built(folder, contents, key, value, monkeypatch):
-    monkeypatch.setattr(predictor, "build_model", None)
+    monkeypatch.setattr(members, "build_model", None)
     values = yaml.safe_load(contents["config.yaml"])
     values["model"] |= {"input": "embedding", "embedding_size": 16, key: value}
     with pytest.raises(UserError, match="the weights do not fit"):
@@ -170,7 +170,7 @@ def test_sizes_are_compared_before_anything_is_built(folder, contents, key, valu
 
 
 def test_a_vocabulary_without_weights_for_it(folder, contents, monkeypatch):
-    monkeypatch.setattr(predictor, "build_model", None)
+    monkeypatch.setattr(members, "build_model", None)
     tokens = b"".join(b"%d\n" % number for number in range(100, 200_000))
     path = folder({"target_vocab.txt": contents["target_vocab.txt"] + tokens})
     with pytest.raises(UserError, match="the weights do not fit"):

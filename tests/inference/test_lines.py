@@ -18,13 +18,14 @@ from project import compose_config
 from seq2seq.config.choices import SearchKind
 from seq2seq.errors import UserError
 from seq2seq.inference import lines
-from seq2seq.inference.predictor import Hypothesis, Prediction, Predictor
+from seq2seq.inference.answers import Hypothesis, Prediction
+from seq2seq.inference.predictor import Predictor
 
 
 class Echo:
     """Answers each source with itself in upper case, and an empty one with a problem."""
 
-    vocabularies = types.SimpleNamespace(features=None)
+    members = types.SimpleNamespace(has_features=False)
     decoding = types.SimpleNamespace(batch_size=1, kind=SearchKind.greedy)
 
     def predict(self, sources, features, batches_before):

@@ -305,9 +305,7 @@ def test_features_decide_and_an_empty_one_is_allowed(compose):
 
 
 def test_a_search_that_fills_the_memory_is_refused(predictor):
-    with pytest.raises(
-        UserError, match=r"batch_size=60000 times decoding.beam_size=1000: 60000000 hypotheses"
-    ):
+    with pytest.raises(UserError, match=r"beam_size=1000: 60000000 hypotheses"):
         with_search(predictor, "beam", batch_size=60_000, beam_size=1000)
     with_search(predictor, "greedy", batch_size=60_000, beam_size=1000)
 

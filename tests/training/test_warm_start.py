@@ -16,7 +16,7 @@ from seq2seq.data.buckets import pad
 from seq2seq.data.examples import Example
 from seq2seq.data.vocabulary import Vocabularies
 from seq2seq.errors import UserError
-from seq2seq.inference.predictor import load_model
+from seq2seq.inference.members import load_model
 from seq2seq.model.seq2seq import build_model
 from seq2seq.runs.run_dir import RunDir
 from seq2seq.runs.weights import write_weights
