@@ -216,4 +216,5 @@ def _refuse_other_targets(first: Member, other: Member) -> None:
 
 def _text_settings(data: DataConfig) -> tuple[object, ...]:
     """Returns the settings that decide the tokens of a source and its features."""
-    return data.source.tokens, data.normalization, data.features.separator
+    form = data.source.normalization or data.normalization
+    return data.source.tokens, form, data.features.separator, data.normalization
