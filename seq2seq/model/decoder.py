@@ -130,11 +130,10 @@ class Decoder(CompositeLayer):
             Logits `[B, T, V]`, the state after the last step, and observations:
             `attention_weights` `[B, T, S]`, or nothing without attention.
         """
-        before = state.head
-        hidden, state = self.hidden(target_in, state, memory, training, tap)
+        hidden, after = self.hidden(target_in, state, memory, training, tap)
         logits, of_head = self.logits(hidden, memory, state.head, training=training)
-        seen = self.logits.observations(hidden, memory, before)
-        return logits, state._replace(head=of_head), seen
+        seen = self.logits.observations(hidden, memory, state.head)
+        return logits, after._replace(head=of_head), seen
 
     def log_probs(
         self, target_in: Tensor, state: DecoderState, memory: Memory
