@@ -76,7 +76,7 @@ def resolve(config: RunConfig, facts: Facts) -> RunConfig:
 
     A `null` with a meaning of its own stays: `training.clip_norm` (off), `training.patience` and
     `training.checkpoint_steps` (never), `training.checkpoint_epochs` (as often as it is cheap),
-    `resume`, `init_from`, and those of `data` (no such file or column; all examples). Idempotent.
+    `resume`, `init_from`, and those of `data` (no such file or column; all; as `normalization`).
     """
     steps = config.training.epochs * facts.steps_per_epoch
     return dataclasses.replace(

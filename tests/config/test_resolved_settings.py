@@ -30,6 +30,8 @@ FACTS = Facts(
 MEANT = {
     "resume",
     "init_from",
+    "data.source.normalization",
+    "data.target.normalization",
     "data.train",
     "data.dev",
     "data.test",
