@@ -73,7 +73,9 @@ def straight(tmp_path_factory):
 
 
 @can_mount
-@pytest.mark.parametrize("size", ["1100k", "1500k"])  # after one checkpoint, after two
+@pytest.mark.parametrize(  # after one checkpoint, after two
+    "size", ["1100k", pytest.param("1500k", marks=pytest.mark.slow)]
+)
 def test_a_full_disk_costs_nothing_that_was_written(size, straight, tmp_path):
     result = train_on_a_disk(size, [*OPTIONS, "run_dir=disk/run"], tmp_path)
     assert_one_clear_line(result, "No space left on device", "last good checkpoint", "resume=")

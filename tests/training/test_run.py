@@ -241,7 +241,9 @@ def damage(path, kind, rng):
         path.write_bytes(content)
 
 
-@pytest.mark.parametrize("kind", ["cut", "flip", "delete"])
+@pytest.mark.parametrize(
+    "kind", ["flip", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("cut", "delete"))]
+)
 def test_a_run_goes_on_from_the_newest_good_checkpoint(compose, tmp_path, kind, caplog):
     rng, run = np.random.default_rng(len(kind)), tmp_path / "run"
     kept = ["training.checkpoint_epochs=1", "training.checkpoints_kept=4", "model.units=8"]
