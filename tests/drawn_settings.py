@@ -255,14 +255,7 @@ def _subclasses(module, base):
 
 
 def _callbacks():
-    # `BackupAndRestore` resumes by itself: a run that is killed after a backup of it and before
-    # the first checkpoint begins again with the weights of that backup.
-    return [
-        (name, arguments)
-        for name, many in RESTORED.items()
-        for arguments in many
-        if (name, "save_freq" in arguments) != ("BackupAndRestore", True)
-    ]
+    return [(name, arguments) for name, many in RESTORED.items() for arguments in many]
 
 
 def _word(value):

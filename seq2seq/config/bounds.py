@@ -6,7 +6,7 @@ are a slip of the keyboard or come with a run folder from elsewhere.
 
 from __future__ import annotations
 
-from seq2seq.config.choices import InputKind, SearchKind, Task
+from seq2seq.config.choices import AttentionKind, InputKind, SearchKind, Task
 from seq2seq.config.schema import DataConfig, DecodingConfig, ModelConfig
 from seq2seq.errors import UserError
 
@@ -97,13 +97,18 @@ def check_model(config: ModelConfig, source_size: int, target_size: int, memory:
 
 
 def check_batch(
-    config: ModelConfig, shape: tuple[int, int, int], at_once: float, memory: int
+    config: ModelConfig,
+    shape: tuple[int, int, int],
+    target_size: int,
+    at_once: float,
+    memory: int,
 ) -> None:
     """Refuses batches that cannot be trained on in `memory` bytes.
 
     Args:
         config: The model's settings.
         shape: Rows, source steps and target steps of the largest batch.
+        target_size: Target tokens.
         at_once: The share of a batch that is computed at once.
         memory: Bytes.
 
@@ -113,6 +118,11 @@ def check_batch(
     rows, *steps = shape
     units = (width_and_depth(config, side) for side in ("encoder", "decoder"))
     per_row = sum(n * width * depth for n, (width, depth) in zip(steps, units, strict=True))
+    if config.attention.kind in (AttentionKind.hard, AttentionKind.monotonic):
+        # A distribution for each pair of steps.
+        pairs = rows * at_once * steps[0] * steps[1] * target_size * _ACTIVATION_BYTES
+        what = f"model.attention.kind={config.attention.kind} with {target_size} target tokens"
+        _refuse(f"training.batch_size={rows} and {what}: the distributions", int(pairs), memory)
     what = f"the states of {rows} rows with {steps[0]} source and {steps[1]} target steps"
     needed = int(rows * at_once * per_row * _ACTIVATION_BYTES)
     _refuse(f"training.batch_size={rows}: {what}", needed, memory)

@@ -10,26 +10,22 @@ with a warning on standard error.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import itertools
 import logging
-import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from typing import TextIO
 
 from seq2seq.config.choices import SearchKind
 from seq2seq.config.commands import InferConfig
 from seq2seq.config.schema import DecodingConfig
 from seq2seq.data.line_reader import Line as InputLine
 from seq2seq.data.line_reader import LineReader
-from seq2seq.errors import UserError, printable, visible
-from seq2seq.files import DiskError, local_path
+from seq2seq.errors import printable, visible
 from seq2seq.inference.answers import Prediction
 from seq2seq.inference.formats import WRITERS, Line, Write
-from seq2seq.inference.output_file import writing_output
+from seq2seq.inference.output_file import opening_output, write_visibly
 from seq2seq.inference.predictor import Predictor
 from seq2seq.runs.run_dir import RunDir
 
@@ -60,7 +56,7 @@ def infer(config: InferConfig) -> None:
         return
     chunk_size = CHUNK_BATCHES * predictor.decoding.batch_size
     with ExitStack() as stack:
-        target = stack.enter_context(_open_output(config.output))
+        target = stack.enter_context(opening_output(config.output))
         reader = LineReader(config.input, f"input={config.input}", config.max_line_bytes)
         lines = (_parse(line.content, config, has_features) for line in _checked(reader))
         numbers, batches = itertools.count(1), 0
@@ -73,8 +69,7 @@ def infer(config: InferConfig) -> None:
                 if prediction.problem:
                     log.warning("%s:%d: %s", config.input, number, prediction.problem)
                 unknown.warn(number, prediction)
-                text = write(line, prediction)
-                target.write(printable(text) if target.isatty() else text)
+                write_visibly(target, write(line, prediction))
             target.flush()
         unknown.sum_up()
 
@@ -211,29 +206,3 @@ def _parse(content: bytes | None, config: InferConfig, has_features: bool) -> Li
             return Line("", "", problem)
     features = columns[config.features.column - 1] if has_features else ""
     return Line(columns[config.source.column - 1], features)
-
-
-@contextlib.contextmanager
-def _open_output(path: str) -> Iterator[TextIO]:
-    """Opens standard output, or a file as `writing_output` does.
-
-    The rest of the output is dropped if its reader has closed the pipe (`| head`).
-
-    Raises:
-        UserError: The file cannot be written.
-    """
-    if path != "-":
-        try:
-            with writing_output(local_path(path)) as opened:
-                yield opened
-        except DiskError as error:
-            raise UserError(f"output={error}") from error
-        return
-    # UTF-8 and \n whatever the locale says: other programs read this.
-    sys.stdout.reconfigure(encoding="utf-8", newline="\n")  # type: ignore[union-attr]
-    try:
-        yield sys.stdout
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # Without this, the flush at the exit of the interpreter would report a second error.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

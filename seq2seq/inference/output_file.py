@@ -1,15 +1,48 @@
-"""Output file of a command: written atomically, or into an existing device or FIFO."""
+"""Output of a command: standard output, or a file that is written atomically or into."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import stat
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
 
-from seq2seq.files import DiskError, writing
+from seq2seq.errors import UserError, printable
+from seq2seq.files import DiskError, local_path, writing
+
+
+@contextlib.contextmanager
+def opening_output(path: str) -> Iterator[TextIO]:
+    """Opens standard output for `-`, or a file as `writing_output` does.
+
+    The rest of the output is dropped if its reader has closed the pipe (`| head`).
+
+    Raises:
+        UserError: The file cannot be written.
+    """
+    if path != "-":
+        try:
+            with writing_output(local_path(path)) as opened:
+                yield opened
+        except DiskError as error:
+            raise UserError(f"output={error}") from error
+        return
+    # UTF-8 and \n whatever the locale says: other programs read this.
+    sys.stdout.reconfigure(encoding="utf-8", newline="\n")  # type: ignore[union-attr]
+    try:
+        yield sys.stdout
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Without this, the flush at the exit of the interpreter would report a second error.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def write_visibly(target: TextIO, text: str) -> None:
+    """Writes text, on a terminal with escapes for control characters."""
+    target.write(printable(text) if target.isatty() else text)
 
 
 @contextlib.contextmanager

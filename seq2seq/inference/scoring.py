@@ -6,9 +6,7 @@ import itertools
 import json
 import logging
 import math
-import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import nullcontext
 from typing import NamedTuple
 
 import numpy as np
@@ -23,11 +21,10 @@ from seq2seq.data.examples import Example
 from seq2seq.data.tsv import scan_examples
 from seq2seq.data.vocabulary import Tokenizer
 from seq2seq.errors import UserError
-from seq2seq.files import DiskError, local_path
 from seq2seq.hardware import has_gpu
 from seq2seq.inference.compiled_search import bucket
 from seq2seq.inference.ensemble import Ensemble, longest, side_by_side
-from seq2seq.inference.output_file import writing_output
+from seq2seq.inference.output_file import opening_output, write_visibly
 from seq2seq.inference.predictor import Predictor
 from seq2seq.model.seq2seq import Seq2Seq
 from seq2seq.runs.run_dir import RunDir
@@ -141,21 +138,16 @@ def score(config: ScoreConfig) -> None:
     write = _WRITERS[config.format]
     pairs = impossible = tokens = 0
     total = 0.0
-    try:
-        is_stream = config.output == "-"
-        target = nullcontext(sys.stdout) if is_stream else writing_output(local_path(config.output))
-        with target as opened:
-            while chunk := list(itertools.islice(examples, chunk_size)):
-                for example, found in zip(chunk, scorer(chunk), strict=True):
-                    opened.write(write(example, found, data))
-                    pairs += 1
-                    if found.unknown:
-                        impossible += 1
-                    else:
-                        total += found.total
-                        tokens += len(found.log_probs)
-    except DiskError as error:
-        raise UserError(f"output={error}") from error
+    with opening_output(config.output) as output:
+        while chunk := list(itertools.islice(examples, chunk_size)):
+            for example, found in zip(chunk, scorer(chunk), strict=True):
+                write_visibly(output, write(example, found, data))
+                pairs += 1
+                if found.unknown:
+                    impossible += 1
+                else:
+                    total += found.total
+                    tokens += len(found.log_probs)
     _sum_up(pairs, impossible, total, tokens)
 
 

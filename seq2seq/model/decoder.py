@@ -27,6 +27,7 @@ from seq2seq.model.types import (
     Hidden,
     LayerStates,
     Memory,
+    Seen,
     StateShape,
     Tensor,
 )
@@ -116,7 +117,7 @@ class Decoder(CompositeLayer):
         memory: Memory,
         training: bool | None = None,
         tap: Tap = run_layer,
-    ) -> tuple[Tensor, DecoderState, dict[str, Tensor]]:
+    ) -> tuple[Tensor, DecoderState, Seen]:
         """Runs T steps.
 
         Args:
@@ -127,12 +128,10 @@ class Decoder(CompositeLayer):
             tap: Runs each recurrent layer.
 
         Returns:
-            Logits `[B, T, V]`, the state after the last step, and observations:
-            `attention_weights` `[B, T, S]`, or nothing without attention.
+            Logits `[B, T, V]`, the state after the last step, and observations.
         """
         hidden, after = self.hidden(target_in, state, memory, training, tap)
-        logits, of_head = self.logits(hidden, memory, state.head, training=training)
-        seen = self.logits.observations(hidden, memory, state.head)
+        logits, of_head, seen = self.logits(hidden, memory, state.head, training=training)
         return logits, after._replace(head=of_head), seen
 
     def log_probs(
@@ -179,7 +178,7 @@ class Decoder(CompositeLayer):
             # No mask: padding is on the right, after everything that is scored.
             sequence, *final = tap(layer, sequence, initial, None, training)
             layers.append(final)
-        seen: dict[str, Tensor] = {}
+        seen: Seen = {}
         of_attention = state.attention
         if self.attention is not None:
             sequence, weights, of_attention = self.attention(sequence, memory, of_attention)

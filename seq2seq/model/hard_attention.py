@@ -17,12 +17,8 @@ import tensorflow as tf
 from keras import ops
 
 from seq2seq.config.schema import ModelConfig
-from seq2seq.model.output import OutputHead
-from seq2seq.model.types import Carried, Encoded, Hidden, Memory, Tensor
-
-# The logarithm of a probability that is 0 in float32. Finite, unlike -inf, so that differences and
-# gradients stay numbers.
-_NEVER = -1e9
+from seq2seq.model.output import NEVER, OutputHead
+from seq2seq.model.types import Carried, Encoded, Hidden, Memory, Seen, Tensor
 
 
 class HardAttention(OutputHead):
@@ -64,20 +60,31 @@ class HardAttention(OutputHead):
 
     def call(
         self, hidden: Hidden, memory: Memory, state: Carried, training: bool | None = None
-    ) -> tuple[Tensor, Carried]:
-        """Returns log-probabilities `[B, T, V]` and the state after the T steps."""
-        alignment = tf.nn.log_softmax(self.scores(hidden, memory))
-        return _mixed(alignment, self.token_log_probs(hidden, memory)), state
+    ) -> tuple[Tensor, Carried, Seen]:
+        """Returns log-probabilities `[B, T, V]`, the state after the T steps, and the alignment.
 
-    def observations(self, hidden: Hidden, memory: Memory, state: Carried) -> dict[str, Tensor]:
-        """Returns `attention_weights` `[B, T, S]`: p(a_t = s), whatever the token of step t is."""
-        return {"attention_weights": tf.nn.softmax(self.scores(hidden, memory))}
+        `attention_weights` `[B, T, S]` are p(a_t = s) before the token of step t is known.
+        """
+        tokens = self.token_log_probs(hidden, memory)
+        alignment, state = self.align(hidden, memory, state, tokens)
+        # log Σ_s p(a_t = s) · p(y_t | a_t = s), over the S of [B, T, S, V].
+        logits = tf.reduce_logsumexp(alignment[..., None] + tokens, axis=2)
+        return logits, state, {"attention_weights": tf.exp(alignment)}
+
+    def align(
+        self, hidden: Hidden, memory: Memory, state: Carried, tokens: Tensor
+    ) -> tuple[Tensor, Carried]:
+        """Returns log p(a_t = s) `[B, T, S]`, and the state after the T steps.
+
+        `tokens` are those of `token_log_probs`.
+        """
+        return tf.nn.log_softmax(self.scores(hidden, memory)), state
 
     def scores(self, hidden: Hidden, memory: Memory) -> Tensor:
         """Returns the scores `[B, T, S]` of the positions: query · (W memory)."""
         query = ops.cast(hidden.vectors, "float32")
         scores = tf.matmul(query, memory["keys"], transpose_b=True)
-        return tf.where(memory["mask"][:, None], scores, _NEVER)
+        return tf.where(memory["mask"][:, None], scores, NEVER)
 
     def token_log_probs(self, hidden: Hidden, memory: Memory) -> Tensor:
         """Returns log p(y_t | a_t = s) `[B, T, S, V]`."""
@@ -106,24 +113,13 @@ class MonotonicAttention(HardAttention):
         """Returns the state that leaves the first source position, whatever the first token is."""
         # Keras's operations, because this one also runs on symbolic tensors.
         position = ops.cumsum(ops.ones_like(encoded.source), axis=1)  # [B, S], from 1
-        log_prob = ops.where(ops.equal(position, 1), 0.0, _NEVER)
+        log_prob = ops.where(ops.equal(position, 1), 0.0, NEVER)
         return ops.repeat(log_prob[:, :, None], self.target_size, axis=2)
 
-    def call(
-        self, hidden: Hidden, memory: Memory, state: Carried, training: bool | None = None
+    def align(
+        self, hidden: Hidden, memory: Memory, state: Carried, tokens: Tensor
     ) -> tuple[Tensor, Carried]:
-        """Returns log-probabilities `[B, T, V]` and the state after the T steps."""
-        tokens = self.token_log_probs(hidden, memory)  # [B, T, S, V]
-        alignment = self._alignment(hidden, memory, state, tokens)  # [B, T, S]
-        return _mixed(alignment, tokens), alignment[:, -1, :, None] + tokens[:, -1]
-
-    def observations(self, hidden: Hidden, memory: Memory, state: Carried) -> dict[str, Tensor]:
-        """Returns `attention_weights` `[B, T, S]`: p(a_t = s) given the tokens before step t."""
-        tokens = self.token_log_probs(hidden, memory)
-        return {"attention_weights": tf.exp(self._alignment(hidden, memory, state, tokens))}
-
-    def _alignment(self, hidden: Hidden, memory: Memory, state: Tensor, tokens: Tensor) -> Tensor:
-        """Returns log p(a_t = s | the tokens before step t) `[B, T, S]`."""
+        """Returns log p(a_t = s | the tokens before step t) `[B, T, S]`, and the state."""
         written = hidden.target_in  # [B, T]: the token that every step follows
         # [B, S, V] -> [B, S]
         before = tf.gather(state, written[:, 0], axis=2, batch_dims=1)
@@ -132,7 +128,8 @@ class MonotonicAttention(HardAttention):
         likelihood = tf.gather(tokens, follows, axis=3, batch_dims=2)
         scores = self.scores(hidden, memory)
         by_time = (tf.transpose(x, [1, 0, 2]) for x in (scores, likelihood))
-        return tf.transpose(forward_recursion(before, *by_time), [1, 0, 2])
+        alignment = tf.transpose(forward_recursion(before, *by_time), [1, 0, 2])
+        return alignment, alignment[:, -1, :, None] + tokens[:, -1]
 
 
 def forward_recursion(before: Tensor, scores: Tensor, likelihood: Tensor) -> Tensor:
@@ -201,14 +198,9 @@ def _recursion_step(left: Tensor, scores: Tensor, likelihood: Tensor) -> tuple[T
     # [S, S]: whether position s (column) can be reached from r (row).
     is_ahead = tf.range(size)[:, None] <= tf.range(size)[None]
     # log Σ_{q ≥ r} exp(score_q) [B, S], by r.
-    total = tf.reduce_logsumexp(tf.where(is_ahead, scores[:, None], _NEVER), axis=2)
+    total = tf.reduce_logsumexp(tf.where(is_ahead, scores[:, None], NEVER), axis=2)
     # log Σ_{r ≤ s} p(a = r) / total_r [B, S], by s.
     share = tf.nn.log_softmax(left) - total  # [B, S], by r
-    reached = tf.reduce_logsumexp(tf.where(is_ahead, share[:, :, None], _NEVER), axis=1)
+    reached = tf.reduce_logsumexp(tf.where(is_ahead, share[:, :, None], NEVER), axis=1)
     alignment = scores + reached
     return alignment, alignment + likelihood
-
-
-def _mixed(alignment: Tensor, tokens: Tensor) -> Tensor:
-    """Returns log Σ_s p(a = s) · p(y | a = s) `[B, T, V]`, of `[B, T, S]` and `[B, T, S, V]`."""
-    return tf.reduce_logsumexp(alignment[..., None] + tokens, axis=2)

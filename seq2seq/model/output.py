@@ -9,6 +9,7 @@ A further head is one more file with a subclass of `OutputHead`, and its entry i
 
 from __future__ import annotations
 
+import abc
 from typing import Any
 
 import keras
@@ -19,7 +20,7 @@ from keras import ops
 from seq2seq.config.schema import ModelConfig
 from seq2seq.model.composite import CompositeLayer
 from seq2seq.model.losses import TokenSums, projected_token_sums, token_sums
-from seq2seq.model.types import Carried, Encoded, Hidden, Memory, Tensor
+from seq2seq.model.types import Carried, Encoded, Hidden, Memory, Seen, Tensor
 from seq2seq.special_ids import BOS, PAD, UNK
 
 # Below this size of V the second product of the outputs in the backward pass costs more time than
@@ -27,10 +28,10 @@ from seq2seq.special_ids import BOS, PAD, UNK
 _LARGE_VOCABULARY = 8192
 # Low enough to make a probability 0 in float32, and finite, unlike -inf, so that gradients and sums
 # stay numbers.
-_NEVER = -1e9
+NEVER = -1e9
 
 
-class OutputHead(CompositeLayer):
+class OutputHead(CompositeLayer, abc.ABC):
     """The interface of output heads; a subclass implements `call`."""
 
     def __init__(
@@ -60,18 +61,15 @@ class OutputHead(CompositeLayer):
         """Returns the state before the first target step; by default there is none."""
         return ()
 
+    @abc.abstractmethod
     def call(
         self, hidden: Hidden, memory: Memory, state: Carried, training: bool | None = None
-    ) -> tuple[Tensor, Carried]:
-        """Returns logits `[B, T, V]`, float32, and the state after the T steps.
+    ) -> tuple[Tensor, Carried, Seen]:
+        """Returns logits `[B, T, V]`, float32, the state after the T steps, and observations.
 
-        Logits are log-probabilities up to a constant per step; every id has one.
+        Logits are log-probabilities up to a constant per step; every id has one. Observations are
+        those of the attention, `hidden.seen`, or of a head that attends itself.
         """
-        raise NotImplementedError
-
-    def observations(self, hidden: Hidden, memory: Memory, state: Carried) -> dict[str, Tensor]:
-        """Returns the observations of the T steps; by default those of the attention."""
-        return hidden.seen
 
     def log_probs(
         self, hidden: Hidden, memory: Memory, state: Carried, training: bool | None = None
@@ -80,7 +78,7 @@ class OutputHead(CompositeLayer):
 
         PAD, UNK and BOS are impossible: the others share their probability.
         """
-        logits, state = self(hidden, memory, state, training=training)
+        logits, state, _ = self(hidden, memory, state, training=training)
         return tf.nn.log_softmax(logits + _never_written(self.target_size)), state
 
     def token_sums(
@@ -93,7 +91,7 @@ class OutputHead(CompositeLayer):
         training: bool | None = None,
     ) -> TokenSums:
         """Returns the loss of the next tokens `[B, T]` under teacher forcing."""
-        logits, _ = self(hidden, memory, state, training=training)
+        logits, _, _ = self(hidden, memory, state, training=training)
         return token_sums(logits, target_out, label_smoothing)
 
 
@@ -127,13 +125,13 @@ class LinearHead(OutputHead):
         self.bias = self.add_weight(shape=shape[1:], initializer="zeros", name="bias")
         self.built = True
 
+    @abc.abstractmethod
     def features(self, hidden: Hidden) -> Tensor:
         """Returns the left side of the product `[B, T, F]`."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def product_weights(self) -> tuple[Tensor, Tensor]:
         """Returns the kernel `[F, V]` and the bias `[V]` of the product."""
-        raise NotImplementedError
 
     def token_sums(
         self,
@@ -172,9 +170,10 @@ class Projection(LinearHead):
 
     def call(
         self, hidden: Hidden, memory: Memory, state: Carried, training: bool | None = None
-    ) -> tuple[Tensor, Carried]:
-        """Returns logits `[B, T, V]` and the unchanged state."""
-        return ops.add(ops.matmul(self.features(hidden), self.kernel), self.bias), state
+    ) -> tuple[Tensor, Carried, Seen]:
+        """Returns logits `[B, T, V]`, and the rest as it was given."""
+        logits = ops.add(ops.matmul(self.features(hidden), self.kernel), self.bias)
+        return logits, state, hidden.seen
 
     def features(self, hidden: Hidden) -> Tensor:
         """Returns the decoder's vectors `[B, T, U]`."""
@@ -205,9 +204,10 @@ class TiedTable(LinearHead):
 
     def call(
         self, hidden: Hidden, memory: Memory, state: Carried, training: bool | None = None
-    ) -> tuple[Tensor, Carried]:
-        """Returns logits `[B, T, V]`, float32 whatever the layers compute in, and the state."""
-        return ops.cast(self.table()(self.features(hidden), reverse=True), "float32"), state
+    ) -> tuple[Tensor, Carried, Seen]:
+        """Returns logits `[B, T, V]`, float32 whatever the layers compute in, and the rest."""
+        logits = self.table()(self.features(hidden), reverse=True)
+        return ops.cast(logits, "float32"), state, hidden.seen
 
     def features(self, hidden: Hidden) -> Tensor:
         """Returns vectors of the table's width `[B, T, E]`."""
@@ -223,5 +223,5 @@ class TiedTable(LinearHead):
 def _never_written(size: int) -> tf.Tensor:
     """Returns `[V]`: a very low value at ids that are neither text nor EOS, and 0 at all others."""
     forbidden = np.zeros(size, np.float32)
-    forbidden[[PAD, UNK, BOS]] = _NEVER
+    forbidden[[PAD, UNK, BOS]] = NEVER
     return tf.constant(forbidden)

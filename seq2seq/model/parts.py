@@ -2,14 +2,34 @@
 
 from __future__ import annotations
 
+import abc
 import json
 import os
-from typing import Any
+from typing import Any, Self
 
 import keras
 
 
-class ModelPart(keras.Model):
+class Exportable:
+    """The method `export` of a Keras model whose exported form is another Keras model."""
+
+    @abc.abstractmethod
+    def export_model(self) -> keras.Model:
+        """Returns the model that is exported."""
+
+    def export(
+        self,
+        filepath: str | os.PathLike[str],
+        format: str = "tf_saved_model",
+        verbose: bool | None = None,
+        input_signature: Any = None,
+        **options: Any,
+    ) -> None:
+        """Exports `export_model()`; arguments are those of `keras.Model.export`."""
+        self.export_model().export(filepath, format, verbose, input_signature, **options)
+
+
+class ModelPart(Exportable, keras.Model):
     """A functional model over some layers of a `Seq2Seq`.
 
     Keras saves a functional model as a graph of layer calls, and cannot restore nested states and
@@ -18,18 +38,22 @@ class ModelPart(keras.Model):
 
     `keras.models.clone_model` copies the graph of any functional model, whatever its `get_config`,
     and fails here: clone the whole model and take the part of the clone.
+
+    Attributes:
+        NAME: Name of the model, and of the attribute of the whole model that holds it.
     """
 
-    def __init__(self, whole: keras.Model, name: str, inputs: Any, outputs: Any) -> None:
+    NAME: str
+
+    def __init__(self, whole: keras.Model, inputs: Any, outputs: Any) -> None:
         """Creates the functional model.
 
         Args:
             whole: The model whose layers these are.
-            name: Name of this model, and of the attribute of `whole` that holds it.
             inputs: Symbolic tensors, in any structure.
             outputs: Symbolic tensors, in any structure.
         """
-        super().__init__(inputs=inputs, outputs=outputs, name=name)
+        super().__init__(inputs=inputs, outputs=outputs, name=self.NAME)
         kind = keras.saving.get_registered_name(type(whole))
         # Not `serialize_keras_object(whole)`, which adds the loss and the optimizer of a compiled
         # model: a part needs neither, and Keras refuses to load a loss that is a lambda.
@@ -41,19 +65,19 @@ class ModelPart(keras.Model):
         """Returns the configuration of the whole model."""
         return {"whole": json.loads(self._whole)}
 
-    def export(
-        self,
-        filepath: str | os.PathLike[str],
-        format: str = "tf_saved_model",
-        verbose: bool | None = None,
-        input_signature: Any = None,
-        **options: Any,
-    ) -> None:
-        """Exports the model with flat dictionaries as input and output.
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
+        """Returns the part of a new whole model."""
+        whole = keras.saving.deserialize_keras_object(config["whole"], custom_objects)
+        part = getattr(whole, cls.NAME)
+        assert isinstance(part, cls)
+        return part
+
+    def export_model(self) -> keras.Model:
+        """Returns the model with flat dictionaries as input and output.
 
         Exported functions cannot have nested outputs. Names are paths: `memory_values`,
         `state_layers_0_1`. Outputs are named like the inputs that they become at the next step.
-        Arguments are those of `keras.Model.export`.
         """
         given, found = self._inputs_struct, self._outputs_struct
         # A single input has its own name as its path.
@@ -64,11 +88,10 @@ class ModelPart(keras.Model):
             names,
         )
         outputs = self(inputs)
-        flat = keras.Model(
+        return keras.Model(
             dict(zip(*map(keras.tree.flatten, (names, inputs)), strict=True)),
             dict(zip(*map(keras.tree.flatten, (path_names(found), outputs)), strict=True)),
         )
-        flat.export(filepath, format, verbose, input_signature, **options)
 
 
 def path_names(structure: Any, path: str = "") -> Any:
@@ -91,31 +114,11 @@ def path_names(structure: Any, path: str = "") -> Any:
 class EncoderModel(ModelPart):
     """`Seq2Seq.encoder_model`."""
 
-    def __init__(self, whole: keras.Model, inputs: Any, outputs: Any) -> None:
-        """Creates the functional model, see `ModelPart`."""
-        super().__init__(whole, "encoder_model", inputs, outputs)
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> EncoderModel:
-        """Returns the encoder of a new whole model."""
-        whole = keras.saving.deserialize_keras_object(config["whole"], custom_objects)
-        part = whole.encoder_model
-        assert isinstance(part, cls)
-        return part
+    NAME = "encoder_model"
 
 
 @keras.saving.register_keras_serializable(package="seq2seq")
 class DecoderModel(ModelPart):
     """`Seq2Seq.decoder_model`."""
 
-    def __init__(self, whole: keras.Model, inputs: Any, outputs: Any) -> None:
-        """Creates the functional model, see `ModelPart`."""
-        super().__init__(whole, "decoder_model", inputs, outputs)
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> DecoderModel:
-        """Returns the decoder of a new whole model."""
-        whole = keras.saving.deserialize_keras_object(config["whole"], custom_objects)
-        part = whole.decoder_model
-        assert isinstance(part, cls)
-        return part
+    NAME = "decoder_model"

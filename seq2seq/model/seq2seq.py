@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
@@ -23,7 +22,7 @@ from seq2seq.model.composite import CompositeLayer
 from seq2seq.model.decoder import DECODERS, HEADS
 from seq2seq.model.encoder import Encoder
 from seq2seq.model.losses import TokenSums
-from seq2seq.model.parts import DecoderModel, EncoderModel
+from seq2seq.model.parts import DecoderModel, EncoderModel, Exportable
 from seq2seq.model.tap import Tap, run_layer
 from seq2seq.model.types import DecoderState, Encoded, Memory, StateShape, Tensor
 from seq2seq.special_ids import EOS, PAD
@@ -32,7 +31,7 @@ _PARTS = ("encoder", "bridge", "decoder")
 
 
 @keras.saving.register_keras_serializable(package="seq2seq")
-class Seq2Seq(CompositeLayer, keras.Model):
+class Seq2Seq(Exportable, CompositeLayer, keras.Model):
     """An encoder-decoder; called with source and target it is the training model.
 
     `encoder_model` and `decoder_model` are ordinary functional Keras models over the *same* layers,
@@ -126,25 +125,13 @@ class Seq2Seq(CompositeLayer, keras.Model):
             getattr(model, name).trainable = name not in config["frozen"]
         return model
 
-    def export(
-        self,
-        filepath: str | os.PathLike[str],
-        format: str = "tf_saved_model",
-        verbose: bool | None = None,
-        input_signature: Any = None,
-        **options: Any,
-    ) -> None:
-        """Exports `call`: `source` and `target_in` of any shape `[B, S]`, `[B, T]` to logits.
-
-        Arguments are those of `keras.Model.export`.
-        """
+    def export_model(self) -> keras.Model:
+        """Returns `call` for `source` and `target_in` of any shape `[B, S]`, `[B, T]`."""
         inputs = {
             name: keras.Input((None,), dtype="int32", name=name) for name in ("source", "target_in")
         }
         # Keras would fix the lengths at those of the first call, which created the weights.
-        keras.Model(inputs, self(inputs)).export(
-            filepath, format, verbose, input_signature, **options
-        )
+        return keras.Model(inputs, self(inputs))
 
     def create_weights(self) -> None:
         """Creates all weights: one call on two tokens."""

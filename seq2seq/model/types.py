@@ -25,6 +25,8 @@ Memory = dict[str, Tensor]
 # The state that an attention or a head carries from one target step to the next: any nest of
 # tensors [B, …], by default empty.
 Carried = Any
+# Observations of T steps for people: `attention_weights` [B, T, S], or nothing without attention.
+Seen = dict[str, Tensor]
 
 
 class Encoded(NamedTuple):
@@ -73,12 +75,12 @@ class Hidden(NamedTuple):
     Attributes:
         vectors: `[B, T, U]`, after attention and dropout.
         target_in: The previous token of every step `[B, T]`.
-        seen: `attention_weights` `[B, T, S]`; empty without attention.
+        seen: The observations of the attention.
     """
 
     vectors: Tensor
     target_in: Tensor
-    seen: dict[str, Tensor]
+    seen: Seen
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,6 @@ model, so runs can be listed and compared without TensorFlow.
 from __future__ import annotations
 
 import contextlib
-import csv
-import io
 import json
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
@@ -21,18 +19,11 @@ from seq2seq.config.load import from_yaml, to_yaml
 from seq2seq.config.resolve import check_settings
 from seq2seq.config.schema import RunConfig
 from seq2seq.errors import UserError
-from seq2seq.files import locked, read_json, read_text, refuse_odd_files, write_text
+from seq2seq.files import locked, read_text, refuse_odd_files, write_text
+from seq2seq.runs import text_files
 from seq2seq.runs.data_paths import with_absolute_paths, with_found_files
 
 _MAX_CONFIG_BYTES = 2**16
-_MAX_RECORD_BYTES = 2**20
-_MAX_RESULT_BYTES = 2**26  # of `results.json` and `metrics.csv`
-
-# Parts of `record.json` that are read again.
-_RECORD_PARTS: dict[str, type[dict[str, Any]] | type[list[Any]]] = {
-    **dict.fromkeys(("versions", "data", "host", "threads", "environment"), dict),
-    "changes": list,
-}
 
 
 class RunDir:
@@ -212,15 +203,7 @@ class RunDir:
         Raises:
             UserError: The file is missing or damaged.
         """
-        found = read_json(self.record, _MAX_RECORD_BYTES)
-        for name, content in _RECORD_PARTS.items():
-            part = found.setdefault(name, content())
-            if not isinstance(part, content):
-                raise UserError(f"{self.record}: {name} is of another type than {content.__name__}")
-        for name, digest in found["data"].items():
-            if not isinstance(digest, str):
-                raise UserError(f"{self.record}: data.{name} is not a checksum")
-        return found
+        return text_files.read_record(self.record)
 
     def save_results(self, results: dict[str, Any]) -> None:
         """Writes `results.json`, the final results."""
@@ -232,7 +215,7 @@ class RunDir:
         Raises:
             UserError: The file is missing, as in a run that is not finished, or damaged.
         """
-        return read_json(self.results, _MAX_RESULT_BYTES)
+        return text_files.read_results(self.results)
 
     def load_metrics(self) -> list[dict[str, str]]:
         """Reads `metrics.csv`.
@@ -240,32 +223,18 @@ class RunDir:
         Raises:
             UserError: The file is missing or damaged.
         """
-        try:
-            rows = list(csv.DictReader(io.StringIO(read_text(self.metrics, _MAX_RESULT_BYTES))))
-        except csv.Error as error:
-            raise UserError(f"{self.metrics}: cannot be read as CSV: {error}") from error
-        for row in rows:
-            # DictReader has the surplus fields of a line at None, and None for missing ones.
-            if "epoch" not in row or None in row or None in row.values():
-                raise UserError(f"{self.metrics}: is not a table with one row per epoch")
-        return rows
+        return text_files.read_metrics(self.metrics)
 
     def save_metrics(self, rows: list[dict[str, Any]]) -> None:
         """Writes `metrics.csv`, one row per epoch; a metric that was not measured is left empty."""
-        text = io.StringIO()
-        columns = list(dict.fromkeys(column for row in rows for column in row))
-        writer = csv.DictWriter(text, columns, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        write_text(self.metrics, text.getvalue())
+        write_text(self.metrics, text_files.metrics_text(rows))
 
     def save_diverged(self, rows: Iterable[Sequence[str]]) -> None:
         """Writes `diverged.tsv`, the examples of the batch in which a training diverged."""
-        write_text(self.diverged, "".join("\t".join(row) + "\n" for row in rows))
+        write_text(self.diverged, text_files.tab_separated(rows))
 
     def save_predictions(self, split: str, rows: Iterable[Sequence[str]]) -> None:
         """Writes rows of text as tab-separated columns to `predictions/{split}.tsv`."""
         if not split.isidentifier():
             raise ValueError(f"{split!r} is not the name of a part of the data")
-        text = "".join("\t".join(row) + "\n" for row in rows)
-        write_text(self.predictions / f"{split}.tsv", text)
+        write_text(self.predictions / f"{split}.tsv", text_files.tab_separated(rows))

@@ -29,7 +29,7 @@ def _is_row(row: Any) -> bool:
 _CHECKS: dict[str, Callable[[Any], bool]] = {
     **dict.fromkeys(("epoch", "step", "best_epoch", "evaluations_without_better"), _is_count),
     **dict.fromkeys(("epoch_seconds", "seconds", "best_loss"), _is_number),
-    **dict.fromkeys(("is_stopping", "is_stopped"), _is_bool),
+    **dict.fromkeys(("has_begun", "is_stopping", "is_stopped"), _is_bool),
     "sums": lambda sums: all(map(_is_number, sums)),
     "best_value": lambda value: value is None or _is_number(value),
     "rows": lambda rows: all(map(_is_row, rows)),

@@ -84,6 +84,11 @@ def _train(session: Session, state: TrainingState, stop: StopRequest) -> Trainin
         saved = {**state.callbacks, **attributes.changed()}
         session.save_checkpoint(state._replace(progress=progress, callbacks=saved))
 
+    if not state.progress.has_begun:
+        state = state._replace(progress=dataclasses.replace(state.progress, has_begun=True))
+        if session.user_callbacks:
+            # They may have changed variables, which no other beginning may repeat.
+            save(state)
     while not state.progress.is_finished(settings):
         if not state.progress.step:  # `_begin` has begun an epoch that is resumed.
             callbacks.on_epoch_begin(state.progress.epoch)
@@ -107,7 +112,7 @@ def _train(session: Session, state: TrainingState, stop: StopRequest) -> Trainin
 def _begin(session: Session, state: TrainingState) -> CallbackAttributes:
     """Tells the callbacks that training begins, and restores them if it is resumed."""
     model, optimizer, progress = session.model, session.optimizer, state.progress
-    is_resumed = progress.epoch > 0 or progress.step > 0
+    is_resumed = progress.has_begun or progress.epoch > 0 or progress.step > 0
     arrays = to_arrays(state, model, optimizer) if is_resumed else {}
     model.stop_training = progress.is_stopping
     session.callbacks.on_train_begin()

@@ -24,6 +24,7 @@ class Progress:
     fields' names are part of the checkpoint format.
 
     Attributes:
+        has_begun: Whether callbacks were told that training begins. Older checkpoints lack it.
         epoch: Finished epochs.
         step: Finished steps of the present epoch.
         sums: Sums over these steps, in the order of `TokenSums`; empty before the first.
@@ -40,6 +41,7 @@ class Progress:
             Only the text of a checkpoint has them up to date, see `state.to_arrays`.
     """
 
+    has_begun: bool = False
     epoch: int = 0
     step: int = 0
     sums: tuple[float, ...] = ()

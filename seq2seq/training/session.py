@@ -200,9 +200,10 @@ def _refuse_too_much(config: RunConfig, plan: BatchPlan, vocabularies: Vocabular
     """Refuses what cannot fit into memory. A GPU has its own, and TensorFlow's own message."""
     if has_gpu():
         return
-    check_model(config.model, vocabularies.source_size, len(vocabularies.target), memory())
+    targets = len(vocabularies.target)
+    check_model(config.model, vocabularies.source_size, targets, memory())
     at_once = min(1.0, cores() / (config.training.micro_batches or 1))
-    check_batch(config.model, plan.shapes[-1], at_once, memory())
+    check_batch(config.model, plan.shapes[-1], targets, at_once, memory())
 
 
 def facts_of(model: Seq2Seq, plan: BatchPlan) -> Facts:

@@ -67,9 +67,13 @@ def test_models(overrides, sizes, words):
 def test_batches():
     config = compose_config("run_dir=x", "model.units=512").model
     with pytest.raises(UserError, match=r"training\.batch_size=60000: the states of 60000 rows"):
-        check_batch(config, (60_000, 200, 200), 1.0, 24 * GIB)
-    check_batch(config, (60_000, 200, 200), 1 / 8, 24 * GIB)
-    check_batch(config, (1_000, 200, 200), 1.0, 24 * GIB)
+        check_batch(config, (60_000, 200, 200), 50, 1.0, 24 * GIB)
+    check_batch(config, (60_000, 200, 200), 50, 1 / 8, 24 * GIB)
+    check_batch(config, (1_000, 200, 200), 50, 1.0, 24 * GIB)
+    hard = compose_config("run_dir=x", "model.attention.kind=monotonic").model
+    with pytest.raises(UserError, match=r"kind=monotonic with 5000 target tokens"):
+        check_batch(hard, (64, 50, 50), 5_000, 1.0, 4 * GIB)
+    check_batch(hard, (64, 50, 50), 50, 1.0, 4 * GIB)
 
 
 @pytest.mark.parametrize(

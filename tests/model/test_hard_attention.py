@@ -3,6 +3,7 @@
 import itertools
 
 import numpy as np
+import numpy_models
 import pytest
 import tensorflow as tf
 
@@ -115,3 +116,22 @@ def test_the_log_probability_of_a_target_is_that_of_all_its_alignments(compose, 
         )
         found = log_probs[row, np.arange(steps), target_out].sum()
         np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["hard", "monotonic"])
+def test_the_shown_alignment_is_that_before_each_token(compose, kind):
+    config = compose("run_dir=x", f"model.attention.kind={kind}", "model.units=6").model
+    model = build_model(config, V_SOURCE, V_TARGET)
+    rng = np.random.default_rng(1)
+    for weight in model.trainable_weights:
+        weight.assign(rng.normal(size=weight.shape))
+    memory, state = model.encode(tf.constant(SOURCE))
+    hidden, _ = model.decoder.hidden(tf.constant(TARGET_IN), state, memory)
+    found, _, seen = model.decoder(tf.constant(TARGET_IN), state, memory)
+    sequence = model.encoder(tf.constant(SOURCE)).sequence
+    arguments = (hidden.vectors.numpy(), sequence.numpy(), SOURCE != 0, TARGET_IN)
+    logits, alignment = numpy_models.mix(model.decoder.logits, kind, *arguments)
+    np.testing.assert_allclose(found, logits, atol=1e-5)
+    np.testing.assert_allclose(seen["attention_weights"], alignment, atol=1e-5)
+    np.testing.assert_allclose(alignment.sum(axis=2), 1, atol=1e-6)
+    assert not alignment[1, :, 2:].any()  # padding

@@ -35,11 +35,11 @@ class CountingHead(Projection):
         return ops.zeros_like(ops.cast(encoded.source, "float32"))
 
     def call(self, hidden, memory, state, training=None):
-        plain, _ = super().call(hidden, memory, (), training)
+        plain, _, seen = super().call(hidden, memory, (), training)
         written = ops.equal(hidden.target_in[:, :, None], memory["source"][:, None])  # [B, T, S]
         counts = state[:, None] + ops.cumsum(ops.cast(written, "float32"), axis=1)
         by_id = ops.one_hot(memory["source"], self.target_size, dtype="float32")  # [B, S, V]
-        return plain - ops.matmul(counts, by_id), counts[:, -1]
+        return plain - ops.matmul(counts, by_id), counts[:, -1], seen
 
 
 class CopyingHead(OutputHead):
@@ -58,7 +58,7 @@ class CopyingHead(OutputHead):
         by_id = ops.one_hot(memory["source"], self.target_size)  # [B, S, V]
         copied = ops.matmul(hidden.seen["attention_weights"], by_id)
         words = ops.softmax(self.words(hidden.vectors))
-        return ops.log(share * words + (1 - share) * copied + 1e-9), state
+        return ops.log(share * words + (1 - share) * copied + 1e-9), state, hidden.seen
 
 
 class CoverageAttention(DotAttention):

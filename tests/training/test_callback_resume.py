@@ -272,3 +272,34 @@ def test_values_without_a_form_in_a_checkpoint():
 def test_damaged_values_are_an_error(tree):
     with pytest.raises(ValueError, match=r"."):
         decode(Saved(tree))
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_weights_that_a_callback_brings_belong_to_the_beginning_alone(
+    compose, tmp_path, monkeypatch
+):
+    """A kill after a backup of Keras's own and before the first checkpoint after a step."""
+
+    def settings(name):
+        arguments = {"backup_dir": "FOLDER/b", "save_freq": 1}
+        target = "keras.callbacks.BackupAndRestore"
+        found = settings_of(target, arguments, tmp_path / name)
+        return compose(
+            *OPTIONS, "training.checkpoint_steps=null", *as_options(found, "+callbacks.extra.c")
+        )
+
+    def die(train_steps, stream, count, progress):
+        if progress.step == 2:
+            raise RuntimeError("killed")
+        return take(train_steps, stream, count, progress)
+
+    train(settings("files"), tmp_path / "whole")
+    take = seq2seq.training.loop.take_steps
+    with monkeypatch.context() as patched:
+        patched.setattr(seq2seq.training.loop, "take_steps", die)
+        with pytest.raises(RuntimeError, match="killed"):
+            train(settings("other_files"), tmp_path / "killed")
+    assert (tmp_path / "other_files" / "b" / "latest.weights.h5").exists()
+    resume(tmp_path / "killed", trust=True)
+    assert_same_arrays(best_weights(tmp_path / "whole"), best_weights(tmp_path / "killed"))
+    assert rows(tmp_path / "whole") == rows(tmp_path / "killed")

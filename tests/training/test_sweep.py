@@ -1,34 +1,25 @@
 """A sweep goes on after failures, sums up, and started again does only what is missing."""
 
 import csv
-import sys
 from pathlib import Path
 
 import pytest
 from small_trainings import TOY
 
-from seq2seq import cli
 from seq2seq.training.session import Session
 
 OPTIONS = [word for word in TOY if not word.startswith("run_dir")] + ["training.epochs=1"]
 
 
 @pytest.fixture
-def sweep(tmp_path, monkeypatch):
-    """Starts `train.py -m` in this process; returns its exit code and the table's rows."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
-    monkeypatch.setenv("SEQ2SEQ_TRACEBACK", "0")
+def sweep(train_command):
+    """Starts `train.py -m`; returns its exit code and the table's rows."""
 
     def start(*words):
-        monkeypatch.setattr(sys, "argv", ["train.py", "-m", *OPTIONS, *words])
-        try:
-            code = cli.train()
-        except SystemExit as stop:
-            code = stop.code
+        code = train_command("-m", *OPTIONS, *words)
         newest = max(Path().rglob("sweep.csv"), key=lambda path: path.stat().st_mtime_ns)
         with newest.open(newline="") as file:
-            return code or 0, list(csv.DictReader(file))
+            return code, list(csv.DictReader(file))
 
     return start
 

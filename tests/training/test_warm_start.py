@@ -1,15 +1,14 @@
 """Warm start: what a run has learned is kept, and new tokens get weights of their own."""
 
+import functools
 import hashlib
 import json
 import logging
-import sys
 
 import numpy as np
 import pytest
 from small_trainings import SMALL
 
-from seq2seq import cli
 from seq2seq.config.choices import Cell
 from seq2seq.config.resolve import resolve_model
 from seq2seq.data.buckets import pad
@@ -99,21 +98,9 @@ def test_the_model_answers_as_before_for_old_tokens(make_run, overrides):
 
 
 @pytest.fixture
-def command(tmp_path, monkeypatch):
-    """Runs `train.py` in this process and returns its exit code."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
-    monkeypatch.setenv("SEQ2SEQ_TRACEBACK", "0")
-
-    def run(*words):
-        monkeypatch.setattr(sys, "argv", ["train.py", *FILES, *words])
-        try:
-            cli.train()
-        except SystemExit as stop:
-            return stop.code
-        return 0
-
-    return run
+def command(train_command):
+    """Runs `train.py` and returns its exit code."""
+    return functools.partial(train_command, *FILES)
 
 
 def test_a_run_trains_on_with_new_data(compose, make_run, tmp_path, command, caplog, capfd):
