@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from seq2seq.config.program import hydra_record, is_sweep, output_dir, overrides, program
 from seq2seq.config.streams import refuse
+from seq2seq.errors import UserError
 
 if TYPE_CHECKING:
     from seq2seq.config.commands import InferConfig
@@ -41,12 +42,20 @@ def train(config: RunConfig) -> JobResult | None:
     """Trains a new run, or resumes a stopped one."""
     # TensorFlow is imported here, after every check of the settings.
     from seq2seq.training import run, sweep
+    from seq2seq.training.ensemble import find_ensemble, resume_ensemble, train_ensemble
 
     if config.resume:
         changes = [
             word.lstrip("+") for word in overrides() if not word.startswith(("resume=", "trust="))
         ]
-        run.resume(config.resume, changes, config.trust)
+        if ensemble := find_ensemble(config.resume):
+            resume_ensemble(ensemble, changes, config.trust)
+        else:
+            run.resume(config.resume, changes, config.trust)
+    elif config.ensemble and is_sweep():
+        raise UserError("ensemble: is trained by one command, without -m")
+    elif config.ensemble:
+        train_ensemble(config, output_dir(), hydra_record())
     elif is_sweep():
         folder = output_dir()
         is_named = any(word.startswith("run_dir=") for word in overrides())

@@ -17,6 +17,7 @@ class Introduced(NamedTuple):
 INTRODUCED = {
     "trust": Introduced("0.1.0", before=False),
     "init_from": Introduced("0.1.0", before=None),
+    "ensemble": Introduced("0.1.0", before=None),
     "data.source.normalization": Introduced("0.1.0", before=None),
     "data.target.normalization": Introduced("0.1.0", before=None),
     "data.in_memory_mib": Introduced("0.1.0", before=None),

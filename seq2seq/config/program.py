@@ -105,7 +105,7 @@ def _run_hydra(name: str, task: Task, loading: ExitStack) -> None:
         has_begun = True
         try:
             config: Any = from_hydra(composed, SCHEMAS[name])
-            _prepare()
+            prepare()
             loading.close()
             return task(config)
         except UserError as error:
@@ -185,7 +185,7 @@ def _remove_if_empty(folder: Path) -> None:
                 parent.rmdir()
 
 
-def _prepare() -> None:
+def prepare() -> None:
     """Sets up memory and logging, and imports TensorFlow without its start-up chatter."""
     import gc
     import logging

@@ -7,6 +7,7 @@ value. Facts are plain numbers, so that nothing here needs TensorFlow, a model o
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -50,11 +51,19 @@ _MULTIPLICATIONS_PER_CALL = 10**10
 _MAX_STEPS_PER_CALL = 32
 
 
+# Limits of the rule for epochs.
+_MIN_EPOCHS, _MAX_EPOCHS = 5, 400
+
+# A dev set may be larger than a small training set, and take most of the time.
+_MAX_EVALUATIONS = 60
+
+
 @dataclass(frozen=True)
 class Facts:
     """Numbers that decide the settings left `null`.
 
     Attributes:
+        examples: Training examples.
         parameters: Trained weights of the model.
         max_target_tokens: Length of the longest training target, without its end.
         steps_per_epoch: Batches of one epoch.
@@ -63,6 +72,7 @@ class Facts:
         has_gpu: Whether a GPU computes.
     """
 
+    examples: int
     parameters: int
     max_target_tokens: int
     steps_per_epoch: int
@@ -78,12 +88,13 @@ def resolve(config: RunConfig, facts: Facts) -> RunConfig:
     `training.checkpoint_steps` (never), `training.checkpoint_epochs` (as often as it is cheap),
     `resume`, `init_from`, and those of `data` (no such file or column; all; as `normalization`).
     """
-    steps = config.training.epochs * facts.steps_per_epoch
+    training = resolve_training(config.training, facts)
+    assert training.epochs is not None
     return dataclasses.replace(
         config,
         model=resolve_model(config.model),
-        training=resolve_training(config.training, facts),
-        optimizer=resolve_optimizer(config.optimizer, steps),
+        training=training,
+        optimizer=resolve_optimizer(config.optimizer, training.epochs * facts.steps_per_epoch),
         decoding=resolve_decoding(config.decoding, facts),
     )
 
@@ -123,7 +134,8 @@ def resolve_model(config: ModelConfig) -> ModelConfig:
 
 
 def resolve_training(settings: TrainingConfig, facts: Facts) -> TrainingConfig:
-    """Fills in `jit_compile`, `micro_batches` and `steps_per_execution`."""
+    """Fills in what depends on the number of examples, the model's size and the machine."""
+    epochs = settings.epochs or epochs_for(facts.examples)
     jit_compile = settings.jit_compile
     if jit_compile is None:
         # XLA cannot call cuDNN, and on a CPU it multiplies bfloat16 matrices more slowly than
@@ -133,11 +145,22 @@ def resolve_training(settings: TrainingConfig, facts: Facts) -> TrainingConfig:
     return _filled(
         settings,
         {
+            "epochs": epochs,
+            "evaluate_every": math.ceil(epochs / _MAX_EVALUATIONS),
             "jit_compile": jit_compile,
             "micro_batches": _micro_batches(settings.batch_size, is_small, facts),
             "steps_per_execution": _steps_per_call(facts),
         },
     )
+
+
+def epochs_for(examples: int) -> int:
+    """Returns the number of epochs for a training set of this size: 3,600 / √examples.
+
+    A larger set needs more steps, but fewer passes: the steps grow with √examples. Measured with
+    batches of 32, see `docs/quality.md`.
+    """
+    return min(_MAX_EPOCHS, max(_MIN_EPOCHS, round(3600 / math.sqrt(examples))))
 
 
 def resolve_optimizer(settings: dict[str, Any], total_steps: int) -> dict[str, Any]:

@@ -173,14 +173,14 @@ class ModelConfig:
 class TrainingConfig:
     """Training loop."""
 
-    epochs: Annotated[int, Range(minimum=1)]
+    epochs: Annotated[int | None, Range(minimum=1)]
     batch_size: Annotated[int, Rows]
     seed: Annotated[int, Seed]
     label_smoothing: Annotated[float, Range(minimum=0.0, maximum=0.9)]
     clip_norm: Annotated[float | None, Range(minimum=1e-6)]
     monitor: Monitor
     patience: Annotated[int | None, Range(minimum=1)]
-    evaluate_every: Annotated[int, Range(minimum=1)]
+    evaluate_every: Annotated[int | None, Range(minimum=1)]
     bleu: bool
     precision: Precision
     jit_compile: bool | None
@@ -229,6 +229,7 @@ class RunConfig:
     run_dir: str
     resume: str | None
     init_from: str | None
+    ensemble: Annotated[int | None, Range(minimum=1, maximum=100)]
     trust: bool
     data: DataConfig
     model: ModelConfig

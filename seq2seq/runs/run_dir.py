@@ -22,6 +22,7 @@ from seq2seq.errors import UserError
 from seq2seq.files import locked, read_text, refuse_odd_files, write_text
 from seq2seq.runs import text_files
 from seq2seq.runs.data_paths import with_absolute_paths, with_found_files
+from seq2seq.runs.ensemble_dir import EnsembleDir
 
 _MAX_CONFIG_BYTES = 2**16
 
@@ -111,10 +112,21 @@ class RunDir:
 
     @classmethod
     def find_all(cls, names: Any) -> list[RunDir]:
-        """Opens one run, or every run of a list; names as for `find`."""
-        listed = names if isinstance(names, list) else [names]
-        # Hydra reads the name of a folder such as 2026 as a number.
-        return [cls.find(str(name)) for name in listed]
+        """Opens one run, every run of a list, or the members of an ensemble; names as for `find`.
+
+        `latest` is an ensemble if the run that was started last is a member of one.
+        """
+        found: list[RunDir] = []
+        for name in names if isinstance(names, list) else [names]:
+            # Hydra reads the name of a folder such as 2026 as a number.
+            ensemble = EnsembleDir(str(name))
+            if name == "latest":
+                ensemble = EnsembleDir(cls.latest().path.parent)
+            if ensemble.exists:
+                found += map(cls.open, ensemble.members())
+            else:
+                found.append(cls.find(str(name)))
+        return found
 
     @classmethod
     def latest(cls, outputs: str | Path = "outputs") -> RunDir:

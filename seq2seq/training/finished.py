@@ -30,7 +30,7 @@ def find_finished(run: RunDir, settings: TrainingConfig) -> Finished | None:
             return None
     except (UserError, KeyError):
         return None
-    if progress.epoch >= settings.epochs:
+    if settings.epochs and progress.epoch >= settings.epochs:
         way_on = f"to train longer, add training.epochs={2 * settings.epochs}"
     elif progress.is_stopped:
         way_on = "a callback ended it"

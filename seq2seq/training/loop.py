@@ -187,7 +187,9 @@ def _end_epoch(session: Session, state: TrainingState) -> TrainingState:
     logs = _train_logs(session, state.progress)
     row: dict[str, Any] = {"epoch": number, "seconds": 0.0, **logs}
     scored: Sequence[ScoredExample] = ()
-    if number == settings.epochs or number % settings.evaluate_every == 0:
+    every = settings.evaluate_every
+    assert every is not None
+    if number == settings.epochs or number % every == 0:
         # A callback may swap in averaged weights until `on_test_end`; the best are then these.
         session.callbacks.on_test_begin()
         metrics, scored = session.evaluate(session.splits.dev)

@@ -122,7 +122,7 @@ class Progress:
 
     def is_finished(self, settings: TrainingConfig) -> bool:
         """Whether training ends: all epochs done, stopped by a callback, or out of patience."""
-        if self.is_stopped or self.epoch >= settings.epochs:
+        if self.is_stopped or (settings.epochs and self.epoch >= settings.epochs):
             return True
         patience, metric = settings.patience, METRICS[settings.monitor]
         if patience is None:

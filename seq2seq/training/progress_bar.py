@@ -31,6 +31,7 @@ class ProgressBar(keras.callbacks.Callback):
     def __init__(self, screen: Screen, settings: TrainingConfig, steps: int) -> None:
         """Prepares the bar; `steps` counts those of an epoch."""
         super().__init__()
+        assert settings.epochs is not None
         self.steps, self.epochs, self.epoch = steps, settings.epochs, 0
         self.screen, self.has_heads = screen, False
         self.columns = _columns(settings)

@@ -209,6 +209,7 @@ def _refuse_too_much(config: RunConfig, plan: BatchPlan, vocabularies: Vocabular
 def facts_of(model: Seq2Seq, plan: BatchPlan) -> Facts:
     """Returns the numbers that decide the settings left `null`."""
     return Facts(
+        examples=sum(bucket.size for bucket in plan.buckets),
         parameters=count_parameters(model),
         max_target_tokens=max(steps for _, _, steps in plan.shapes) - 1,  # less EOS
         steps_per_epoch=plan.steps,

@@ -55,7 +55,7 @@ def show_end(screen: Screen, progress: Progress, settings: TrainingConfig) -> No
     """Prints why training ends."""
     metric = METRICS[settings.monitor]
     name = f"dev_{metric.name}"
-    if progress.epoch >= settings.epochs:
+    if settings.epochs and progress.epoch >= settings.epochs:
         reason = f"all {settings.epochs} epochs are trained"
     elif progress.is_stopped:
         reason = f"after epoch {progress.epoch}: a callback asked for it"

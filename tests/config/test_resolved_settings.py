@@ -19,6 +19,7 @@ from seq2seq.errors import UserError
 from seq2seq.training.keras_objects import make_optimizer
 
 FACTS = Facts(
+    examples=1600,
     parameters=10**5,
     max_target_tokens=7,
     steps_per_epoch=25,
@@ -30,6 +31,7 @@ FACTS = Facts(
 MEANT = {
     "resume",
     "init_from",
+    "ensemble",
     "data.source.normalization",
     "data.target.normalization",
     "data.train",
@@ -111,6 +113,16 @@ def test_a_run_keeps_what_later_processes_must_find_out_anew():
     on_a_gpu = dataclasses.replace(FACTS, has_gpu=True)
     assert resolve(kept, on_a_gpu).decoding.jit_compile is False
     assert resolve(kept, on_a_gpu).training == resolved.training
+
+
+@pytest.mark.parametrize(
+    ("examples", "epochs", "every"),
+    [(1, 400, 7), (100, 360, 6), (1_000, 114, 2), (3_600, 60, 1), (108_000, 11, 1), (10**7, 5, 1)],
+)
+def test_a_larger_training_set_needs_more_steps_in_fewer_epochs(examples, epochs, every):
+    settings = training(epochs=None, evaluate_every=None)
+    resolved = resolve_training(settings, dataclasses.replace(FACTS, examples=examples))
+    assert (resolved.epochs, resolved.evaluate_every) == (epochs, every)
 
 
 def test_decay_covers_the_whole_run():

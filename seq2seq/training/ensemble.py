@@ -1,0 +1,144 @@
+"""Ensemble (`ensemble=N`): N runs that differ in their seed, trained side by side, scored together.
+
+Each member is an ordinary run in a folder inside the ensemble's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+from rich.table import Table
+
+from seq2seq.config.schema import RunConfig
+from seq2seq.data.splits import load_split
+from seq2seq.errors import UserError
+from seq2seq.evaluation.evaluate_model import Evaluation, prediction_rows
+from seq2seq.evaluation.metrics import METRICS, format_metric
+from seq2seq.files import locked
+from seq2seq.inference.predictor import Predictor
+from seq2seq.runs.ensemble_dir import EnsembleDir
+from seq2seq.runs.run_dir import RunDir
+from seq2seq.training.finished import find_finished
+from seq2seq.training.keras_objects import refuse_foreign_code
+from seq2seq.training.member_processes import train_side_by_side
+from seq2seq.training.screen import Screen, command, short_path
+from seq2seq.training.signals import StoppedBySignal
+
+
+def train_ensemble(config: RunConfig, folder: Path, hydra_record: dict[str, str]) -> dict[str, Any]:
+    """Trains the members with the seeds `training.seed`, `training.seed` + 1, …, and scores them.
+
+    Args:
+        config: All settings.
+        folder: The folder of the ensemble, which gets a run folder for each member.
+        hydra_record: Text files to keep under `.hydra/`.
+
+    Returns:
+        The content of `results.json`: for each split the scores of the `members` and of the
+        ensemble.
+
+    Raises:
+        UserError: The folder holds a run or an ensemble, or a member cannot be trained.
+        StoppedBySignal: A signal asked to stop; the members have saved checkpoints.
+    """
+    if config.init_from == "latest":
+        raise UserError("init_from=latest would be another member: name a run")
+    ensemble = EnsembleDir(folder)
+    if ensemble.exists:
+        raise UserError(
+            f"run_dir={folder} already holds an ensemble; choose another folder, or resume it with "
+            f"resume={folder}"
+        )
+    RunDir.create(folder)
+    ensemble.save(config, hydra_record)
+    return _train(ensemble)
+
+
+def find_ensemble(name: str) -> EnsembleDir | None:
+    """Returns the ensemble that is to be resumed: a folder, or `latest`; None: it is a run.
+
+    Raises:
+        UserError: `latest`, and there is no run.
+    """
+    path = RunDir.latest_started().path.parent if name == "latest" else name
+    ensemble = EnsembleDir(path)
+    return ensemble if ensemble.exists else None
+
+
+def resume_ensemble(
+    ensemble: EnsembleDir, changes: Sequence[str] = (), trust: bool = False
+) -> dict[str, Any]:
+    """Trains the members that are not finished, and scores all.
+
+    Args:
+        ensemble: The folder.
+        changes: Overrides for members that have begun, such as `training.epochs=200`.
+        trust: See `resume`.
+
+    Raises:
+        UserError: As `train_ensemble` and `resume`.
+        StoppedBySignal: As `train_ensemble`.
+    """
+    if not trust:
+        config = ensemble.load_config()
+        refuse_foreign_code([config.optimizer, config.callbacks.extra], ensemble.file)
+    return _train(ensemble, changes, trust)
+
+
+def _train(
+    ensemble: EnsembleDir, changes: Sequence[str] = (), trust: bool = False
+) -> dict[str, Any]:
+    screen, programs = Screen(), {}
+    for number, path in enumerate(ensemble.members(), start=1):
+        run = RunDir(path)
+        if not run.config_file.is_file():
+            programs[run] = ["seq2seq.training.member", str(ensemble.path), str(number)]
+        elif changes or not find_finished(run, run.load_config().training):
+            programs[run] = ["seq2seq", "train", f"resume={run.path}", *changes]
+            programs[run] += ["trust=true"] if trust else []
+    with locked(ensemble.path):
+        try:
+            train_side_by_side(programs, screen)
+        except (UserError, StoppedBySignal):
+            if any(RunDir(path).config_file.exists() for path in ensemble.members()):
+                screen.line(f"resume with: {command('train', 'resume', ensemble.path)}")
+            else:  # A mistake in the settings or the data leaves no folder behind.
+                ensemble.remove()
+            raise
+        return _score(ensemble, screen)
+
+
+def _score(ensemble: EnsembleDir, screen: Screen) -> dict[str, Any]:
+    """Scores the ensemble on dev and test, shows it beside its members, and writes the results."""
+    folder, runs = RunDir(ensemble.path), [RunDir.open(path) for path in ensemble.members()]
+    alone = [run.load_results() for run in runs]
+    predictor, config = Predictor.load(runs), runs[0].load_config()
+    size = config.training.batch_size
+    evaluate = Evaluation(predictor, size, config.training.bleu)
+    results: dict[str, Any] = {"members": alone}
+    for split in ("dev", "test"):
+        if examples := load_split(config.data, split):
+            results[split], scored = evaluate(examples)
+            rows = prediction_rows(scored, config.data)
+            folder.save_predictions(split, rows)
+            screen.table(_table(split, [one[split] for one in alone], results[split]))
+    folder.save_results(results)
+    path = folder.path
+    screen.rows({"run folder": short_path(path), "decode": command("infer", "run", path)})
+    return results
+
+
+def _table(split: str, alone: Sequence[dict[str, float]], together: dict[str, float]) -> Table:
+    table = Table(title=f"{split.capitalize()}, {len(alone)} members")
+    for column in ("", "mean of the members", "ensemble"):
+        table.add_column(column, justify="right" if column else "left")
+    for name in filter(together.__contains__, METRICS):
+        values = [one[name] for one in alone]
+        spread = f" ± {format_metric(name, stdev(values))}" if len(values) > 1 else ""
+        table.add_row(
+            name, format_metric(name, mean(values)) + spread, format_metric(name, together[name])
+        )
+    return table
