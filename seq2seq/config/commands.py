@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
 from seq2seq.config.choices import LAYERS, OutputFormat, ScoreFormat
+from seq2seq.config.run_names import Runs
 from seq2seq.config.schema import DecodingConfig, LineBytes, Range, Seed
 
 AnyClass = TypeVar("AnyClass")
@@ -45,21 +46,6 @@ class OneOf:
 
     def __str__(self) -> str:
         return f"one of {', '.join(self.words)}"
-
-
-@dataclass(frozen=True)
-class RunNames:
-    """A run, or the runs of an ensemble. OmegaConf has no type for it."""
-
-    def __contains__(self, value: Any) -> bool:
-        names = value if isinstance(value, list) else [value]
-        return bool(names) and all(isinstance(name, str | int | float) for name in names)
-
-    def __str__(self) -> str:
-        return "a run folder, or a list of run folders such as [A,B]"
-
-
-Runs = RunNames()
 
 
 @dataclass

@@ -17,6 +17,9 @@ class Introduced(NamedTuple):
 INTRODUCED = {
     "trust": Introduced("0.1.0", before=False),
     "init_from": Introduced("0.1.0", before=None),
+    "distill_from": Introduced("0.1.0", before=None),
+    "data.unlabelled": Introduced("0.1.0", before=None),
+    "data.invented": Introduced("0.1.0", before=0),
     "ensemble": Introduced("0.1.0", before=None),
     "data.source.normalization": Introduced("0.1.0", before=None),
     "data.target.normalization": Introduced("0.1.0", before=None),

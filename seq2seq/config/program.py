@@ -197,7 +197,8 @@ def prepare() -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(LineFormatter("%(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
-    logging.getLogger("absl").setLevel(logging.ERROR)
+    for library in ("absl", "tensorflow"):
+        logging.getLogger(library).setLevel(logging.ERROR)
     is_shown = sys.stderr.isatty() and "keras" not in sys.modules
     if is_shown:
         print("loading TensorFlow ...", end="", file=sys.stderr, flush=True)

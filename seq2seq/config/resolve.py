@@ -86,7 +86,8 @@ def resolve(config: RunConfig, facts: Facts) -> RunConfig:
 
     A `null` with a meaning of its own stays: `training.clip_norm` (off), `training.patience` and
     `training.checkpoint_steps` (never), `training.checkpoint_epochs` (as often as it is cheap),
-    `resume`, `init_from`, and those of `data` (no such file or column; all; as `normalization`).
+    `resume`, `init_from`, `distill_from`, `ensemble`, and those of `data` (no such file or column;
+    all; as `normalization`).
     """
     training = resolve_training(config.training, facts)
     assert training.epochs is not None

@@ -24,6 +24,7 @@ from seq2seq.config.choices import (
     SearchKind,
     Task,
 )
+from seq2seq.config.run_names import Runs
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,8 @@ class DataConfig:
     train: str | None
     dev: str | None
     test: str | None
+    unlabelled: str | None
+    invented: Annotated[int, Range(minimum=0, maximum=10_000_000)]
     in_memory_mib: Annotated[int | None, Range(minimum=0)]
     source: SideConfig
     target: SideConfig
@@ -229,6 +232,7 @@ class RunConfig:
     run_dir: str
     resume: str | None
     init_from: str | None
+    distill_from: Annotated[Any, Runs]
     ensemble: Annotated[int | None, Range(minimum=1, maximum=100)]
     trust: bool
     data: DataConfig

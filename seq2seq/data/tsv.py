@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from seq2seq.config.choices import Normalization
 from seq2seq.config.schema import DataConfig, SideConfig
 from seq2seq.data.examples import Example
-from seq2seq.data.line_reader import LineReader
+from seq2seq.data.line_reader import Line, LineReader
 from seq2seq.data.other_formats import (
     JUDGED_LINES,
     other_format,
@@ -72,6 +72,44 @@ def scan_examples(path: str, config: DataConfig) -> Iterator[tuple[int, bytes, E
     """
     name = display_name(path)
     first: list[list[str]] = []
+    for line, where, text in _scan_lines(path, config):
+        if text.strip():
+            columns = text.split("\t")
+            example = _parse(columns, where, config)
+            if not first:
+                fields = columns[config.source.column - 1], columns[config.target.column - 1]
+                warn_of_first_line(fields, where)
+            if len(first) < JUDGED_LINES:
+                first.append(columns)
+                if len(first) == JUDGED_LINES:
+                    refuse_measurements(first, name)
+            assert line.content is not None
+            yield line.place, line.content, example
+    if not first:
+        raise UserError(f"{name}: has no examples: it is empty, or all its lines are blank")
+    if len(first) < JUDGED_LINES:
+        refuse_measurements(first, name)
+
+
+def read_sources(path: str, config: DataConfig) -> list[tuple[tuple[str, ...], tuple[str, ...]]]:
+    """Reads the different sources of a file, each with its features, in the order first seen.
+
+    The columns are those of examples, but there may be no column of targets.
+
+    Raises:
+        UserError: As `read_examples`.
+    """
+    found = [
+        _parse_source(text.split("\t"), where, config)
+        for _, where, text in _scan_lines(path, config)
+        if text.strip()
+    ]
+    return list(dict.fromkeys(found))
+
+
+def _scan_lines(path: str, config: DataConfig) -> Iterator[tuple[Line, str, str]]:
+    """Yields each line with its place for messages and its text."""
+    name = display_name(path)
     for line in LineReader(path, name, config.max_line_bytes):
         where = f"{name}:{line.number}"
         if line.content is None:
@@ -85,22 +123,7 @@ def scan_examples(path: str, config: DataConfig) -> Iterator[tuple[int, bytes, E
                 f"{where}: the file has CR line ends, so all of it is one line; convert it, e.g. "
                 r"with: tr '\r' '\n' < OLD > NEW"
             )
-        text = _decode(line.content, where, line.skipped)
-        if text.strip():
-            columns = text.split("\t")
-            example = _parse(columns, where, config)
-            if not first:
-                fields = columns[config.source.column - 1], columns[config.target.column - 1]
-                warn_of_first_line(fields, where)
-            if len(first) < JUDGED_LINES:
-                first.append(columns)
-                if len(first) == JUDGED_LINES:
-                    refuse_measurements(first, name)
-            yield line.place, line.content, example
-    if not first:
-        raise UserError(f"{name}: has no examples: it is empty, or all its lines are blank")
-    if len(first) < JUDGED_LINES:
-        refuse_measurements(first, name)
+        yield line, where, _decode(line.content, where, line.skipped)
 
 
 def parse_line(content: bytes, where: str, config: DataConfig) -> Example:
@@ -126,18 +149,26 @@ def _decode(content: bytes, where: str, skipped: int = 0) -> str:
 
 def _parse(columns: list[str], where: str, config: DataConfig) -> Example:
     """Returns the example in the columns of a line."""
-    source_text = _pick(columns, "source", config.source.column, where)
-    target_text = _pick(columns, "target", config.target.column, where)
-    features: tuple[str, ...] = ()
-    if config.features.column is not None:
-        features_text = _pick(columns, "features", config.features.column, where)
-        features = feature_tokens(features_text, config)
-    source, target = source_tokens(source_text, config), target_tokens(target_text, config)
-    if not source:
-        raise UserError(f"{where}: {_why_empty('source', source_text, config.source)}")
+    source, features = _parse_source(columns, where, config)
+    text = _pick(columns, "target", config.target.column, where)
+    target = target_tokens(text, config)
     if not target:
-        raise UserError(f"{where}: {_why_empty('target', target_text, config.target)}")
+        raise UserError(f"{where}: {_why_empty('target', text, config.target)}")
     return Example(source, target, features)
+
+
+def _parse_source(
+    columns: list[str], where: str, config: DataConfig
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Returns the source and the features in the columns of a line."""
+    text = _pick(columns, "source", config.source.column, where)
+    source = source_tokens(text, config)
+    if not source:
+        raise UserError(f"{where}: {_why_empty('source', text, config.source)}")
+    if config.features.column is None:
+        return source, ()
+    tags = _pick(columns, "features", config.features.column, where)
+    return source, feature_tokens(tags, config)
 
 
 def _pick(columns: list[str], side: str, column: int, where: str) -> str:

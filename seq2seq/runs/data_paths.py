@@ -40,6 +40,11 @@ def _with_files(config: RunConfig, place: Callable[[str], str]) -> RunConfig:
         return file if file is None or file == "-" else place(file)
 
     data = config.data
-    files = [placed(file) for file in (data.train, data.dev, data.test)]
-    data = dataclasses.replace(data, train=files[0], dev=files[1], test=files[2])
+    data = dataclasses.replace(
+        data,
+        train=placed(data.train),
+        dev=placed(data.dev),
+        test=placed(data.test),
+        unlabelled=placed(data.unlabelled),
+    )
     return dataclasses.replace(config, data=data)

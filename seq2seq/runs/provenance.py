@@ -7,7 +7,7 @@ import hashlib
 import os
 import platform
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -21,6 +21,8 @@ from seq2seq.files import checksum, local_path
 from seq2seq.hardware import cores, threads
 from seq2seq.runs.run_dir import RunDir
 
+_SPLITS = ("train", "dev", "test")
+_TRAINED_FILES = (*_SPLITS, "unlabelled")
 _PACKAGES = ("tensorflow", "keras", "numpy", "hydra-core")
 # Variables that change the results or the speed. The others are not recorded: they may be secret.
 _VARIABLES = (
@@ -63,15 +65,24 @@ def inputs_of(config: RunConfig) -> dict[str, Any]:
     settings = to_yaml(dataclasses.replace(config, run_dir=""))
     return {
         "settings": hashlib.sha256(settings.encode()).hexdigest(),
-        "data": data_checksums(config.data),
+        "data": data_checksums(config.data, _TRAINED_FILES),
         "init_from": _first_weights(config.init_from) if config.init_from else None,
+        "distill_from": _teachers(config.distill_from) if config.distill_from else None,
     }
 
 
 def _first_weights(name: str) -> dict[str, str]:
     run = RunDir.find(name, setting="init_from")
+    return {"path": str(run.path.absolute()), "weights": _weights_checksum(run)}
+
+
+def _teachers(names: Any) -> dict[str, str]:
+    return {str(run.path.absolute()): _weights_checksum(run) for run in RunDir.find_all(names)}
+
+
+def _weights_checksum(run: RunDir) -> str:
     with run.best_weights.open("rb") as file:
-        return {"path": str(run.path.absolute()), "weights": checksum(file)}
+        return checksum(file)
 
 
 def versions() -> dict[str, str]:
@@ -94,13 +105,13 @@ def commit(folder: Path) -> dict[str, Any] | None:
         return None
 
 
-def data_checksums(config: DataConfig) -> dict[str, str]:
-    """Returns the SHA-256 of each data file by split. Standard input has none.
+def data_checksums(config: DataConfig, names: Sequence[str] = _SPLITS) -> dict[str, str]:
+    """Returns the SHA-256 of each of these data files by name. Standard input has none.
 
     Raises:
         UserError: A file cannot be read.
     """
-    files = {name: getattr(config, name) for name in ("train", "dev", "test")}
+    files = {name: getattr(config, name) for name in names}
     found = {}
     for name, path in files.items():
         if path and path != "-":
@@ -144,7 +155,7 @@ def refuse_other_data(record: Mapping[str, Any], before: DataConfig, now: DataCo
 def differences_of_records(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """Returns a line for each difference in versions, host, threads, environment and base."""
     found = []
-    for part in ("versions", "host", "threads", "environment", "init_from"):
+    for part in ("versions", "host", "threads", "environment", "init_from", "distill_from"):
         before, after = then.get(part) or {}, now[part] or {}
         for name in sorted(before.keys() | after.keys()):
             if before.get(name) != after.get(name):

@@ -52,6 +52,7 @@ class RunDir:
         self.log = self.path / "train.log"
         self.record = self.path / "record.json"
         self.diverged = self.path / "diverged.tsv"
+        self.taught = self.path / "taught.tsv"
         self.hydra = self.path / ".hydra"
 
     @property
@@ -244,6 +245,11 @@ class RunDir:
     def save_diverged(self, rows: Iterable[Sequence[str]]) -> None:
         """Writes `diverged.tsv`, the examples of the batch in which a training diverged."""
         write_text(self.diverged, text_files.tab_separated(rows))
+
+    def save_taught(self, rows: Iterable[Sequence[str]]) -> None:
+        """Writes `taught.tsv`, the examples that a teacher has answered, if there are any."""
+        if text := text_files.tab_separated(rows):
+            write_text(self.taught, text)
 
     def save_predictions(self, split: str, rows: Iterable[Sequence[str]]) -> None:
         """Writes rows of text as tab-separated columns to `predictions/{split}.tsv`."""

@@ -20,6 +20,7 @@ from seq2seq.evaluation.metrics import check_monitor
 from seq2seq.files import local_path
 from seq2seq.runs.provenance import make_record, refuse_other_data
 from seq2seq.runs.run_dir import RunDir
+from seq2seq.training.distillation import joined, read_taught, taught_rows, teach
 from seq2seq.training.finished import find_finished
 from seq2seq.training.keras_objects import refuse_foreign_code
 from seq2seq.training.log_file import held_messages
@@ -57,6 +58,8 @@ def train(
         config = base.settings_for(config, hydra_record or {})
     config = dataclasses.replace(config, data=resolve_forms(config.data))
     splits = load_splits(config.data)
+    taught = teach(config, splits)
+    splits = joined(splits, taught)
     vocabularies = Vocabularies.build(splits.train, config.data.min_count)
     warn_of_implausible(splits, vocabularies, config.data)
     if base is not None:
@@ -68,6 +71,7 @@ def train(
     # Only now: a mistake in the settings or the data leaves no folder behind.
     with RunDir.create(path).lock():
         vocabularies.save(*run.vocabularies)
+        run.save_taught(taught_rows(taught, config.data))
         run.save_record(make_record(requested))
         session.save_checkpoint(state)
         # The last: a folder with config.yaml has all that is needed to resume.
@@ -108,7 +112,8 @@ def resume(path: str | Path, changes: Sequence[str] = (), trust: bool = False) -
         needed = _without_missing_test(config, before.data.test)
         refuse_other_data(record, before.data, needed.data)
         vocabularies = Vocabularies.load(*run.vocabularies)
-        session = build_session(needed, run, load_splits(needed.data), vocabularies)
+        splits = joined(load_splits(needed.data), read_taught(run, needed.data))
+        session = build_session(needed, run, splits, vocabularies)
         state = session.restore()
         _change_learning_rate(session.optimizer, before.optimizer, config.optimizer)
         if changed:
