@@ -182,6 +182,7 @@ class TrainingConfig:
     patience: Annotated[int | None, Range(minimum=1)]
     evaluate_every: Annotated[int, Range(minimum=1)]
     bleu: bool
+    word_error_rate: bool
     precision: Precision
     jit_compile: bool | None
     steps_per_execution: Annotated[int | None, Range(minimum=1)]

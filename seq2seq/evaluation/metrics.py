@@ -24,6 +24,7 @@ Predictions = Sequence[Tokens]
 References = Sequence[Sequence[Tokens]]  # the accepted ones of each prediction
 Join = Callable[[Tokens], str]  # tokens → line of text
 Measure = Callable[[Predictions, References, Join], float]
+OfExample = Callable[[Tokens, Sequence[Tokens]], tuple[int, int]]
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,8 @@ class Metric:
         is_rate: Whether tables show it in percent.
         is_optional: Whether it is measured on request only (`training.bleu`, `bleu`), because it
             needs sacrebleu.
+        of_example: The two numbers of an example, if the metric is the sum of the first ones
+            divided by that of the second ones; it then has an interval (`intervals.py`).
     """
 
     name: str
@@ -46,6 +49,7 @@ class Metric:
     perfect: float | None = None
     is_rate: bool = False
     is_optional: bool = False
+    of_example: OfExample | None = None
 
     def rank(self, value: float) -> float:
         """Returns a number that is higher for better values."""
@@ -139,6 +143,7 @@ METRICS: dict[str, Metric] = {
             is_higher_better=True,
             perfect=1.0,
             is_rate=True,
+            of_example=lambda prediction, accepted: (int(is_exact(prediction, accepted)), 1),
         ),
         Metric(
             "symbol_error_rate",
@@ -146,6 +151,7 @@ METRICS: dict[str, Metric] = {
             is_higher_better=False,
             perfect=0.0,
             is_rate=True,
+            of_example=nearest,
         ),
         # No perfect value: by rounding, a perfect corpus may score a little less than 100.
         Metric("bleu", bleu, is_higher_better=True, is_optional=True),
@@ -190,8 +196,11 @@ def check_monitor(monitor: str, with_optional: bool) -> None:
         raise UserError(f"training.monitor={monitor} needs training.bleu=true")
 
 
+_FURTHER_RATES = ("word_error_rate", "exposure_gap")  # made of metrics, in `summary.py`
+
+
 def format_metric(name: str, value: float) -> str:
     """Returns a number for people: rates in percent, counts whole."""
-    if name in METRICS and METRICS[name].is_rate:
+    if name in _FURTHER_RATES or (name in METRICS and METRICS[name].is_rate):
         return f"{100 * value:.2f} %"
     return f"{value:,}" if isinstance(value, int) else f"{value:.4f}"

@@ -19,6 +19,7 @@ from seq2seq.config.choices import Divergence
 from seq2seq.data.batches import BatchStream
 from seq2seq.errors import UserError
 from seq2seq.evaluation.evaluate_model import ScoredExample, prediction_rows
+from seq2seq.evaluation.summary import summarize
 from seq2seq.files import DiskError
 from seq2seq.model.seq2seq import count_parameters
 from seq2seq.runs.provenance import versions
@@ -219,7 +220,8 @@ def _finish(session: Session, state: TrainingState) -> dict[str, Any]:
     scored: Sequence[ScoredExample] = ()
     for name, examples in (("dev", session.splits.dev), ("test", session.splits.test)):
         if examples:
-            results[name], scored = session.evaluate(examples)
+            metrics, scored = session.evaluate(examples)
+            results[name] = summarize(metrics, scored, session.config.training.word_error_rate)
             run.save_predictions(name, prediction_rows(scored, session.config.data))
     results |= {
         "parameters": count_parameters(session.model),
