@@ -104,6 +104,7 @@ class EvaluateConfig:
     data: EvaluateDataConfig
     decoding: DecodingChanges
     bleu: bool
+    report: str | None
 
 
 @dataclass

@@ -213,8 +213,9 @@ class DecodingConfig:
 
 @dataclass
 class CallbacksConfig:
-    """Content of TensorBoard, and further `keras.callbacks` below `extra`, by `_target_`."""
+    """Report, content of TensorBoard, and `keras.callbacks` below `extra`, by `_target_`."""
 
+    report: bool
     tensorboard: bool
     examples: Annotated[int, Range(minimum=0)]
     histograms_every: Annotated[int, Range(minimum=0)]

@@ -137,7 +137,11 @@ def _by_prediction(ranked: Iterable[ScoredExample]) -> list[ScoredExample]:
 
 
 class Evaluation:
-    """Scores of a model whose weights may change between calls; compiled once for all examples."""
+    """Scores of a model whose weights may change between calls; compiled once for all examples.
+
+    Attributes:
+        predictor: Has the model, and decodes.
+    """
 
     def __init__(self, predictor: Predictor, batch_size: int, with_optional: bool) -> None:
         """Compiles nothing before the first call.
@@ -147,13 +151,13 @@ class Evaluation:
             batch_size: Rows per batch of teacher forcing.
             with_optional: Whether the optional metrics, such as BLEU and chrF, are wanted.
         """
-        self._predictor, self._batch_size = predictor, batch_size
+        self.predictor, self._batch_size = predictor, batch_size
         self._with_optional = with_optional
         self._force = compile_evaluation(predictor.members.searched)
 
     def __call__(self, examples: Sequence[Example]) -> tuple[dict[str, float], list[ScoredExample]]:
         """Returns teacher-forced and decoded metrics, and the decoded examples."""
-        predictor = self._predictor
+        predictor = self.predictor
         scored = decode(predictor, examples)
         forced = self._force(self._batches(examples))
         decoded = decoded_metrics(
@@ -165,7 +169,7 @@ class Evaluation:
         return forced | decoded, scored
 
     def _batches(self, examples: Sequence[Example]) -> Iterator[Batch]:
-        predictor, size = self._predictor, self._batch_size
+        predictor, size = self.predictor, self._batch_size
         if len(predictor.members.all) == 1:
             plan = BatchPlan(examples, predictor.vocabularies, size, predictor.data.buckets)
             yield from plan.in_order()

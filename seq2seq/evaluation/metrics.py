@@ -82,8 +82,15 @@ def symbol_error_rate(predictions: Predictions, references: References) -> float
 
 def nearest(prediction: Tokens, accepted: Sequence[Tokens]) -> tuple[int, int]:
     """Returns edit distance and length of the nearest reference; of equally near, the longest."""
-    distances = ((edit_distance(prediction, reference), len(reference)) for reference in accepted)
-    return min(distances, key=lambda pair: (pair[0], -pair[1]))
+    reference = nearest_reference(prediction, accepted)
+    return edit_distance(prediction, reference), len(reference)
+
+
+def nearest_reference(prediction: Tokens, accepted: Sequence[Tokens]) -> Tokens:
+    """Returns the reference with the fewest edits; of equally near ones, the longest."""
+    if len(accepted) == 1:
+        return accepted[0]
+    return min(accepted, key=lambda one: (edit_distance(prediction, one), -len(one)))
 
 
 def is_exact(prediction: Tokens, accepted: Sequence[Tokens]) -> bool:

@@ -26,10 +26,11 @@ from seq2seq.runs.provenance import versions
 from seq2seq.training.callback_state import CallbackAttributes
 from seq2seq.training.compilation import announce_shapes
 from seq2seq.training.divergence import DivergedError, diverged_batch
+from seq2seq.training.end_report import write_report
 from seq2seq.training.epoch import Step, keep_if_best, take_steps, train_epoch, train_logs
 from seq2seq.training.log_file import logging_to
 from seq2seq.training.progress import Progress
-from seq2seq.training.screen import command
+from seq2seq.training.screen import command, short_path
 from seq2seq.training.session import Session
 from seq2seq.training.signals import StoppedBySignal, StopRequest
 from seq2seq.training.state import TrainingState, assign_weights, restore_variables, to_arrays
@@ -217,10 +218,12 @@ def _finish(session: Session, state: TrainingState) -> dict[str, Any]:
         best_weights = session.save_best()
     assign_weights(session.model, best_weights)
     results: dict[str, Any] = {}
+    decoded: dict[str, Sequence[ScoredExample]] = {}
     scored: Sequence[ScoredExample] = ()
     for name, examples in (("dev", session.splits.dev), ("test", session.splits.test)):
         if examples:
             metrics, scored = session.evaluate(examples)
+            decoded[name] = scored
             results[name] = summarize(metrics, scored, session.config.training.word_error_rate)
             run.save_predictions(name, prediction_rows(scored, session.config.data))
     results |= {
@@ -232,6 +235,8 @@ def _finish(session: Session, state: TrainingState) -> dict[str, Any]:
         session.tensorboard.show_results(results, scored)
     run.save_results(results)  # The last file: a run that has it needs no resume.
     show_results(session.screen, session.config, results, scored)
+    if session.config.callbacks.report and write_report(session, results, decoded["dev"]):
+        session.screen.rows({"report": short_path(run.report)})
     show_next_steps(session.screen, run, has_tensorboard=session.tensorboard is not None)
     return results
 

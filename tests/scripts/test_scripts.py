@@ -57,6 +57,7 @@ def test_the_run_folder_is_complete(tiny_run):
         "predictions/dev.tsv",
         "predictions/test.tsv",
         "train.log",
+        "report.html",
         ".hydra/overrides.yaml",
         ".hydra/hydra.yaml",
         "record.json",
