@@ -108,6 +108,15 @@ class EvaluateConfig:
 
 
 @dataclass
+class CompareConfig:
+    """Settings of `python -m seq2seq.compare`."""
+
+    runs: Annotated[Any, Runs]
+    data: EvaluateDataConfig
+    report: str | None
+
+
+@dataclass
 class ScoreConfig:
     """Settings of `python -m seq2seq.score`."""
 

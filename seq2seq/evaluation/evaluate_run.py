@@ -61,6 +61,6 @@ def _training_examples(data: DataConfig) -> Sequence[Example]:
 def _curves(runs: Sequence[RunDir]) -> tuple[list[dict[str, str]], int]:
     """Returns the epochs of a run and the best one; none for an ensemble or an unfinished run."""
     if len(runs) == 1:
-        with contextlib.suppress(UserError, KeyError):
+        with contextlib.suppress(UserError, KeyError, TypeError, ValueError, OverflowError):
             return runs[0].load_metrics(), int(runs[0].load_results()["best_epoch"])
     return [], 0

@@ -93,9 +93,17 @@ def _show_curves(page: Page, rows: Sequence[Mapping[str, str]], best_epoch: int)
 
 def _curve(rows: Sequence[Mapping[str, str]], name: str) -> tuple[list[float], list[float]]:
     """Returns epochs and values of a column; not every epoch is evaluated."""
-    points = [(int(row["epoch"]), float(row[name])) for row in rows if row.get(name)]
-    points = [(epoch, value) for epoch, value in points if math.isfinite(value)]
+    points = [(_number(row["epoch"]), _number(row.get(name, ""))) for row in rows]
+    points = [point for point in points if all(map(math.isfinite, point))]
     return [epoch for epoch, _ in points], [value for _, value in points]
+
+
+def _number(text: str) -> float:
+    """Returns the number of a cell; `nan` if it is empty or, in a file from anywhere, none."""
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
 
 
 def _show_confusions(
@@ -109,17 +117,22 @@ def _show_confusions(
     )
     page.heading(
         "Symbol confusions",
-        f"Predictions of {split} are aligned with their nearest references: {totals}.",
+        f"Predictions of {split} are aligned with their nearest references: {totals}. Each row "
+        "has the first example.",
     )
     if not found:
         return
-    rows = []
-    for one in found[:_MAX_CONFUSIONS]:
-        source, prediction, references = _texts(one.example, predictor)
-        expected, written = (side or "(nothing)" for side in (one.expected, one.written))
-        example = f"{source} → {prediction}, not {references}"
-        rows.append([expected, written, f"{one.occurrences:,}", example])
-    _table(page, ["expected", "written", "count", "for example"], rows)
+    rows = [
+        (
+            one.expected or "(nothing)",
+            one.written or "(nothing)",
+            f"{one.occurrences:,}",
+            *_texts(one.example, predictor),
+        )
+        for one in found[:_MAX_CONFUSIONS]
+    ]
+    columns = ["expected", "written", "count", "source", "prediction", "reference"]
+    _table(page, columns, rows)
 
 
 def _texts(one: ScoredExample, predictor: Predictor) -> tuple[str, str, str]:
@@ -201,7 +214,7 @@ def _show_surprises(page: Page, train: Sequence[Example], predictor: Predictor) 
     page.heading(
         "Surprising training pairs",
         f"Of {tried:,} training pairs, drawn from {len(train):,}: those that the model finds least "
-        "probable although it was trained on them. Many of them are errors of annotation.",
+        "probable although it was trained on them: exceptions, and likely errors of annotation.",
     )
     join_source = Tokenizer(predictor.data.source.tokens).join
     separator = predictor.data.features.separator

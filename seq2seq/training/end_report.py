@@ -6,31 +6,39 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from seq2seq.data.examples import Example
 from seq2seq.evaluation.evaluate_model import ScoredExample
 from seq2seq.evaluation.report import Material, make_report
 from seq2seq.files import write_text
-from seq2seq.training.session import Session
+from seq2seq.inference.predictor import Predictor
+from seq2seq.runs.run_dir import RunDir
 
 log = logging.getLogger(__name__)
 
 
 def write_report(
-    session: Session, results: Mapping[str, Any], dev: Sequence[ScoredExample]
+    run: RunDir,
+    results: Mapping[str, Any],
+    dev: Sequence[ScoredExample],
+    train: Sequence[Example],
+    predictor: Predictor,
 ) -> bool:
     """Writes `report.html`, and tells whether it could.
 
     Args:
-        session: The training.
+        run: The run folder.
         results: The content of `results.json`.
         dev: The decoded dev examples. A report shows no test examples: who reads them would tune
             to them.
+        train: The training examples.
+        predictor: Has the best model.
     """
-    run, best = session.run, results["best_epoch"]
+    best = results["best_epoch"]
     material = Material(
         results={name: results[name] for name in ("dev", "test") if name in results},
         split="dev",
         scored=dev,
-        train=session.splits.train,
+        train=train,
         rows=run.load_metrics(),
         best_epoch=best,
     )
@@ -40,7 +48,7 @@ def write_report(
         f"seq2seq {results['versions']['seq2seq']}"
     )
     try:
-        page = make_report(run.short_name, subtitle, material, session.evaluate.predictor)
+        page = make_report(run.short_name, subtitle, material, predictor)
         write_text(run.report, page)
     except Exception as error:  # The run is finished and saved; only its page is missing.
         log.warning("%s was not written: %s", run.report, error)

@@ -235,7 +235,9 @@ def _finish(session: Session, state: TrainingState) -> dict[str, Any]:
         session.tensorboard.show_results(results, scored)
     run.save_results(results)  # The last file: a run that has it needs no resume.
     show_results(session.screen, session.config, results, scored)
-    if session.config.callbacks.report and write_report(session, results, decoded["dev"]):
+    if session.config.callbacks.report and write_report(
+        run, results, decoded["dev"], session.splits.train, session.evaluate.predictor
+    ):
         session.screen.rows({"report": short_path(run.report)})
     show_next_steps(session.screen, run, has_tensorboard=session.tensorboard is not None)
     return results

@@ -121,7 +121,8 @@ def test_a_page_of_anything_is_complete_safe_and_bounded(predictor, dev):
           for i in range(1, 400)),
     ]  # fmt: skip
     scored = [*scored, *odd]
-    rows = [{"epoch": "1", "loss": "nan", "dev_loss": "2.5"}, {"epoch": "2", "dev_loss": ""}]
+    rows = [{"epoch": "1", "loss": "nan", "dev_loss": "2.5"}, {"epoch": "2", "dev_loss": ""},
+            {"epoch": "x", "dev_loss": "y"}]  # fmt: skip
     train_pairs = [*dev, Example(HOSTILE, HOSTILE, HOSTILE)]
     results = {"dev": summarize(metrics, scored, with_word_error_rate=True)}
     material = Material(results, "dev", scored, train_pairs, rows, 1)
