@@ -76,5 +76,5 @@ def group_rows(groups: Groups) -> Iterator[tuple[str, ...]]:
             above, below = map(sum, zip(*pairs, strict=True))
             cells.append(format_metric(metric, above / max(below, 1)))
             if metric == "sequence_accuracy" and len(set(pairs)) > 1:
-                cells[0] += f" {format_interval(bootstrap_interval(pairs))}"
+                cells[0] += f" {format_interval(*bootstrap_interval(pairs))}"
         yield (name, f"{len(group):,}", *cells)

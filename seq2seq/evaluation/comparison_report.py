@@ -67,27 +67,17 @@ def comparison_page(found: Comparison, names: Sequence[str]) -> str:
     page.table(["", "A", "B", "B - A, 95 % interval"], [*_score_rows(found)])
     for title, changes in _kinds(found):
         shown = changes[:_MAX_ON_PAGE]
-        page.heading(title, _title(title, shown, changes))
+        page.heading(title, f"{len(shown):,} of {len(changes):,} examples that one run has right.")
         page.table(_COLUMNS, [_cells(change) for change in shown])
     return page.html()
 
 
 def _score_rows(found: Comparison) -> Iterator[tuple[str, str, str, str]]:
-    a, b = found.exact
-    percent = tuple(100 * value for value in found.exact_difference)
-    yield "exact", f"{a:.2%}", f"{b:.2%}", f"{100 * (b - a):+.2f} {_interval(percent)}"
-    a, b = found.edits
-    yield (
-        "edits per source",
-        f"{a:.3f}",
-        f"{b:.3f}",
-        (f"{b - a:+.3f} {_interval(found.edits_difference)}"),
-    )
-
-
-def _interval(interval: Sequence[float]) -> str:
-    low, high = interval
-    return f"[{low:+.2f}, {high:+.2f}]"
+    (a, b), (low, high) = found.exact, found.exact_difference
+    difference = f"{100 * (b - a):+.2f} [{100 * low:+.2f}, {100 * high:+.2f}]"
+    yield "exact", f"{100 * a:.2f} %", f"{100 * b:.2f} %", difference
+    (a, b), (low, high) = found.edits, found.edits_difference
+    yield "edits per source", f"{a:.3f}", f"{b:.3f}", f"{b - a:+.3f} [{low:+.3f}, {high:+.3f}]"
 
 
 def _kinds(found: Comparison) -> Iterator[tuple[str, list[Change]]]:

@@ -37,7 +37,8 @@ def evaluate_run(config: EvaluateConfig) -> dict[str, Any]:
     if not examples:
         raise UserError(f"{runs[0].path} was trained without test data: add data.test=FILE")
     metrics, scored = Evaluation(predictor, predictor.decoding.batch_size, config.bleu)(examples)
-    summary = summarize(metrics, scored, runs[0].load_config().training.word_error_rate)
+    with_word_error_rate = runs[0].load_config().training.word_error_rate
+    summary = summarize(metrics, scored, predictor.target.join, with_word_error_rate)
     if config.report is not None:
         title = " + ".join(run.short_name for run in runs)
         material = Material(

@@ -24,7 +24,11 @@ Predictions = Sequence[Tokens]
 References = Sequence[Sequence[Tokens]]  # the accepted ones of each prediction
 Join = Callable[[Tokens], str]  # tokens → line of text
 Measure = Callable[[Predictions, References, Join], float]
+MeasureInterval = Callable[[Predictions, References, Join], tuple[float, float]]
 OfExample = Callable[[Tokens, Sequence[Tokens]], tuple[int, int]]
+
+
+_RESAMPLES = 1000
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,7 @@ class Metric:
             needs sacrebleu.
         of_example: The two numbers of an example, if the metric is the sum of the first ones
             divided by that of the second ones; it then has an interval (`intervals.py`).
+        interval: Returns the 95 % interval of another metric, if it can be computed.
     """
 
     name: str
@@ -50,6 +55,7 @@ class Metric:
     is_rate: bool = False
     is_optional: bool = False
     of_example: OfExample | None = None
+    interval: MeasureInterval | None = None
 
     def rank(self, value: float) -> float:
         """Returns a number that is higher for better values."""
@@ -115,6 +121,16 @@ def chrf(predictions: Predictions, references: References, join: Join) -> float:
     return _sacrebleu().corpus_chrf(lines, streams).score
 
 
+def _resampled(
+    metric: Any, predictions: Predictions, references: References, join: Join
+) -> tuple[float, float]:
+    """Returns the 95 % interval of a metric of sacrebleu, by its own bootstrap."""
+    lines, streams = _lines(predictions, references, join)
+    score = metric.corpus_score(lines, streams, n_bootstrap=_RESAMPLES)
+    mean, half = float(score._mean), float(score._ci)  # public only as rounded text
+    return mean - half, mean + half
+
+
 def _lines(
     predictions: Predictions, references: References, join: Join
 ) -> tuple[list[str], list[Any]]:
@@ -161,8 +177,20 @@ METRICS: dict[str, Metric] = {
             of_example=nearest,
         ),
         # No perfect value: by rounding, a perfect corpus may score a little less than 100.
-        Metric("bleu", bleu, is_higher_better=True, is_optional=True),
-        Metric("chrf", chrf, is_higher_better=True, is_optional=True),
+        Metric(
+            "bleu",
+            bleu,
+            is_higher_better=True,
+            is_optional=True,
+            interval=lambda *decoded: _resampled(_sacrebleu().BLEU(), *decoded),
+        ),
+        Metric(
+            "chrf",
+            chrf,
+            is_higher_better=True,
+            is_optional=True,
+            interval=lambda *decoded: _resampled(_sacrebleu().CHRF(), *decoded),
+        ),
     )
 }
 

@@ -6,29 +6,32 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from seq2seq.evaluation.evaluate_model import ScoredExample
-from seq2seq.evaluation.intervals import Interval, bootstrap_interval
-from seq2seq.evaluation.metrics import METRICS, format_metric
+from seq2seq.evaluation.intervals import bootstrap_interval
+from seq2seq.evaluation.metrics import METRICS, Join, format_metric
 
 SUMMARY_CAPTION = "in brackets: 95 % interval; gap: right tokens, teacher-forced → decoded"
 
 
 def summarize(
-    metrics: Mapping[str, float], scored: Sequence[ScoredExample], with_word_error_rate: bool
+    metrics: Mapping[str, float],
+    scored: Sequence[ScoredExample],
+    join: Join,
+    with_word_error_rate: bool,
 ) -> dict[str, Any]:
     """Returns the metrics with what a reader needs to judge them.
 
     `word_error_rate` is 1 - `sequence_accuracy`. `exposure_gap` is the share of right tokens under
     teacher forcing less that of free decoding, 1 - `symbol_error_rate`: the loss that comes from
-    reading one's own mistakes. `intervals` has the 95 % interval of every metric that is a mean
-    over examples.
+    reading one's own mistakes. `intervals` has the 95 % intervals of the decoded metrics.
 
     Args:
         metrics: The metrics of `Evaluation`.
         scored: The decoded examples; no intervals without any.
+        join: Makes a line of text of target tokens.
         with_word_error_rate: Whether readers know the sequence error by this name.
     """
     found: dict[str, Any] = {**metrics}
-    intervals = _intervals(scored) if scored else {}
+    intervals = _intervals(metrics, scored, join) if scored else {}
     if with_word_error_rate:
         found["word_error_rate"] = 1 - metrics["sequence_accuracy"]
         if "sequence_accuracy" in intervals:
@@ -38,12 +41,20 @@ def summarize(
     return found | {"intervals": intervals}
 
 
-def _intervals(scored: Sequence[ScoredExample]) -> dict[str, list[float]]:
-    return {
-        name: [*bootstrap_interval(metric.of_example(*one.answer) for one in scored)]
-        for name, metric in METRICS.items()
-        if metric.of_example is not None
-    }
+def _intervals(
+    metrics: Mapping[str, float], scored: Sequence[ScoredExample], join: Join
+) -> dict[str, list[float]]:
+    answers = [one.answer for one in scored]
+    found = {}
+    for name, metric in METRICS.items():
+        if name not in metrics:
+            continue
+        if metric.of_example is not None:
+            found[name] = [*bootstrap_interval(metric.of_example(*answer) for answer in answers)]
+        elif (interval := metric.interval) is not None:
+            predictions, references = [one for one, _ in answers], [some for _, some in answers]
+            found[name] = [*interval(predictions, references, join)]
+    return found
 
 
 def summary_rows(results: Mapping[str, Mapping[str, Any]]) -> list[list[str]]:
@@ -70,10 +81,11 @@ def _cell(name: str, scores: Mapping[str, Any]) -> str:
         return f"{value} ({100 * forced:.2f} → {100 * free:.2f})"
     low, high = scores.get("intervals", {}).get(name, (0, 0))
     # Resamples of examples that are all alike, such as 500 right ones, know of no others.
-    return value if low == high else f"{value} {format_interval((low, high))}"
+    if low == high:
+        return value
+    return f"{value} {format_interval(low, high, 100 if value.endswith('%') else 1)}"
 
 
-def format_interval(interval: Interval) -> str:
-    """Returns the interval of a rate in percent, such as `[93.1, 97.6]`."""
-    low, high = interval
-    return f"[{100 * low:.1f}, {100 * high:.1f}]"
+def format_interval(low: float, high: float, scale: int = 100) -> str:
+    """Returns an interval with one decimal, by default of a rate in percent: `[93.1, 97.6]`."""
+    return f"[{scale * low:.1f}, {scale * high:.1f}]"

@@ -211,7 +211,8 @@ def _end_epoch(session: Session, state: TrainingState) -> TrainingState:
 def _finish(session: Session, state: TrainingState) -> dict[str, Any]:
     """Scores the best model on dev and test, and writes results and predictions."""
     run, progress, best_weights = session.run, state.progress, state.best_weights
-    show_end(session.screen, progress, session.config.training)
+    settings, join = session.config.training, session.evaluate.predictor.target.join
+    show_end(session.screen, progress, settings)
     if not progress.best_epoch:
         # A callback stopped before the first evaluation: there are no other weights.
         progress = dataclasses.replace(progress, best_epoch=progress.epoch)
@@ -224,7 +225,7 @@ def _finish(session: Session, state: TrainingState) -> dict[str, Any]:
         if examples:
             metrics, scored = session.evaluate(examples)
             decoded[name] = scored
-            results[name] = summarize(metrics, scored, session.config.training.word_error_rate)
+            results[name] = summarize(metrics, scored, join, settings.word_error_rate)
             run.save_predictions(name, prediction_rows(scored, session.config.data))
     results |= {
         "parameters": count_parameters(session.model),

@@ -72,7 +72,7 @@ def test_stored_predictions_are_compared_without_a_model(tmp_path, monkeypatch, 
     command.main()
     out = capsys.readouterr().out
     assert "3 sources of dev" in out
-    assert "66.67%" in out
+    assert "66.67 %" in out
     assert "wrong → right: 1 of 1" in out
     assert "right → wrong: 1 of 1" in out
     assert "\x1b[2J" not in out

@@ -122,7 +122,8 @@ def test_the_best_weights_are_those_that_were_scored(compose, tmp_path):
     run = RunDir.open(tmp_path / "r")
     again, data = Predictor.load(run), run.load_config().data
     for name, examples in (("dev", load_splits(data).dev), ("test", load_splits(data).test)):
-        found = summarize(*Evaluation(again, 7, with_optional=False)(examples), False)
+        scores = Evaluation(again, 7, with_optional=False)(examples)
+        found = summarize(*scores, again.target.join, with_word_error_rate=False)
         intervals, expected = found.pop("intervals"), results[name].pop("intervals")
         assert found == pytest.approx(results[name], abs=1e-5)
         assert intervals.keys() == expected.keys() == {"sequence_accuracy", "symbol_error_rate"}

@@ -5,6 +5,7 @@ import pytest
 
 from seq2seq.evaluation.evaluate_model import ScoredExample
 from seq2seq.evaluation.intervals import bootstrap_interval
+from seq2seq.evaluation.metrics import bleu
 from seq2seq.evaluation.summary import summarize, summary_rows
 from seq2seq.inference.answers import Hypothesis, Prediction
 
@@ -43,7 +44,7 @@ METRICS = {"token_accuracy": 0.9, "sequence_accuracy": 0.5, "symbol_error_rate":
 
 def test_scores_are_told_with_their_uncertainty():
     scored = [scored_example("ab", "ab"), scored_example("ab", "bb", "abcd")] * 20
-    found = summarize(METRICS, scored, with_word_error_rate=True)
+    found = summarize(METRICS, scored, " ".join, with_word_error_rate=True)
     assert found.items() >= METRICS.items()
     assert found["word_error_rate"] == 0.5
     assert found["exposure_gap"] == pytest.approx(0.9 - 0.75)
@@ -55,12 +56,25 @@ def test_scores_are_told_with_their_uncertainty():
     assert rows["sequence_accuracy"] == f"50.00 % [{100 * low:.1f}, {100 * high:.1f}]"
     assert rows["word_error_rate"].startswith("50.00 % [")
     assert rows["exposure gap"] == "15.00 % (90.00 → 75.00)"
-    alike = summarize(METRICS | {"sequence_accuracy": 1.0}, scored[:1] * 5, False)
+    alike = summarize(METRICS | {"sequence_accuracy": 1.0}, scored[:1] * 5, " ".join, False)
     assert dict(summary_rows({"dev": alike}))["sequence_accuracy"] == "100.00 %"
 
 
+def test_bleu_and_chrf_have_intervals_where_they_are_measured():
+    pytest.importorskip("sacrebleu")
+    scored = [scored_example("abcdefg", "abcdefg"), scored_example("abxdefg", "abcdefg")] * 10
+    values = {"bleu": bleu([one.prediction.tokens for one in scored],
+                           [one.references for one in scored], " ".join)}  # fmt: skip
+    found = summarize(METRICS | values, scored, " ".join, False)
+    low, high = found["intervals"]["bleu"]
+    assert low < values["bleu"] < high
+    assert "chrf" not in found["intervals"]
+    row = dict(summary_rows({"dev": found}))["bleu"]
+    assert row == f"{values['bleu']:.4f} [{low:.1f}, {high:.1f}]"
+
+
 def test_scores_without_examples_and_of_earlier_versions():
-    found = summarize(METRICS, [], with_word_error_rate=False)
+    found = summarize(METRICS, [], " ".join, with_word_error_rate=False)
     assert found["intervals"] == {}
     assert "word_error_rate" not in found
     assert summary_rows({"dev": METRICS, "test": found})[1:] == [

@@ -124,7 +124,7 @@ def test_a_page_of_anything_is_complete_safe_and_bounded(predictor, dev):
     rows = [{"epoch": "1", "loss": "nan", "dev_loss": "2.5"}, {"epoch": "2", "dev_loss": ""},
             {"epoch": "x", "dev_loss": "y"}]  # fmt: skip
     train_pairs = [*dev, Example(HOSTILE, HOSTILE, HOSTILE)]
-    results = {"dev": summarize(metrics, scored, with_word_error_rate=True)}
+    results = {"dev": summarize(metrics, scored, " ".join, with_word_error_rate=True)}
     material = Material(results, "dev", scored, train_pairs, rows, 1)
     page = make_report(HOSTILE[0], HOSTILE[1], material, predictor)
     seen = Checker(page)
@@ -144,7 +144,7 @@ def test_a_page_of_anything_is_complete_safe_and_bounded(predictor, dev):
 def test_a_perfect_model_has_a_report_too(predictor, dev):
     metrics, scored = Evaluation(predictor, 64, with_optional=False)(dev)
     right = [one for one in scored if one.is_exact]
-    results = {"test": summarize(metrics, right, with_word_error_rate=False)}
+    results = {"test": summarize(metrics, right, " ".join, with_word_error_rate=False)}
     page = make_report("t", "s", Material(results, "test", right, [], [], 0), predictor)
     assert "Learning curves" not in page
     assert "Surprising" not in page
