@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import logging
 from collections.abc import Sequence
 from typing import Any
@@ -51,9 +52,11 @@ def evaluate_run(config: EvaluateConfig) -> dict[str, Any]:
 
 
 def _training_examples(data: DataConfig) -> Sequence[Example]:
-    """Returns the training examples; none, with a warning, if their file cannot be read."""
+    """Returns the training examples; none, with a warning, if their files cannot be read."""
     try:
-        return load_splits(data).train
+        if "-" in (data.train, data.dev):
+            raise UserError("the run was trained from standard input")
+        return load_splits(dataclasses.replace(data, test=None)).train
     except UserError as error:
         log.warning("the report has no training pairs: %s", error)
         return []

@@ -15,7 +15,7 @@ from seq2seq.evaluation.breakdown import by_length, by_rarest_symbol, by_tag, gr
 from seq2seq.evaluation.calibration import calibration_error, reliability
 from seq2seq.evaluation.confusions import find_confusions
 from seq2seq.evaluation.evaluate_model import Evaluation, ScoredExample
-from seq2seq.evaluation.evaluate_run import evaluate_run
+from seq2seq.evaluation.evaluate_run import _training_examples, evaluate_run
 from seq2seq.evaluation.report import Material, make_report
 from seq2seq.evaluation.summary import summarize
 from seq2seq.evaluation.surprises import find_surprises
@@ -161,6 +161,14 @@ def test_evaluate_writes_it_for_a_run_and_for_an_ensemble(compose, tmp_path):
         assert f"{100 * scores['sequence_accuracy']:.2f} %" in page
         assert ("Learning curves" in page) is has_curves
         assert "Surprising training pairs" in page
+
+
+@pytest.mark.parametrize("train_file", ["-", "gone.tsv"])
+def test_training_pairs_that_cannot_be_read_are_left_out(compose, tmp_path, caplog, train_file):
+    """Of a run that was trained from a pipe, or whose files are gone."""
+    data = compose("data=tsv", f"data.train={train_file}", "data.dev=gone.tsv").data
+    assert _training_examples(data) == []
+    assert "the report has no training pairs: " in caplog.text
 
 
 def test_a_training_ends_with_a_report_and_survives_its_failure(
