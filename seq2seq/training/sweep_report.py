@@ -6,6 +6,7 @@ names in `hydra.callbacks`.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import logging
@@ -117,7 +118,8 @@ def means_over_seeds(jobs: Sequence[Job], monitor: str, common: Collection[str])
         words = (w for w in job.overrides.split(" ") if not w.startswith("training.seed="))
         if job.status != "failed" and job.run:
             name = tuple(word for word in words if word not in common)
-            groups.setdefault(name, []).append(RunDir(job.run).load_results())
+            with contextlib.suppress(UserError):  # The run may have been moved since.
+                groups.setdefault(name, []).append(RunDir(job.run).load_results())
     for name, results in groups.items():
         if len(results) > 1:
             told = ", ".join(
