@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any
 
+import numpy as np
 from rapidfuzz.distance import Levenshtein
 
 from seq2seq.errors import UserError
@@ -125,10 +126,14 @@ def _resampled(
     metric: Any, predictions: Predictions, references: References, join: Join
 ) -> tuple[float, float]:
     """Returns the 95 % interval of a metric of sacrebleu, by its own bootstrap."""
-    lines, streams = _lines(predictions, references, join)
-    score = metric.corpus_score(lines, streams, n_bootstrap=_RESAMPLES)
-    mean, half = float(score._mean), float(score._ci)  # public only as rounded text
-    return mean - half, mean + half
+    from sacrebleu.significance import _bootstrap_resample
+
+    # Not `corpus_score(..., n_bootstrap=...)`: it fails where only some resamples score 0, because
+    # their type is another one.
+    statistics = metric._extract_corpus_statistics(*_lines(predictions, references, join))
+    _, resamples = _bootstrap_resample(statistics, metric, _RESAMPLES)
+    low, high = np.percentile([float(one.score) for one in resamples], (2.5, 97.5))
+    return float(low), float(high)
 
 
 def _lines(

@@ -1,5 +1,7 @@
 """Final scores: bootstrap intervals against plain resampling, exposure gap, word error rate."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -68,6 +70,13 @@ def test_bleu_and_chrf_have_intervals_where_they_are_measured():
     found = summarize(METRICS | values, scored, " ".join, False)
     low, high = found["intervals"]["bleu"]
     assert low < values["bleu"] < high
+    json.dumps(found)
+    # Resamples without the right example score 0.
+    scored = [scored_example("abcdefg", "abcdefg"), *[scored_example("x", "abcdefg")] * 3]
+    some = summarize(METRICS | values, scored, " ".join, False)["intervals"]["bleu"]
+    assert some[0] == 0 < some[1]
+    nothing = summarize(METRICS | {"bleu": 0.0}, [scored_example("", "ab")], " ".join, False)
+    assert nothing["intervals"]["bleu"] == [0, 0]
     assert "chrf" not in found["intervals"]
     row = dict(summary_rows({"dev": found}))["bleu"]
     assert row == f"{values['bleu']:.4f} [{low:.1f}, {high:.1f}]"
