@@ -155,7 +155,7 @@ def _show_confidence(page: Page, scored: Sequence[ScoredExample]) -> None:
     from seq2seq.evaluation.figures import both_versions, reliability_figure
 
     confidences, exact = zip(*pairs, strict=True)
-    bins = reliability(confidences, exact)
+    bins = [one for one in reliability(confidences, exact) if one.count]
     page.heading(
         "Confidence",
         "How often answers of a confidence are right, and their number. On the diagonal, the "

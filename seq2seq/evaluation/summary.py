@@ -5,11 +5,25 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from seq2seq.evaluation.evaluate_model import ScoredExample
+from seq2seq.data.examples import Splits
+from seq2seq.evaluation.evaluate_model import Evaluation, ScoredExample
 from seq2seq.evaluation.intervals import bootstrap_interval
 from seq2seq.evaluation.metrics import METRICS, Join, format_metric
 
 SUMMARY_CAPTION = "in brackets: 95 % interval; gap: right tokens, teacher-forced → decoded"
+
+
+def summarize_splits(
+    evaluate: Evaluation, splits: Splits, with_word_error_rate: bool
+) -> tuple[dict[str, Any], dict[str, list[ScoredExample]]]:
+    """Returns summaries and decoded examples of dev and, if there are any, of test examples."""
+    results, decoded = {}, {}
+    for name, examples in (("dev", splits.dev), ("test", splits.test)):
+        if examples:
+            metrics, decoded[name] = evaluate(examples)
+            join = evaluate.predictor.target.join
+            results[name] = summarize(metrics, decoded[name], join, with_word_error_rate)
+    return results, decoded
 
 
 def summarize(

@@ -12,20 +12,23 @@ from seq2seq.evaluation.report import Material, make_report
 from seq2seq.files import write_text
 from seq2seq.inference.predictor import Predictor
 from seq2seq.runs.run_dir import RunDir
+from seq2seq.training.screen import Screen, short_path
 
 log = logging.getLogger(__name__)
 
 
 def write_report(
+    screen: Screen,
     run: RunDir,
     results: Mapping[str, Any],
     dev: Sequence[ScoredExample],
     train: Sequence[Example],
     predictor: Predictor,
-) -> bool:
-    """Writes `report.html`, and tells whether it could.
+) -> None:
+    """Writes `report.html`; a failure is told, and costs no more than the page.
 
     Args:
+        screen: Shows where it is.
         run: The run folder.
         results: The content of `results.json`.
         dev: The decoded dev examples. A report shows no test examples: who reads them would tune
@@ -52,5 +55,5 @@ def write_report(
         write_text(run.report, page)
     except Exception as error:  # The run is finished and saved; only its page is missing.
         log.warning("%s was not written: %s", run.report, error)
-        return False
-    return True
+    else:
+        screen.rows({"report": short_path(run.report)})
