@@ -31,6 +31,7 @@ COMMANDS = {
     "train": Command("seq2seq.cli", "train", "train a model, or resume a stopped run"),
     "infer": Command("seq2seq.cli", "infer", "decode lines with a trained run"),
     "evaluate": Command("seq2seq.evaluate", "main", "score a trained run on a file"),
+    "compare": Command("seq2seq.compare", "main", "show on which examples two runs differ"),
     "score": Command("seq2seq.score", "main", "log-probabilities of given pairs"),
     "states": Command("seq2seq.states.__main__", "main", "show the states of a layer or a run"),
     "reproduce": Command("seq2seq.reproduce", "main", "train a run again and compare"),

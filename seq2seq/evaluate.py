@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 @program("evaluate")
 def main(config: EvaluateConfig) -> None:
     """Prints the scores."""
-    from seq2seq.evaluation.evaluate_model import evaluate_run
+    from seq2seq.evaluation.evaluate_run import evaluate_run
 
     print(json.dumps(evaluate_run(config), indent=2))
 

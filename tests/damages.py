@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from seq2seq import cli, evaluate, reproduce
+from seq2seq import cli, compare, evaluate, reproduce
 from seq2seq.states import __main__ as states
 
 TASK = [
@@ -50,6 +50,7 @@ READS = {
     "evaluate": ("config.yaml", "_vocab.txt", ".h5"),
     "states": ("config.yaml", "_vocab.txt", ".h5"),
     "train": ("config.yaml", "_vocab.txt", "record.json", ".npz", "events"),
+    "compare": ("predictions",),
     "reproduce": ("config.yaml", "record.json", "results.json", ".csv", ".tsv", ".h5"),
 }
 COMMANDS = {
@@ -57,6 +58,7 @@ COMMANDS = {
     "evaluate": (evaluate.main, ["run=run"]),
     "states": (states.main, ["run=run", "examples=0", "source=1 2", "source_features=A"]),
     "train": (cli.train, ["resume=run", "training.epochs=3"]),
+    "compare": (compare.main, ["runs=[run,run]"]),
     "reproduce": (reproduce.main, ["run=run", "output=again"]),
 }
 

@@ -23,6 +23,7 @@ TINY = [
     "training.batch_size=32",
     "training.jit_compile=false",
     "decoding.jit_compile=false",
+    "callbacks.report=false",
     "run_dir=unused",
 ]
 

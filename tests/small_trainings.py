@@ -18,6 +18,7 @@ SMALL = [
     "training.batch_size=32",
     "training.micro_batches=1",
     "callbacks.tensorboard=false",
+    "callbacks.report=false",
 ]
 TOY = [*SMALL, "data.train_examples=400", "data.dev_examples=60", "data.test_examples=40"]
 

@@ -18,7 +18,7 @@ FLOORS = [
     {"inference"},
     {"evaluation"},
     {"training", "states"},
-    {"cli", "evaluate", "reproduce", "score"},
+    {"cli", "compare", "evaluate", "reproduce", "score"},
 ]
 MAX_DEPTH = 6  # of imports inside a room
 NO_TENSORFLOW = [
@@ -36,6 +36,7 @@ NO_TENSORFLOW = [
     "data.splits",
     "evaluation.metrics",
     "cli",
+    "compare",
     "evaluate",
     "reproduce",
     "score",

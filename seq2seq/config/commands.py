@@ -90,6 +90,16 @@ class EvaluateConfig:
     data: EvaluateDataConfig
     decoding: DecodingChanges
     bleu: bool
+    report: str | None
+
+
+@dataclass
+class CompareConfig:
+    """Settings of `python -m seq2seq.compare`."""
+
+    runs: Annotated[Any, Runs]
+    data: EvaluateDataConfig
+    report: str | None
 
 
 @dataclass

@@ -20,6 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from seq2seq.config.commands import (
+    CompareConfig,
     EvaluateConfig,
     InferConfig,
     ReproduceConfig,
@@ -40,6 +41,7 @@ SCHEMAS: dict[str, type] = {
     "train": RunConfig,
     "infer": InferConfig,
     "evaluate": EvaluateConfig,
+    "compare": CompareConfig,
     "reproduce": ReproduceConfig,
     "score": ScoreConfig,
     "states": StatesConfig,

@@ -185,6 +185,7 @@ class TrainingConfig:
     patience: Annotated[int | None, Range(minimum=1)]
     evaluate_every: Annotated[int | None, Range(minimum=1)]
     bleu: bool
+    word_error_rate: bool
     precision: Precision
     jit_compile: bool | None
     steps_per_execution: Annotated[int | None, Range(minimum=1)]
@@ -215,8 +216,9 @@ class DecodingConfig:
 
 @dataclass
 class CallbacksConfig:
-    """Content of TensorBoard, and further `keras.callbacks` below `extra`, by `_target_`."""
+    """Report, content of TensorBoard, and `keras.callbacks` below `extra`, by `_target_`."""
 
+    report: bool
     tensorboard: bool
     examples: Annotated[int, Range(minimum=0)]
     histograms_every: Annotated[int, Range(minimum=0)]

@@ -9,22 +9,17 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from seq2seq.config.commands import EvaluateConfig
 from seq2seq.config.schema import DataConfig
 from seq2seq.data.batches import Batch, BatchPlan
 from seq2seq.data.buckets import pad
 from seq2seq.data.examples import Example, group_references
-from seq2seq.data.splits import load_split
-from seq2seq.data.tsv import read_examples
 from seq2seq.data.vocabulary import Tokenizer
-from seq2seq.errors import UserError
 from seq2seq.evaluation.metrics import decoded_metrics, is_exact, nearest
 from seq2seq.inference.answers import Prediction
 from seq2seq.inference.ensemble import Ensemble, longest, side_by_side
 from seq2seq.inference.predictor import Predictor
 from seq2seq.model.losses import TokenSums, teacher_forced_metrics
 from seq2seq.model.seq2seq import Seq2Seq
-from seq2seq.runs.run_dir import RunDir
 
 PREDICTION_COLUMNS = (
     "source",
@@ -54,6 +49,11 @@ class ScoredExample(NamedTuple):
             self.prediction.text,
             *(join(reference) for reference in self.references),
         )
+
+    @property
+    def answer(self) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+        """The predicted tokens and the references."""
+        return self.prediction.tokens, self.references
 
     @property
     def is_exact(self) -> bool:
@@ -137,7 +137,11 @@ def _by_prediction(ranked: Iterable[ScoredExample]) -> list[ScoredExample]:
 
 
 class Evaluation:
-    """Scores of a model whose weights may change between calls; compiled once for all examples."""
+    """Scores of a model whose weights may change between calls; compiled once for all examples.
+
+    Attributes:
+        predictor: Has the model, and decodes.
+    """
 
     def __init__(self, predictor: Predictor, batch_size: int, with_optional: bool) -> None:
         """Compiles nothing before the first call.
@@ -147,13 +151,13 @@ class Evaluation:
             batch_size: Rows per batch of teacher forcing.
             with_optional: Whether the optional metrics, such as BLEU and chrF, are wanted.
         """
-        self._predictor, self._batch_size = predictor, batch_size
+        self.predictor, self._batch_size = predictor, batch_size
         self._with_optional = with_optional
         self._force = compile_evaluation(predictor.members.searched)
 
     def __call__(self, examples: Sequence[Example]) -> tuple[dict[str, float], list[ScoredExample]]:
         """Returns teacher-forced and decoded metrics, and the decoded examples."""
-        predictor = self._predictor
+        predictor = self.predictor
         scored = decode(predictor, examples)
         forced = self._force(self._batches(examples))
         decoded = decoded_metrics(
@@ -165,7 +169,7 @@ class Evaluation:
         return forced | decoded, scored
 
     def _batches(self, examples: Sequence[Example]) -> Iterator[Batch]:
-        predictor, size = self._predictor, self._batch_size
+        predictor, size = self.predictor, self._batch_size
         if len(predictor.members.all) == 1:
             plan = BatchPlan(examples, predictor.vocabularies, size, predictor.data.buckets)
             yield from plan.in_order()
@@ -193,19 +197,3 @@ def compile_evaluation(model: Seq2Seq | Ensemble) -> Callable[[Iterable[Batch]],
         return teacher_forced_metrics(TokenSums(*totals))
 
     return evaluate
-
-
-def evaluate_run(config: EvaluateConfig) -> dict[str, float]:
-    """Scores a finished run on a file, or on the test data it was trained with.
-
-    Raises:
-        UserError: There is no such run, or no test data.
-    """
-    runs = RunDir.find_all(config.run)
-    predictor = Predictor.load(runs, config.decoding)
-    data, file = predictor.data, config.data.test
-    examples = read_examples(file, data) if file else load_split(data, "test")
-    if not examples:
-        raise UserError(f"{runs[0].path} was trained without test data: add data.test=FILE")
-    metrics, _ = Evaluation(predictor, predictor.decoding.batch_size, config.bleu)(examples)
-    return metrics

@@ -1,9 +1,9 @@
-"""Figures: attention maps, gradient norms, and the conversion of any figure to pixels."""
+"""Figures: attention maps, curves, and the conversion of any figure to pixels."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -14,10 +14,14 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from seq2seq.evaluation.calibration import Bin
+from seq2seq.evaluation.page import PIXELS
+
 Array = npt.NDArray[Any]
 
 _MAX_LEVEL_CHARACTERS = 3  # of a label that fits below its column without being turned
 _MAX_TOKEN_CHARACTERS = 24
+_MAX_MARKED_POINTS = 30
 _MIN_NORM = 1e-12  # stands for zero, which has no logarithm
 _DARK: dict[Any, Any] = {
     "figure.facecolor": "#16181d",
@@ -73,6 +77,52 @@ def gradient_figure(norms: Mapping[str, Array]) -> Figure:
     axes.grid(alpha=0.5)
     axes.legend(fontsize=7)
     return figure
+
+
+def curves_figure(
+    curves: Mapping[str, tuple[Sequence[float], Sequence[float]]],
+    best_epoch: int,
+    is_dark: bool = False,
+) -> Figure:
+    """Draws learning curves: names → epochs and values."""
+    with surroundings(is_dark):
+        figure = Figure(figsize=(4.6, 3.2), dpi=110, layout="constrained")
+        axes = figure.add_subplot()
+        for name, (epochs, values) in curves.items():
+            marker = "o" if len(epochs) < _MAX_MARKED_POINTS else None
+            axes.plot(epochs, values, marker=marker, markersize=3, label=name)
+        axes.axvline(best_epoch, linestyle=":", color="gray", label="best epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set_xlabel("epoch")
+        axes.grid(alpha=0.5)
+        axes.legend(fontsize=7)
+    return figure
+
+
+def reliability_figure(bins: Sequence[Bin], is_dark: bool = False) -> Figure:
+    """Draws the share of right answers by the confidence in them; the diagonal is perfect."""
+    with surroundings(is_dark):
+        figure = Figure(figsize=(4.2, 3.6), dpi=110, layout="constrained")
+        axes = figure.add_subplot()
+        axes.plot([0, 1], [0, 1], linestyle=":", color="gray")
+        sure, right, counts = zip(*bins, strict=True)
+        axes.plot(sure, right, marker="o")
+        for x, y, count in zip(sure, right, counts, strict=True):
+            axes.annotate(f"{count:,}", (x, y), (4, -10), textcoords="offset points", fontsize=7)
+        axes.set_xlabel("confidence")
+        axes.set_ylabel("share of right answers")
+        axes.set_xlim(-0.03, 1.1)
+        axes.set_ylim(-0.1, 1.06)
+        axes.grid(alpha=0.5)
+    return figure
+
+
+def both_versions(draw: Callable[[bool], Figure]) -> tuple[bytes, bytes]:
+    """Returns a figure as PNG files for light and dark screens, at the resolution of pages."""
+    figures = draw(False), draw(True)
+    for figure in figures:
+        figure.set_dpi(PIXELS * figure.dpi)
+    return png(figures[0]), png(figures[1])
 
 
 def png(figure: Figure) -> bytes:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any
 
+import numpy as np
 from rapidfuzz.distance import Levenshtein
 
 from seq2seq.errors import UserError
@@ -24,6 +25,11 @@ Predictions = Sequence[Tokens]
 References = Sequence[Sequence[Tokens]]  # the accepted ones of each prediction
 Join = Callable[[Tokens], str]  # tokens → line of text
 Measure = Callable[[Predictions, References, Join], float]
+MeasureInterval = Callable[[Predictions, References, Join], tuple[float, float]]
+OfExample = Callable[[Tokens, Sequence[Tokens]], tuple[int, int]]
+
+
+_RESAMPLES = 1000
 
 
 @dataclass(frozen=True)
@@ -38,6 +44,9 @@ class Metric:
         is_rate: Whether tables show it in percent.
         is_optional: Whether it is measured on request only (`training.bleu`, `bleu`), because it
             needs sacrebleu.
+        of_example: The two numbers of an example, if the metric is the sum of the first ones
+            divided by that of the second ones; it then has an interval (`intervals.py`).
+        interval: Returns the 95 % interval of another metric, if it can be computed.
     """
 
     name: str
@@ -46,6 +55,8 @@ class Metric:
     perfect: float | None = None
     is_rate: bool = False
     is_optional: bool = False
+    of_example: OfExample | None = None
+    interval: MeasureInterval | None = None
 
     def rank(self, value: float) -> float:
         """Returns a number that is higher for better values."""
@@ -78,8 +89,15 @@ def symbol_error_rate(predictions: Predictions, references: References) -> float
 
 def nearest(prediction: Tokens, accepted: Sequence[Tokens]) -> tuple[int, int]:
     """Returns edit distance and length of the nearest reference; of equally near, the longest."""
-    distances = ((edit_distance(prediction, reference), len(reference)) for reference in accepted)
-    return min(distances, key=lambda pair: (pair[0], -pair[1]))
+    reference = nearest_reference(prediction, accepted)
+    return edit_distance(prediction, reference), len(reference)
+
+
+def nearest_reference(prediction: Tokens, accepted: Sequence[Tokens]) -> Tokens:
+    """Returns the reference with the fewest edits; of equally near ones, the longest."""
+    if len(accepted) == 1:
+        return accepted[0]
+    return min(accepted, key=lambda one: (edit_distance(prediction, one), -len(one)))
 
 
 def is_exact(prediction: Tokens, accepted: Sequence[Tokens]) -> bool:
@@ -102,6 +120,20 @@ def chrf(predictions: Predictions, references: References, join: Join) -> float:
     """Returns chrF by sacrebleu (Popović 2015, Post 2018), 0 to 100."""
     lines, streams = _lines(predictions, references, join)
     return _sacrebleu().corpus_chrf(lines, streams).score
+
+
+def _resampled(
+    metric: Any, predictions: Predictions, references: References, join: Join
+) -> tuple[float, float]:
+    """Returns the 95 % interval of a metric of sacrebleu, by its own bootstrap."""
+    from sacrebleu.significance import _bootstrap_resample
+
+    # Not `corpus_score(..., n_bootstrap=...)`: it fails where only some resamples score 0, because
+    # their type is another one.
+    statistics = metric._extract_corpus_statistics(*_lines(predictions, references, join))
+    _, resamples = _bootstrap_resample(statistics, metric, _RESAMPLES)
+    low, high = np.percentile([float(one.score) for one in resamples], (2.5, 97.5))
+    return float(low), float(high)
 
 
 def _lines(
@@ -139,6 +171,7 @@ METRICS: dict[str, Metric] = {
             is_higher_better=True,
             perfect=1.0,
             is_rate=True,
+            of_example=lambda prediction, accepted: (int(is_exact(prediction, accepted)), 1),
         ),
         Metric(
             "symbol_error_rate",
@@ -146,10 +179,23 @@ METRICS: dict[str, Metric] = {
             is_higher_better=False,
             perfect=0.0,
             is_rate=True,
+            of_example=nearest,
         ),
         # No perfect value: by rounding, a perfect corpus may score a little less than 100.
-        Metric("bleu", bleu, is_higher_better=True, is_optional=True),
-        Metric("chrf", chrf, is_higher_better=True, is_optional=True),
+        Metric(
+            "bleu",
+            bleu,
+            is_higher_better=True,
+            is_optional=True,
+            interval=lambda *decoded: _resampled(_sacrebleu().BLEU(), *decoded),
+        ),
+        Metric(
+            "chrf",
+            chrf,
+            is_higher_better=True,
+            is_optional=True,
+            interval=lambda *decoded: _resampled(_sacrebleu().CHRF(), *decoded),
+        ),
     )
 }
 
@@ -190,8 +236,11 @@ def check_monitor(monitor: str, with_optional: bool) -> None:
         raise UserError(f"training.monitor={monitor} needs training.bleu=true")
 
 
+_FURTHER_RATES = ("word_error_rate", "exposure_gap")  # made of metrics, in `summary.py`
+
+
 def format_metric(name: str, value: float) -> str:
     """Returns a number for people: rates in percent, counts whole."""
-    if name in METRICS and METRICS[name].is_rate:
+    if name in _FURTHER_RATES or (name in METRICS and METRICS[name].is_rate):
         return f"{100 * value:.2f} %"
     return f"{value:,}" if isinstance(value, int) else f"{value:.4f}"

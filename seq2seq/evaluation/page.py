@@ -23,6 +23,8 @@ body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(
 h1 { font-size: 1.5rem; margin-bottom: .25rem; overflow-wrap: anywhere; }
 h2 { font-size: 1.15rem; margin: 2.5rem 0 0; padding-top: .5rem;
   border-top: 1px solid var(--rule); }
+nav { display: flex; flex-wrap: wrap; gap: .25rem 1rem; font-size: .85rem; }
+a { color: inherit; }
 p { max-width: 50rem; overflow-wrap: anywhere; white-space: pre-wrap; margin: .5rem 0 1rem; }
 .wide { overflow-x: auto; margin: 1rem 0; }
 table { border-collapse: collapse; font-size: .85rem; }
@@ -55,10 +57,15 @@ class Page:
     title: str
     subtitle: str = ""
     parts: list[str] = field(default_factory=list)
+    headings: list[str] = field(default_factory=list)
 
     def heading(self, text: str, explanation: str) -> None:
         """Begins a section, with a sentence that explains what is seen there."""
-        self.parts.append(f'<h2>{escape(text)}</h2><p class="dim">{escape(explanation)}</p>')
+        self.headings.append(text)
+        anchor = f"section-{len(self.headings)}"
+        self.parts.append(
+            f'<h2 id="{anchor}">{escape(text)}</h2><p class="dim">{escape(explanation)}</p>'
+        )
 
     def paragraph(self, text: str) -> None:
         """Adds a paragraph of plain text."""
@@ -69,7 +76,10 @@ class Page:
         head = "".join(f"<th>{escape(name).replace('_', '_<wbr>')}</th>" for name in columns)
         body = "".join(f"<tr>{''.join(map(_cell, columns, row))}</tr>" for row in rows)
         kind = "wide many" if len(columns) > _MAX_NARROW_COLUMNS else "wide"
-        self.parts.append(f'<div class="{kind}"><table><tr>{head}</tr>{body}</table></div>')
+        # The focus lets the keyboard scroll what is wider than the screen.
+        self.parts.append(
+            f'<div class="{kind}" tabindex="0"><table><tr>{head}</tr>{body}</table></div>'
+        )
 
     def figure(self, light: bytes, dark: bytes, caption: str) -> None:
         """Adds a PNG figure in two versions, for light and dark screens.
@@ -79,10 +89,17 @@ class Page:
         width = struct.unpack(">I", light[16:20])[0] / PIXELS  # in IHDR, the first chunk
         size = f"max-width: {width:.0f}px; min-width: {_MIN_SCALE * width:.0f}px"
         self.parts.append(
-            '<figure><div class="wide"><picture>'
+            '<figure><div class="wide" tabindex="0"><picture>'
             f'<source media="(prefers-color-scheme: dark)" srcset="{_data_uri(dark)}">'
             f'<img src="{_data_uri(light)}" alt="{escape(caption)}" style="{size}">'
             f"</picture></div><figcaption>{escape(caption)}</figcaption></figure>"
+        )
+
+    def _contents(self) -> str:
+        """Returns a link to each section."""
+        return " ".join(
+            f'<a href="#section-{number}">{escape(text)}</a>'
+            for number, text in enumerate(self.headings, start=1)
         )
 
     def html(self) -> str:
@@ -92,7 +109,7 @@ class Page:
             '<meta name="viewport" content="width=device-width, initial-scale=1">'
             f"<title>{escape(self.title)}</title><style>{_STYLE}</style></head>"
             f'<body><h1>{escape(self.title)}</h1><p class="dim">{escape(self.subtitle)}</p>'
-            f"{''.join(self.parts)}</body></html>\n"
+            f"<nav>{self._contents()}</nav>{''.join(self.parts)}</body></html>\n"
         )
 
 

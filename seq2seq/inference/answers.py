@@ -23,11 +23,13 @@ class Prediction(NamedTuple):
         problem: The reason if there are none.
         unknown: The different source tokens and features that the vocabularies lack. The model
             reads one id for all of them, so its answers cannot depend on which they are.
+        confidence: The probability that the best answer is right; None unless asked for.
     """
 
     hypotheses: list[Hypothesis]
     problem: str | None = None
     unknown: tuple[str, ...] = ()
+    confidence: float | None = None
 
     @property
     def text(self) -> str:

@@ -48,6 +48,7 @@ class RunDir:
         self.tensorboard = deeper if deeper.is_dir() else self.path
         self.metrics = self.path / "metrics.csv"
         self.results = self.path / "results.json"
+        self.report = self.path / "report.html"
         self.predictions = self.path / "predictions"
         self.log = self.path / "train.log"
         self.record = self.path / "record.json"

@@ -19,12 +19,14 @@ from seq2seq.config.choices import Divergence
 from seq2seq.data.batches import BatchStream
 from seq2seq.errors import UserError
 from seq2seq.evaluation.evaluate_model import ScoredExample, prediction_rows
+from seq2seq.evaluation.summary import summarize_splits
 from seq2seq.files import DiskError
 from seq2seq.model.seq2seq import count_parameters
 from seq2seq.runs.provenance import versions
 from seq2seq.training.callback_state import CallbackAttributes
 from seq2seq.training.compilation import announce_shapes
 from seq2seq.training.divergence import DivergedError, diverged_batch
+from seq2seq.training.end_report import write_report
 from seq2seq.training.epoch import Step, keep_if_best, take_steps, train_epoch, train_logs
 from seq2seq.training.log_file import logging_to
 from seq2seq.training.progress import Progress
@@ -211,27 +213,28 @@ def _end_epoch(session: Session, state: TrainingState) -> TrainingState:
 def _finish(session: Session, state: TrainingState) -> dict[str, Any]:
     """Scores the best model on dev and test, and writes results and predictions."""
     run, progress, best_weights = session.run, state.progress, state.best_weights
-    show_end(session.screen, progress, session.config.training)
+    settings, train = session.config.training, session.splits.train
+    show_end(session.screen, progress, settings)
     if not progress.best_epoch:
         # A callback stopped before the first evaluation: there are no other weights.
         progress = dataclasses.replace(progress, best_epoch=progress.epoch)
         best_weights = session.save_best()
     assign_weights(session.model, best_weights)
-    results: dict[str, Any] = {}
-    scored: Sequence[ScoredExample] = ()
-    for name, examples in (("dev", session.splits.dev), ("test", session.splits.test)):
-        if examples:
-            results[name], scored = session.evaluate(examples)
-            run.save_predictions(name, prediction_rows(scored, session.config.data))
+    results, decoded = summarize_splits(session.evaluate, session.splits, settings.word_error_rate)
+    for name, scored in decoded.items():
+        run.save_predictions(name, prediction_rows(scored, session.config.data))
     results |= {
         "parameters": count_parameters(session.model),
-        **_totals(progress, len(session.splits.train)),
+        **_totals(progress, len(train)),
         "versions": versions(),
     }
     if session.tensorboard is not None:
         session.tensorboard.show_results(results, scored)
     run.save_results(results)  # The last file: a run that has it needs no resume.
     show_results(session.screen, session.config, results, scored)
+    if session.config.callbacks.report:
+        predictor = session.evaluate.predictor
+        write_report(session.screen, run, results, decoded["dev"], train, predictor)
     show_next_steps(session.screen, run, has_tensorboard=session.tensorboard is not None)
     return results
 

@@ -28,6 +28,7 @@ Rows = list[dict[str, str]]
 
 _MAX_LINE = 1000  # characters of a difference
 _MAX_PREDICTION_BYTES = 2**30
+_COMPUTED_SINCE = ("exposure_gap", "intervals")  # of other scores and the predictions
 _TIMED = ("seconds", "examples_per_second")
 
 
@@ -93,12 +94,19 @@ def differences(a: Outcome, b: Outcome) -> Iterator[str]:
     yield from _different_weights(a.weights, b.weights)
     yield from _different_rows(a.rows, b.rows)
     for name in ("dev", "test", "parameters", "epochs", "best_epoch"):
-        one, other = a.results.get(name), b.results.get(name)
+        one, other = (_scores(outcome.results.get(name)) for outcome in (a, b))
         if one != other:
             yield f"results, {name}: {one} and {other}"
     for name in sorted(a.predictions.keys() | b.predictions.keys()):
         if a.predictions.get(name) != b.predictions.get(name):
             yield f"predictions/{name}"
+
+
+def _scores(part: Any) -> Any:
+    """Returns a part of the results without what earlier versions do not compute."""
+    if not isinstance(part, dict):
+        return part
+    return {name: value for name, value in part.items() if name not in _COMPUTED_SINCE}
 
 
 def _different_weights(a: Weights, b: Weights) -> Iterator[str]:

@@ -6,10 +6,13 @@ names in `hydra.callbacks`.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import logging
+import statistics
 import traceback
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,9 +23,13 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from seq2seq.errors import UserError, visible
+from seq2seq.evaluation.metrics import format_metric
 from seq2seq.files import write_text
+from seq2seq.runs.run_dir import RunDir
 
 log = logging.getLogger(__name__)
+
+_MAX_LINE = 500
 
 
 class Job(NamedTuple):
@@ -89,10 +96,47 @@ class SweepReport(Callback):
             differing = " ".join(word for word in words[number] if word not in common)
             overrides = Text(visible(differing, 200), overflow="fold")
             table.add_row(str(number), job.status, job.score, overrides)
-        Console().print(table)
+        console = Console()
+        console.print(table)
+        for line in means_over_seeds(self._jobs, config.training.monitor, common):
+            console.print(Text(visible(line, _MAX_LINE)), soft_wrap=True)
         if failed := sum(job.status == "failed" for job in self._jobs):
             log.error("%d of %d jobs failed", failed, len(self._jobs))
             raise SystemExit(1)
+
+
+def means_over_seeds(jobs: Sequence[Job], monitor: str, common: Collection[str]) -> Iterator[str]:
+    """Yields mean and standard deviation of jobs that differ in `training.seed` alone, a line each.
+
+    Args:
+        jobs: The jobs of a sweep.
+        monitor: The metric to report, of the dev set and, if there is one, of the test set.
+        common: The overrides of all jobs, which need not be named.
+    """
+    groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    for job in jobs:
+        words = (w for w in job.overrides.split(" ") if not w.startswith("training.seed="))
+        if job.status != "failed" and job.run:
+            name = tuple(word for word in words if word not in common)
+            with contextlib.suppress(UserError):  # The run may have been moved since.
+                groups.setdefault(name, []).append(RunDir(job.run).load_results())
+    for name, results in groups.items():
+        if len(results) > 1:
+            told = ", ".join(
+                f"{split} {monitor} {_mean(monitor, [one[split][monitor] for one in results])}"
+                for split in ("dev", "test")
+                if all(split in one for one in results)
+            )
+            prefix = f"{' '.join(name)}: " if name else ""
+            yield f"{prefix}{told} ({len(results)} seeds)"
+
+
+def _mean(metric: str, values: Sequence[float]) -> str:
+    """Returns mean and sample standard deviation, such as `91.20 ± 0.40 %`."""
+    mean, deviation = (
+        format_metric(metric, f(values)) for f in (statistics.mean, statistics.stdev)
+    )
+    return f"{mean.removesuffix(' %')} ± {deviation}"
 
 
 def _failed(overrides: str, error: Exception, folder: Path) -> Job:

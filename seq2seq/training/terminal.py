@@ -14,6 +14,7 @@ from seq2seq.data.examples import Splits
 from seq2seq.data.vocabulary import Tokenizer, Vocabularies
 from seq2seq.evaluation.evaluate_model import ScoredExample, best_and_worst
 from seq2seq.evaluation.metrics import METRICS, format_metric
+from seq2seq.evaluation.summary import SUMMARY_CAPTION, summary_rows
 from seq2seq.model.seq2seq import Seq2Seq, count_parameters
 from seq2seq.runs.run_dir import RunDir
 from seq2seq.training.progress import Progress
@@ -78,12 +79,13 @@ def show_results(
 ) -> None:
     """Prints the scores of each split, and the best and worst predictions of the last split."""
     splits = [name for name in ("dev", "test") if name in results]
-    table = Table(title=f"Best epoch {results['best_epoch']} of {results['epochs']}")
+    title = f"Best epoch {results['best_epoch']} of {results['epochs']}"
+    table = Table(title=title, caption=SUMMARY_CAPTION)
     table.add_column("")
     for name in splits:
         table.add_column(name, justify="right")
-    for metric in results[splits[0]]:
-        table.add_row(metric, *(format_metric(metric, results[name][metric]) for name in splits))
+    for row in summary_rows({name: results[name] for name in splits}):
+        table.add_row(*map(escape, row))
     screen.table(table)
     examples = Table(title=f"Best and worst of {splits[-1]}")
     for column in ("source", "prediction", "reference", "edits"):

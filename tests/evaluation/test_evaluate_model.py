@@ -18,6 +18,7 @@ from seq2seq.evaluation.evaluate_model import (
     decode,
     prediction_rows,
 )
+from seq2seq.evaluation.summary import summarize
 from seq2seq.inference.answers import Hypothesis, Prediction
 from seq2seq.inference.predictor import Predictor
 from seq2seq.model.seq2seq import build_model
@@ -121,8 +122,14 @@ def test_the_best_weights_are_those_that_were_scored(compose, tmp_path):
     run = RunDir.open(tmp_path / "r")
     again, data = Predictor.load(run), run.load_config().data
     for name, examples in (("dev", load_splits(data).dev), ("test", load_splits(data).test)):
-        scores, _ = Evaluation(again, 7, with_optional=False)(examples)
-        assert scores == pytest.approx(results[name], abs=1e-5)
+        scores = Evaluation(again, 7, with_optional=False)(examples)
+        found = summarize(*scores, again.target.join, with_word_error_rate=False)
+        intervals, expected = found.pop("intervals"), results[name].pop("intervals")
+        assert found == pytest.approx(results[name], abs=1e-5)
+        assert intervals.keys() == expected.keys() == {"sequence_accuracy", "symbol_error_rate"}
+        for metric, (low, high) in expected.items():
+            assert intervals[metric] == pytest.approx([low, high], abs=1e-5)
+            assert low <= results[name][metric] <= high
     best = rows(tmp_path / "r")[results["best_epoch"] - 1]
     assert float(best["dev_loss"]) == pytest.approx(results["dev"]["loss"], abs=1e-6)
 

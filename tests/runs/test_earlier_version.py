@@ -60,6 +60,9 @@ def test_it_is_scored_as_then(run, tmp_path):
     assert result.returncode == 0, result.stderr.decode()
     expected = json.loads((run / "results.json").read_text())["test"]
     found = json.loads(result.stdout)
+    gap, intervals = found.pop("exposure_gap"), found.pop("intervals")
+    assert gap == found["token_accuracy"] + found["symbol_error_rate"] - 1
+    assert intervals.keys() == {"sequence_accuracy", "symbol_error_rate"}
     assert list(found) == list(expected)
     np.testing.assert_allclose([*found.values()], [*expected.values()], atol=1e-4)
 

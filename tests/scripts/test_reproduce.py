@@ -47,10 +47,14 @@ def test_a_run_is_trained_again_to_the_last_bit(tmp_path):
     assert not (tmp_path / "x").exists()
 
 
-def test_predictions_without_a_header_are_compared_by_their_texts(tiny_run, tmp_path):
-    """Files of before have source, features, prediction and references only."""
+def test_results_of_earlier_versions_are_compared_by_what_they_have(tiny_run, tmp_path):
+    """Predictions have source, features, prediction and references; no scores have intervals."""
     old = tmp_path / "old"
     shutil.copytree(tiny_run[1], old)
+    results = json.loads((old / "results.json").read_text())
+    for name in ("dev", "test"):
+        del results[name]["intervals"], results[name]["exposure_gap"]
+    (old / "results.json").write_text(json.dumps(results))
     path = old / "predictions" / "dev.tsv"
     _, *rows = [line.split("\t") for line in path.read_text().splitlines()]
     texts = ["\t".join(row[:3] + row[6:]) + "\n" for row in rows]

@@ -43,7 +43,7 @@ def layer_of(arguments):
 def is_self_contained(page):
     links = Links()
     links.feed(page)
-    return all(link.startswith("data:") for link in links.found)
+    return all(link.startswith(("data:", "#section-")) for link in links.found)
 
 
 def tags(folder):
@@ -72,7 +72,7 @@ def test_a_layer_alone(tmp_path, arguments, parameters, pictures):
     assert parameters in page
     assert "Identities" in page
     assert f"<h1>States: layer {layer_of(arguments)}</h1>" in page
-    assert page.count("<h2>") == page.count('</h2><p class="dim">') == 2 + bool(pictures)
+    assert page.count("<h2 id=") == page.count('</h2><p class="dim">') == 2 + bool(pictures)
     assert page.count("<figure>") == len(pictures)
     assert [path.stem for path in sorted(folder.glob("*.png"))] == sorted(pictures)
     for path in folder.glob("*.png"):
@@ -99,7 +99,7 @@ def test_inside_a_trained_model(tiny_run):
     assert is_self_contained(page)
     assert f"<h1>States: reverse/{run_folder.name}</h1>" in page
     assert re.search(r"Run outputs/reverse/.*, weights of 20\d\d-.*; page of 20\d\d-", page)
-    assert page.count("<h2>") == page.count('</h2><p class="dim">') == 4
+    assert page.count("<h2 id=") == page.count('</h2><p class="dim">') == 4
     pictures = ["bridge", "components", "decoder_0_lstm_0", "encoder_0_lstm_0"]
     assert [path.stem for path in sorted(folder.glob("*.png"))] == pictures
     with np.load(folder / "states.npz", allow_pickle=False) as file:

@@ -1,12 +1,15 @@
 """A sweep goes on after failures, sums up, and started again does only what is missing."""
 
 import csv
+import re
 from pathlib import Path
 
 import pytest
 from small_trainings import TOY
 
+from seq2seq.runs.run_dir import RunDir
 from seq2seq.training.session import Session
+from seq2seq.training.sweep_report import Job, means_over_seeds
 
 OPTIONS = [word for word in TOY if not word.startswith("run_dir")] + ["training.epochs=1"]
 
@@ -48,6 +51,7 @@ def test_a_failed_job_does_not_end_a_sweep(sweep, monkeypatch, capsys):
     assert "model.units=0 training.seed=1" in printed.out
     assert "Traceback" in printed.err
     monkeypatch.setattr(Session, "save_best", save_best)
+    assert "seeds)" not in printed.out
     results = Path("sweep/2/results.json")
     before = results.stat().st_mtime_ns
     # The third job takes a free folder: that of its number has a run of other settings.
@@ -55,6 +59,27 @@ def test_a_failed_job_does_not_end_a_sweep(sweep, monkeypatch, capsys):
     assert code == 0
     assert told(rows) == [("finished", "3"), ("left out", "2"), ("finished", "0")]
     assert results.stat().st_mtime_ns == before
+    told_means = capsys.readouterr().out.splitlines()[-1]
+    assert re.fullmatch(
+        r"dev sequence_accuracy \d+\.\d\d ± \d+\.\d\d %, "
+        r"test sequence_accuracy \d+\.\d\d ± \d+\.\d\d % \(3 seeds\)",
+        told_means,
+    )
+
+
+def test_means_are_over_seeds_and_for_each_other_setting(tmp_path):
+    jobs, common = [], {"data=copy"}
+    for units, seed, score in ((4, 1, 0.5), (4, 2, 0.7), (8, 1, 0.9), (8, 2, 1.0), (8, 3, 0.95)):
+        run = RunDir.create(tmp_path / f"{units}_{seed}")
+        results = {"dev": {"loss": 2 * score}}
+        run.save_results(results if units == 4 else results | {"test": {"loss": score}})
+        overrides = f"data=copy model.units={units} training.seed={seed}"
+        jobs.append(Job(overrides, "finished", str(score), str(run.path)))
+    jobs.append(Job("data=copy model.units=8 training.seed=4", "failed", run=str(run.path)))
+    assert [*means_over_seeds(jobs, "loss", common)] == [
+        "model.units=4: dev loss 1.2000 ± 0.2828 (2 seeds)",
+        "model.units=8: dev loss 1.9000 ± 0.1000, test loss 0.9500 ± 0.0500 (3 seeds)",
+    ]
 
 
 def test_a_sweep_is_found_again_in_another_folder_of_the_same_name(sweep):

@@ -1,0 +1,22 @@
+"""Command `python -m seq2seq.compare runs=[A,B]`: the examples on which two runs differ."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from seq2seq.config.program import program
+
+if TYPE_CHECKING:
+    from seq2seq.config.commands import CompareConfig
+
+
+@program("compare")
+def main(config: CompareConfig) -> None:
+    """Prints both scores, their difference, and the examples that changed."""
+    from seq2seq.evaluation.comparison_report import show_comparison
+
+    show_comparison(config)
+
+
+if __name__ == "__main__":
+    main()
