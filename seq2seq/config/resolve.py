@@ -174,7 +174,8 @@ def search_is_compiled(settings: DecodingConfig, has_gpu: bool) -> bool:
 
 def complete_decoding(changes: DecodingChanges | None, base: DecodingConfig) -> DecodingConfig:
     """Returns `base` with the values of `changes` that are not None."""
-    given = {} if changes is None else dataclasses.asdict(changes)
+    names = [field.name for field in dataclasses.fields(base)] if changes is not None else []
+    given = {name: getattr(changes, name) for name in names}
     return dataclasses.replace(base, **{k: v for k, v in given.items() if v is not None})
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
@@ -47,6 +48,7 @@ class RunDir:
         self.tensorboard = deeper if deeper.is_dir() else self.path
         self.metrics = self.path / "metrics.csv"
         self.results = self.path / "results.json"
+        self.calibration = self.path / "calibration.json"
         self.predictions = self.path / "predictions"
         self.log = self.path / "train.log"
         self.record = self.path / "record.json"
@@ -216,6 +218,20 @@ class RunDir:
             UserError: The file is missing, as in a run that is not finished, or damaged.
         """
         return text_files.read_results(self.results)
+
+    def save_calibration(self, calibration: dict[str, Any]) -> None:
+        """Writes `calibration.json`, the temperature of confidences and how well it fits."""
+        write_text(self.calibration, json.dumps(calibration, indent=2) + "\n")
+
+    def load_temperature(self) -> float | None:
+        """Reads the temperature of `calibration.json`; None: the run has no such file.
+
+        Raises:
+            UserError: The file is damaged.
+        """
+        # lexists: a link to a missing file is damage.
+        has_one = os.path.lexists(self.calibration)
+        return text_files.read_temperature(self.calibration) if has_one else None
 
     def load_metrics(self) -> list[dict[str, str]]:
         """Reads `metrics.csv`.

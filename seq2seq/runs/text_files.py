@@ -47,6 +47,19 @@ def read_results(path: Path) -> dict[str, Any]:
     return read_json(path, _MAX_RESULT_BYTES)
 
 
+def read_temperature(path: Path) -> float:
+    """Reads the temperature of a `calibration.json`.
+
+    Raises:
+        UserError: The file is missing or damaged.
+    """
+    temperature = read_json(path, _MAX_RECORD_BYTES).get("temperature")
+    # A bool is an int, too.
+    if type(temperature) not in (int, float) or not 0.01 <= temperature <= 100:
+        raise UserError(f"{path}: temperature is not a number from 0.01 to 100")
+    return float(temperature)
+
+
 def read_metrics(path: Path) -> list[dict[str, str]]:
     """Reads a `metrics.csv`.
 

@@ -167,8 +167,8 @@ def test_one_trace_serves_all_shapes(predictor):
     fresh = with_search(predictor, "greedy", batch_size=2)
     fresh.predict(SOURCES)
     fresh.predict(SOURCES[:3])
-    assert fresh._search.experimental_get_tracing_count() == 1
-    assert isinstance(fresh._search(tf.constant([[4]]), tf.constant(1)).tokens, tf.Tensor)
+    assert fresh.search.compiled.experimental_get_tracing_count() == 1
+    assert isinstance(fresh.search.compiled(tf.constant([[4]]), tf.constant(1)).tokens, tf.Tensor)
 
 
 def assert_same_answers(ours, theirs):
