@@ -25,7 +25,7 @@ class Bin(NamedTuple):
 
     confidence: float
     accuracy: float
-    count: int
+    count: int  # type: ignore[assignment]  # a tuple's method of this name is not needed
 
 
 def reliability(confidences: Sequence[float], exact: Sequence[bool], bins: int = 10) -> list[Bin]:
@@ -59,17 +59,18 @@ def calibration_error(bins: Sequence[Bin]) -> float:
     return math.fsum(gaps) / total if total else math.nan
 
 
-def fit_temperature(log_probs: Sequence[Sequence[float]], exact: Sequence[bool]) -> float | None:
-    """Returns the temperature with the least log loss, or None if the answers do not decide it.
+def is_decisive(exact: Sequence[bool]) -> bool:
+    """Tells whether answers decide a temperature: if there are enough, right and wrong ones."""
+    return len(exact) >= MIN_ANSWERS and len(set(exact)) == 2
 
-    They do not if there are fewer than `MIN_ANSWERS`, or if all of them are right or all wrong.
+
+def fit_temperature(log_probs: Sequence[Sequence[float]], exact: Sequence[bool]) -> float:
+    """Returns the temperature with the least log loss.
 
     Args:
         log_probs: Of each answer at each of `TEMPERATURES`.
-        exact: Whether each answer is right.
+        exact: Whether each answer is right; the answers are decisive.
     """
-    if len(exact) < MIN_ANSWERS or len(set(exact)) < 2:
-        return None
     losses = [_log_loss(column, exact) for column in zip(*log_probs, strict=True)]
     best = min(range(len(losses)), key=losses.__getitem__)
     if best in (0, len(losses) - 1):

@@ -5,16 +5,18 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Protocol
 
 from seq2seq.evaluation.calibration import (
     MIN_ANSWERS,
     TEMPERATURES,
     calibration_error,
     fit_temperature,
+    is_decisive,
     reliability,
 )
-from seq2seq.evaluation.evaluate_model import ScoredExample
+from seq2seq.inference.answers import Prediction
+from seq2seq.inference.members import Tokens
 from seq2seq.inference.predictor import Predictor
 
 log = logging.getLogger(__name__)
@@ -22,65 +24,93 @@ log = logging.getLogger(__name__)
 _MAX_FITTED = 2000  # answers that a temperature is fitted to: more would not change it
 
 
-def calibrate(
-    predictor: Predictor, splits: dict[str, Sequence[ScoredExample]]
-) -> dict[str, Any] | None:
-    """Fits the temperature to the decoded dev set.
+class Decoded(Protocol):
+    """What is read of a decoded example, as `ScoredExample` has it."""
 
-    Args:
-        predictor: Decoded the examples.
-        splits: Decoded examples by the name of their split; `dev` is one of them.
+    @property
+    def source(self) -> Tokens: ...
+    @property
+    def features(self) -> Tokens: ...
+    @property
+    def prediction(self) -> Prediction: ...
+    @property
+    def is_exact(self) -> bool: ...
 
-    Returns:
-        The content of `calibration.json`: the temperature, the number of answers that it is fitted
-        to, and the errors of each split, see `calibration_errors`. None if the dev set does not
-        decide a temperature.
+
+def calibrate(predictor: Predictor, dev: Sequence[Decoded]) -> float | None:
+    """Returns the temperature that is fitted to a decoded dev set.
+
+    None if the set does not decide it: it is too small, or all answers are right, or all wrong.
     """
-    answered = _answered(splits["dev"])
-    fitted = answered[:: -(-len(answered) // _MAX_FITTED) or 1]
+    answered = _answered(dev)
+    fitted = answered[:: max(1, -(-len(answered) // _MAX_FITTED))]
     exact = [one.is_exact for one in fitted]
-    temperature = None
-    if len(exact) >= MIN_ANSWERS and len(set(exact)) == 2:
-        temperature = fit_temperature(_log_probs(predictor, fitted, TEMPERATURES), exact)
-    if temperature is None:
-        log.info(
-            "confidences are not calibrated: that needs a dev set of at least %d answers, right "
-            "and wrong ones",
-            MIN_ANSWERS,
-        )
-        return None
+    if is_decisive(exact):
+        return fit_temperature(_log_probs(predictor, fitted, TEMPERATURES), exact)
+    log.info(
+        "confidences are not calibrated: that needs a dev set of at least %d answers, some of them "
+        "right and some wrong",
+        MIN_ANSWERS,
+    )
+    return None
+
+
+def measure(
+    predictor: Predictor, decoded: Sequence[Decoded], temperature: float
+) -> tuple[list[float | None], dict[str, float]]:
+    """Returns confidences, and the calibration error before (at temperature 1) and after.
+
+    The confidence of an example that the model has not answered stays as it is, and does not count
+    in the error.
+    """
+    answered = _answered(decoded)
+    rows = iter(_log_probs(predictor, answered, (1.0, temperature)))
+    confidences = [one.prediction.confidence for one in decoded]
+    before, after, exact = [], [], []
+    for i, one in enumerate(decoded):
+        if _is_answered(one):
+            plain, fitted = (min(1.0, math.exp(value)) for value in next(rows))
+            confidences[i] = fitted
+            before.append(plain)
+            after.append(fitted)
+            exact.append(one.is_exact)
     errors = {
-        name: calibration_errors(predictor, scored, temperature) for name, scored in splits.items()
+        name: calibration_error(reliability(values, exact))
+        for name, values in (("before", before), ("after", after))
     }
-    return {"temperature": temperature, "answers": len(fitted), **errors}
+    return confidences, errors
 
 
-def calibration_errors(
-    predictor: Predictor, scored: Sequence[ScoredExample], temperature: float
-) -> dict[str, float]:
-    """Returns the expected calibration error at temperature 1 and at the fitted one."""
-    answered = _answered(scored)
-    rows = _log_probs(predictor, answered, (1.0, temperature))
-    exact = [one.is_exact for one in answered]
+def given_answers(decoded: Sequence[Decoded], limit: float) -> dict[str, float]:
+    """Returns the share of answers with a confidence of `limit` or more, and their accuracy.
+
+    Raises:
+        ZeroDivisionError: There are no examples.
+    """
+    given = [one for one in decoded if not one.prediction.judged(limit).is_rejected]
     return {
-        name: calibration_error(reliability([min(1.0, math.exp(row[i])) for row in rows], exact))
-        for i, name in enumerate(("error_before", "error"))
+        "coverage": len(given) / len(decoded),
+        "accuracy_of_given": sum(one.is_exact for one in given) / max(1, len(given)),
     }
 
 
-def _answered(scored: Sequence[ScoredExample]) -> list[ScoredExample]:
-    """Returns the examples that the model has answered."""
-    return [one for one in scored if one.prediction.is_decoded and one.prediction.hypotheses]
+def _answered(decoded: Sequence[Decoded]) -> list[Decoded]:
+    return [one for one in decoded if _is_answered(one)]
+
+
+def _is_answered(one: Decoded) -> bool:
+    """Tells whether the model has answered the example."""
+    return one.prediction.is_decoded and bool(one.prediction.hypotheses)
 
 
 def _log_probs(
-    predictor: Predictor, scored: Sequence[ScoredExample], temperatures: Sequence[float]
+    predictor: Predictor, decoded: Sequence[Decoded], temperatures: Sequence[float]
 ) -> list[list[float]]:
-    if not scored:
+    if not decoded:
         return []
-    sources = predictor.members.encode([(one.source, one.features) for one in scored])
+    sources = predictor.members.encode([(one.source, one.features) for one in decoded])
     answers = [
         (source, one.prediction.hypotheses[0].tokens)
-        for *source, one in zip(*sources, scored, strict=True)
+        for *source, one in zip(*sources, decoded, strict=True)
     ]
     return predictor.observer.log_probs(answers, temperatures)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -18,6 +18,7 @@ from seq2seq.data.splits import load_split
 from seq2seq.data.tsv import read_examples
 from seq2seq.data.vocabulary import Tokenizer
 from seq2seq.errors import UserError
+from seq2seq.evaluation.confidence import calibrate, given_answers, measure
 from seq2seq.evaluation.metrics import decoded_metrics, is_exact, nearest
 from seq2seq.inference.answers import Prediction
 from seq2seq.inference.ensemble import Ensemble, longest, side_by_side
@@ -76,7 +77,23 @@ def decode(predictor: Predictor, examples: Sequence[Example]) -> list[ScoredExam
     """Decodes every distinct source once; all targets with the same source are its references."""
     groups = group_references(examples)
     predictions = predictor.predict_tokens([(source, tags) for source, tags, _ in groups])
-    return [ScoredExample(*group, p) for group, p in zip(groups, predictions, strict=True)]
+    # The scores are those of all answers; `given_answers` has those of the confident ones.
+    return [
+        ScoredExample(*group, prediction._replace(is_rejected=False))
+        for group, prediction in zip(groups, predictions, strict=True)
+    ]
+
+
+def with_confidences(
+    predictor: Predictor, scored: Sequence[ScoredExample], temperature: float
+) -> tuple[list[ScoredExample], dict[str, float]]:
+    """Returns the examples with the confidences of their answers, and the calibration errors."""
+    confidences, errors = measure(predictor, scored, temperature)
+    found = [
+        one._replace(prediction=one.prediction._replace(confidence=confidence, is_calibrated=True))
+        for one, confidence in zip(scored, confidences, strict=True)
+    ]
+    return found, errors
 
 
 def prediction_rows(scored: Sequence[ScoredExample], data: DataConfig) -> Iterator[tuple[str, ...]]:
@@ -164,6 +181,27 @@ class Evaluation:
         )
         return forced | decoded, scored
 
+    def calibrate(
+        self, decoded: Mapping[str, list[ScoredExample]]
+    ) -> tuple[dict[str, Any], dict[str, list[ScoredExample]]]:
+        """Fits the temperature of confidences to decoded dev examples.
+
+        Args:
+            decoded: The examples by the name of their split, `dev` among them.
+
+        Returns:
+            The content of `calibration.json`, the temperature and the calibration errors of each
+            split, and the examples with their confidences. The content is empty if the examples do
+            not decide a temperature.
+        """
+        temperature = calibrate(self._predictor, decoded["dev"])
+        if temperature is None:
+            return {}, {**decoded}
+        found, errors = {}, {}
+        for name, scored in decoded.items():
+            found[name], errors[name] = with_confidences(self._predictor, scored, temperature)
+        return {"temperature": temperature, "calibration_error": errors}, found
+
     def _batches(self, examples: Sequence[Example]) -> Iterator[Batch]:
         predictor, size = self._predictor, self._batch_size
         if len(predictor.members.all) == 1:
@@ -207,5 +245,9 @@ def evaluate_run(config: EvaluateConfig) -> dict[str, float]:
     examples = read_examples(file, data) if file else load_split(data, "test")
     if not examples:
         raise UserError(f"{runs[0].path} was trained without test data: add data.test=FILE")
-    metrics, _ = Evaluation(predictor, predictor.decoding.batch_size, config.bleu)(examples)
-    return metrics
+    metrics, scored = Evaluation(predictor, predictor.decoding.batch_size, config.bleu)(examples)
+    if temperature := predictor.observer.temperature:
+        scored, errors = with_confidences(predictor, scored, temperature)
+        metrics |= {f"calibration_error_{name}": error for name, error in errors.items()}
+    limit = config.decoding.reject_below
+    return metrics if limit is None else metrics | given_answers(scored, limit)

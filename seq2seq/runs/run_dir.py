@@ -223,6 +223,10 @@ class RunDir:
         """Writes `calibration.json`, the temperature of confidences and how well it fits."""
         write_text(self.calibration, json.dumps(calibration, indent=2) + "\n")
 
+    def drop_calibration(self) -> None:
+        """Removes `calibration.json`, which belongs to the best weights of its time."""
+        text_files.remove(self.calibration)
+
     def load_temperature(self) -> float | None:
         """Reads the temperature of `calibration.json`; None: the run has no such file.
 

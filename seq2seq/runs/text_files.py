@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from seq2seq.errors import UserError
-from seq2seq.files import read_json, read_text
+from seq2seq.files import DiskError, read_json, read_text
 
 _MAX_RECORD_BYTES = 2**20
 _MAX_RESULT_BYTES = 2**26  # of `results.json` and `metrics.csv`
@@ -53,7 +53,7 @@ def read_temperature(path: Path) -> float:
     Raises:
         UserError: The file is missing or damaged.
     """
-    temperature = read_json(path, _MAX_RECORD_BYTES).get("temperature")
+    temperature: Any = read_json(path, _MAX_RECORD_BYTES).get("temperature")
     # A bool is an int, too.
     if type(temperature) not in (int, float) or not 0.01 <= temperature <= 100:
         raise UserError(f"{path}: temperature is not a number from 0.01 to 100")
@@ -90,3 +90,15 @@ def metrics_text(rows: Sequence[Mapping[str, Any]]) -> str:
 def tab_separated(rows: Iterable[Sequence[str]]) -> str:
     """Returns rows of text as lines of tab-separated columns."""
     return "".join("\t".join(row) + "\n" for row in rows)
+
+
+def remove(path: Path) -> None:
+    """Removes a file if it is there.
+
+    Raises:
+        DiskError: It cannot be removed.
+    """
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise DiskError(f"{path}: cannot be removed: {error.strerror}") from error

@@ -216,11 +216,17 @@ def _finish(session: Session, state: TrainingState) -> dict[str, Any]:
         best_weights = session.save_best()
     assign_weights(session.model, best_weights)
     results: dict[str, Any] = {}
-    scored: Sequence[ScoredExample] = ()
+    decoded: dict[str, list[ScoredExample]] = {}
     for name, examples in (("dev", session.splits.dev), ("test", session.splits.test)):
         if examples:
             results[name], scored = session.evaluate(examples)
+            decoded[name] = scored
             run.save_predictions(name, prediction_rows(scored, session.config.data))
+    calibration, decoded = session.evaluate.calibrate(decoded)
+    scored = [*decoded.values()][-1]
+    if calibration:
+        run.save_calibration(calibration)
+        results["calibration"] = calibration
     results |= {
         "parameters": count_parameters(session.model),
         **_totals(progress, len(session.splits.train)),

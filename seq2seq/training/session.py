@@ -91,6 +91,7 @@ class Session:
 
     def save_best(self) -> Weights:
         """Writes the model's present weights as the best ones, and returns a copy of them."""
+        self.run.drop_calibration()
         write_weights(self.run.best_weights, self.model)
         return copy_weights(self.model)
 
@@ -107,7 +108,8 @@ class Session:
             # best.weights.h5 may be of a later epoch, which was not finished when the process
             # stopped and will be trained again.
             assign_weights(self.model, state.best_weights)
-            write_weights(self.run.best_weights, self.model)
+            self.run.drop_calibration()
+        write_weights(self.run.best_weights, self.model)
         restore_variables(arrays, self.model, self.optimizer)
         self.checkpoints.drop_after(step_of(path))
         if self.tensorboard is not None:

@@ -85,6 +85,8 @@ def show_results(
     for metric in results[splits[0]]:
         table.add_row(metric, *(format_metric(metric, results[name][metric]) for name in splits))
     screen.table(table)
+    if calibration := results.get("calibration"):
+        screen.rows({"calibration": _calibration_text(calibration)})
     examples = Table(title=f"Best and worst of {splits[-1]}")
     for column in ("source", "prediction", "reference", "edits"):
         examples.add_column(column)
@@ -94,6 +96,17 @@ def show_results(
             *map(escape, (f"{source} {features}", prediction, reference, str(s.errors)))
         )
     screen.table(examples)
+
+
+def _calibration_text(calibration: dict[str, Any]) -> str:
+    errors = (
+        f"{name} {error['before']:.3f} → {error['after']:.3f}"
+        for name, error in calibration["calibration_error"].items()
+    )
+    return (
+        f"temperature {calibration['temperature']:.2f} of confidences, fitted on dev; expected "
+        f"calibration error {', '.join(errors)}"
+    )
 
 
 def show_next_steps(screen: Screen, run: RunDir, has_tensorboard: bool) -> None:
