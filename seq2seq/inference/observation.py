@@ -19,6 +19,9 @@ from seq2seq.inference.forcing import Source, compile_observation, in_batches
 from seq2seq.inference.members import Pairs, Tokens
 from seq2seq.model.seq2seq import Seq2Seq
 
+# Of all ids at all steps of a batch, 256 MiB: a search holds those of one step only.
+_MAX_LOG_PROBS = 2**26
+
 
 class Observer:
     """Observes answers of a model or an ensemble; compiled once for all shapes.
@@ -42,7 +45,9 @@ class Observer:
             decoding: The settings of the search.
             temperature: That of confidences; None: they are not calibrated.
         """
-        self._vocabularies, self._decoding = vocabularies, decoding
+        self._vocabularies, self._max_length = vocabularies, decoding.max_length or 1
+        at_once = _MAX_LOG_PROBS // (len(vocabularies.target) * self._max_length)
+        self._batch_size = max(1, min(decoding.batch_size, at_once))
         self.temperature = temperature
         self._observe = compile_observation(model)
 
@@ -91,14 +96,14 @@ class Observer:
             self._observe,
             [source for source, _ in answers],
             [self._vocabularies.encode_target(tokens) for _, tokens in answers],
-            self._decoding.batch_size,
+            self._batch_size,
             tf.constant(temperatures, tf.float32),
         )
 
     def _with_details(self, hypothesis: Hypothesis, forced: list[list[float]]) -> Hypothesis:
         log_probs, position, _ = forced
         # An answer of max_length tokens was cut: its end was not written.
-        length = min(len(hypothesis.tokens) + 1, self._decoding.max_length or 1)
+        length = min(len(hypothesis.tokens) + 1, self._max_length)
         alignment = tuple(map(int, position[:length]))
         return hypothesis._replace(
             probabilities=tuple(map(math.exp, log_probs[:length])),

@@ -89,8 +89,8 @@ class Predictor:
 
         The search has the settings of the first run. Only its `max_length` is the largest of all
         runs, so that no member's answers are cut shorter than they are alone. Values of `decoding`
-        that are not None replace these settings. The temperature of an ensemble is the geometric
-        mean of its members'.
+        that are not None replace these settings; `AnswerSettings` has more. The temperature of an
+        ensemble is the geometric mean of its members'.
 
         Raises:
             UserError: A folder is not a complete run, or is damaged; or the runs do not write the
