@@ -13,8 +13,9 @@ from seq2seq.config.schema import DecodingConfig
 from seq2seq.data.vocabulary import Tokenizer, Vocabulary
 from seq2seq.hardware import cores
 from seq2seq.inference.answers import NO_ANSWER, Hypothesis, Prediction
-from seq2seq.inference.compiled_search import Search, bucket
+from seq2seq.inference.compiled_search import Search
 from seq2seq.inference.ensemble import Block, longest, side_by_side
+from seq2seq.inference.shapes import bucket
 
 
 class BatchSearch:

@@ -36,7 +36,7 @@ def compile_search(
 ) -> Search:
     """Returns (source ids `[B, S]`, seed) → `Hypotheses`, one function traced once for all shapes.
 
-    With `decoding.jit_compile` XLA compiles it once per shape, hence `bucket`; null means: on a
+    With `decoding.jit_compile` XLA compiles it once per shape, see `shapes.py`; null means: on a
     CPU. The seed, an int32 scalar, matters to sampling only. `Ensemble.encode` says how the
     sources of several members are one matrix. With `allowed` no other answers are possible.
 
@@ -99,14 +99,3 @@ def decoder_step(model: Seq2Seq | Ensemble, memory: Memory | Memories) -> Step:
         return log_probs[:, 0], state
 
     return step
-
-
-def bucket(rows: int, max_rows: int, length: int) -> tuple[int, int]:
-    """Returns the shape (B, S) that a batch of `rows` sources is padded to.
-
-    There are few such shapes, because XLA compiles once for each: powers of two up to `max_rows`,
-    and lengths in steps of 8, above 64 in steps of an eighth to a quarter of the length.
-    """
-    # 2 ** bit_length is the first power of two above the length; a step is an eighth of it.
-    step = max(8, 2 ** (length.bit_length() - 3))
-    return min(max_rows, 1 << (rows - 1).bit_length()), -(-length // step) * step

@@ -12,8 +12,8 @@ import numpy as np
 import tensorflow as tf
 
 from seq2seq.data.buckets import pad
-from seq2seq.inference.compiled_search import bucket
 from seq2seq.inference.ensemble import Ensemble, longest, side_by_side
+from seq2seq.inference.shapes import bucket
 from seq2seq.model.seq2seq import Seq2Seq
 from seq2seq.special_ids import PAD
 

@@ -14,8 +14,8 @@ from seq2seq.data.buckets import pad
 from seq2seq.data.examples import Example
 from seq2seq.data.vocabulary import Vocabularies
 from seq2seq.errors import UserError
-from seq2seq.inference.compiled_search import bucket
 from seq2seq.inference.predictor import Predictor
+from seq2seq.inference.shapes import bucket
 from seq2seq.model.seq2seq import build_model
 from seq2seq.special_ids import BOS, EOS
 
