@@ -13,6 +13,7 @@ from seq2seq.data.vocabulary import Tokenizer, Vocabulary
 from seq2seq.errors import UserError, visible
 from seq2seq.inference.answers import Hypothesis, Prediction
 from seq2seq.inference.members import Pair, Tokens
+from seq2seq.inference.trie import Trie, build_trie
 
 log = logging.getLogger(__name__)
 
@@ -37,16 +38,14 @@ def look_up(lexicon: Lexicon, asked: Pair, n_best: int, target: Tokenizer) -> Pr
     return Prediction(hypotheses, confidence=1.0, is_known=True) if hypotheses else None
 
 
-def read_allowed(
-    path: str, data: DataConfig, vocabulary: Vocabulary, max_length: int
-) -> list[list[int]]:
-    """Reads the target ids of a file with one answer per line, without those that no search writes.
+def read_allowed(path: str, data: DataConfig, vocabulary: Vocabulary, max_length: int) -> Trie:
+    """Reads a file with one answer per line, without the answers that no search writes.
 
     Those are counted in a warning: answers with a symbol that the vocabulary lacks, and answers of
     more than `max_length` tokens, their end included.
 
     Raises:
-        UserError: The file cannot be read, or no answer is left.
+        UserError: The file cannot be read, no answer is left, or they do not fit into memory.
     """
     # As examples whose target is the first column, so that it is read as targets were in training.
     sides = {side: dataclasses.replace(getattr(data, side), column=1) for side in _SIDES}
@@ -67,7 +66,7 @@ def read_allowed(
         raise UserError(f"decoding.answers={path}: has no answer that the run can write: {problem}")
     if problem:
         log.warning("decoding.answers=%s: of %s answers %s", path, f"{len(targets):,}", problem)
-    return ids
+    return build_trie(ids, len(vocabulary))
 
 
 _SIDES = ("source", "target")

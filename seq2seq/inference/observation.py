@@ -7,7 +7,7 @@ every search, every attention and ensembles alike.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import tensorflow as tf
 
@@ -51,37 +51,40 @@ class Observer:
         self.temperature = temperature
         self._observe = compile_observation(model)
 
-    def add_details(
-        self, predictions: Sequence[Prediction], sources: Sequence[Source], read: Pairs
-    ) -> list[Prediction]:
-        """Returns predictions with their confidence and the details of their hypotheses.
+    def details(
+        self,
+        predictions: Sequence[Prediction],
+        accepted: Sequence[int],
+        ids: Sequence[Mapping[int, list[int]]],
+        read: Pairs,
+    ) -> Iterator[tuple[int, Prediction]]:
+        """Yields predictions with their confidence and the details of their hypotheses.
 
         The confidence is the probability of the best answer at the temperature.
 
         Args:
             predictions: The answers.
-            sources: The source of each, as each member reads it.
-            read: The tokens that the first member reads.
+            accepted: The indices of those that the model has answered, which are yielded with them.
+            ids: For each member, the ids of the sources by index.
+            read: The tokens of the sources as the first member reads them.
         """
         answers = [
-            (source, hypothesis.tokens)
-            for prediction, source in zip(predictions, sources, strict=True)
-            for hypothesis in prediction.hypotheses
+            ([own[i] for own in ids], hypothesis.tokens)
+            for i in accepted
+            for hypothesis in predictions[i].hypotheses
         ]
         rows = iter(self._forced(answers, [self.temperature or 1.0]))
-        found = []
-        for prediction, (source, features) in zip(predictions, read, strict=True):
-            prediction = prediction._replace(read=(*features, *source))
+        for i in accepted:
+            source, features = read[i]
+            prediction = predictions[i]._replace(read=(*features, *source))
             if prediction.hypotheses:
                 own = [next(rows) for _ in prediction.hypotheses]
-                hypotheses = map(self._with_details, prediction.hypotheses, own)
                 prediction = prediction._replace(
-                    hypotheses=list(hypotheses),
+                    hypotheses=[*map(self._with_details, prediction.hypotheses, own)],
                     confidence=min(1.0, math.exp(own[0][-1][0])),
                     is_calibrated=self.temperature is not None,
                 )
-            found.append(prediction)
-        return found
+            yield i, prediction
 
     def log_probs(
         self, answers: Sequence[tuple[Source, Tokens]], temperatures: Sequence[float]

@@ -21,7 +21,6 @@ from seq2seq.inference.compiled_search import compile_search
 from seq2seq.inference.lexicon import look_up, read_allowed, read_lexicon
 from seq2seq.inference.members import Member, Members, Pair, Pairs, Tokens
 from seq2seq.inference.observation import Observer, mean_temperature
-from seq2seq.inference.trie import build_trie
 from seq2seq.model.seq2seq import Seq2Seq
 from seq2seq.runs.run_dir import RunDir
 from seq2seq.special_ids import BOS
@@ -71,14 +70,13 @@ class Predictor:
         self.target = Tokenizer(data.target.tokens)
         self.answers = answers = answers or AnswerSettings()
         self._lexicon = read_lexicon(answers.lexicon, self.data) if answers.lexicon else None
-        trie, table = None, vocabularies.target
+        allowed, table = None, vocabularies.target
         if answers.answers:
             allowed = read_allowed(answers.answers, data, table, decoding.max_length or 1)
-            trie = build_trie(allowed, len(table))
-            # The temperature is that of a free search.
-            temperature = None
-        compiled = compile_search(self.members.searched, decoding, trie)
+        compiled = compile_search(self.members.searched, decoding, allowed)
         self.search = BatchSearch(compiled, decoding, table, self.target)
+        # A temperature is that of a free search.
+        temperature = temperature if allowed is None else None
         self.observer = Observer(self.members.searched, vocabularies, decoding, temperature)
 
     @classmethod
@@ -192,12 +190,10 @@ class Predictor:
                 if unknown := member.unknown(pairs[i], own[i]):
                     unknown = tuple(dict.fromkeys(predictions[i].unknown + unknown))
                     predictions[i] = predictions[i]._replace(unknown=unknown)
-        if with_details or self.answers.reject_below is not None:
-            sources = [tuple(own[i] for own in ids) for i in accepted]
-            decoded = [predictions[i] for i in accepted]
-            detailed = self.observer.add_details(decoded, sources, [read[0][i] for i in accepted])
-            for i, prediction in zip(accepted, detailed, strict=True):
-                predictions[i] = prediction.judged(self.answers.reject_below)
+        limit = self.answers.reject_below
+        if with_details or limit is not None:
+            for i, one in self.observer.details(predictions, accepted, ids, read[0]):
+                predictions[i] = one.judged(limit)
         return predictions
 
     def attention(self, source: tuple[Tokens, Tokens], target: Tokens) -> np.ndarray | None:

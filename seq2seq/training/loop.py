@@ -219,9 +219,8 @@ def _finish(session: Session, state: TrainingState) -> dict[str, Any]:
     decoded: dict[str, list[ScoredExample]] = {}
     for name, examples in (("dev", session.splits.dev), ("test", session.splits.test)):
         if examples:
-            results[name], scored = session.evaluate(examples)
-            decoded[name] = scored
-            run.save_predictions(name, prediction_rows(scored, session.config.data))
+            results[name], decoded[name] = session.evaluate(examples)
+            run.save_predictions(name, prediction_rows(decoded[name], session.config.data))
     calibration, decoded = session.evaluate.calibrate(decoded)
     scored = [*decoded.values()][-1]
     if calibration:
