@@ -61,7 +61,7 @@ def measure(
     """Returns confidences, and the calibration error before (at temperature 1) and after.
 
     The confidence of an example that the model has not answered stays as it is, and does not count
-    in the error.
+    in the errors; they are empty if it has answered none.
     """
     answered = _answered(decoded)
     rows = iter(_log_probs(predictor, answered, (1.0, temperature)))
@@ -77,6 +77,7 @@ def measure(
     errors = {
         name: calibration_error(reliability(values, exact))
         for name, values in (("before", before), ("after", after))
+        if values
     }
     return confidences, errors
 

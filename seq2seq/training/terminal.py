@@ -102,6 +102,7 @@ def _calibration_text(calibration: dict[str, Any]) -> str:
     errors = (
         f"{name} {error['before']:.3f} → {error['after']:.3f}"
         for name, error in calibration["calibration_error"].items()
+        if error
     )
     return (
         f"temperature {calibration['temperature']:.2f} of confidences, fitted on dev; expected "

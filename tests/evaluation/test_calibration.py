@@ -123,6 +123,21 @@ def test_evaluate_says_how_well_it_fits_and_what_is_given(trained):
     assert strict["sequence_accuracy"] == found["sequence_accuracy"]
 
 
+def test_known_answers_are_given_and_do_not_count_in_the_error(trained, tmp_path):
+    run, _ = trained
+    known = tmp_path / "known.tsv"
+    known.write_text("1 2\t2 1\n3 1\t0 0\n")
+    (tmp_path / "test.tsv").write_text("1 2\t2 1\n3 1\t1 3\n")
+    words = [
+        f"decoding.lexicon={known}",
+        "decoding.reject_below=1",
+        f"data.test={tmp_path}/test.tsv",
+    ]
+    found = evaluate_run(compose_config(f"run={run.path}", *words, name="evaluate"))
+    assert (found["coverage"], found["accuracy_of_given"]) == (1.0, 0.5)
+    assert "calibration_error_after" not in found
+
+
 def test_other_weights_are_not_calibrated(trained, tmp_path):
     run = RunDir(tmp_path)
     run.save_calibration({"temperature": 0.5})
