@@ -46,9 +46,9 @@ def write_data(folder):
 
 # Files of which a command reads the content.
 READS = {
-    "infer": ("config.yaml", "_vocab.txt", ".h5"),
-    "evaluate": ("config.yaml", "_vocab.txt", ".h5"),
-    "states": ("config.yaml", "_vocab.txt", ".h5"),
+    "infer": ("config.yaml", "_vocab.txt", "calibration.json", ".h5"),
+    "evaluate": ("config.yaml", "_vocab.txt", "calibration.json", ".h5"),
+    "states": ("config.yaml", "_vocab.txt", "calibration.json", ".h5"),
     "train": ("config.yaml", "_vocab.txt", "record.json", ".npz", "events"),
     "compare": ("predictions",),
     "reproduce": ("config.yaml", "record.json", "results.json", ".csv", ".tsv", ".h5"),

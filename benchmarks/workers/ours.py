@@ -108,7 +108,8 @@ def decode(spec: Spec) -> Task:
     searched: Seq2Seq | Ensemble = model
     if len(built) > 1:
         ids = [*range(spec["target_vocabulary"])]
-        searched = Ensemble([model for _, model in built], [ids] * len(built))
+        alike = [True] * len(built)
+        searched = Ensemble([model for _, model in built], [ids] * len(built), alike)
     search = compile_search(searched, config.decoding)
     source = np.tile(random_batch(spec).source, len(built))
 

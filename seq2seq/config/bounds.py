@@ -49,6 +49,15 @@ def check_search(decoding: DecodingConfig, vocabulary: int = 1) -> None:
         )
 
 
+def check_answers(count: int, needed: int, memory: int) -> None:
+    """Refuses a set of `count` allowed answers whose table of `needed` bytes exceeds `memory`.
+
+    Raises:
+        UserError: Names the setting.
+    """
+    _refuse(f"decoding.answers: the table of {count:,} answers", needed, memory)
+
+
 def check_generated(data: DataConfig, memory: int) -> None:
     """Refuses a generated task whose examples do not fit into `memory` bytes.
 

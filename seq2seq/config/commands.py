@@ -55,6 +55,15 @@ class DecodingChanges:
 
 
 @dataclass
+class AnswerSettings(DecodingChanges):
+    """Changes to the search, and settings of the answers that a run does not keep."""
+
+    reject_below: Annotated[float | None, Range(minimum=0.0, maximum=1.0)] = None
+    lexicon: str | None = None
+    answers: str | None = None
+
+
+@dataclass
 class InputColumnConfig:
     """A column of the lines to decode, counted from 1."""
 
@@ -72,7 +81,7 @@ class InferConfig:
     max_line_bytes: Annotated[int, LineBytes]
     source: InputColumnConfig
     features: InputColumnConfig
-    decoding: DecodingChanges
+    decoding: AnswerSettings
 
 
 @dataclass
@@ -88,7 +97,7 @@ class EvaluateConfig:
 
     run: Annotated[Any, Runs]
     data: EvaluateDataConfig
-    decoding: DecodingChanges
+    decoding: AnswerSettings
     bleu: bool
     report: str | None
 

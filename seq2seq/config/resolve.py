@@ -7,7 +7,6 @@ value. Facts are plain numbers, so that nothing here needs TensorFlow, a model o
 from __future__ import annotations
 
 import dataclasses
-import math
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -24,6 +23,7 @@ from seq2seq.config.schema import (
     RunConfig,
     TrainingConfig,
 )
+from seq2seq.config.size_rule import epochs_for, evaluate_every_for
 from seq2seq.errors import UserError
 
 Settings = TypeVar(
@@ -49,13 +49,6 @@ _MULTIPLICATIONS_PER_CALL = 10**10
 
 # A call cannot be interrupted: Ctrl-C is answered after its last step.
 _MAX_STEPS_PER_CALL = 32
-
-
-# Limits of the rule for epochs.
-_MIN_EPOCHS, _MAX_EPOCHS = 5, 400
-
-# A dev set may be larger than a small training set, and take most of the time.
-_MAX_EVALUATIONS = 60
 
 
 @dataclass(frozen=True)
@@ -147,21 +140,12 @@ def resolve_training(settings: TrainingConfig, facts: Facts) -> TrainingConfig:
         settings,
         {
             "epochs": epochs,
-            "evaluate_every": math.ceil(epochs / _MAX_EVALUATIONS),
+            "evaluate_every": evaluate_every_for(epochs),
             "jit_compile": jit_compile,
             "micro_batches": _micro_batches(settings.batch_size, is_small, facts),
             "steps_per_execution": _steps_per_call(facts),
         },
     )
-
-
-def epochs_for(examples: int) -> int:
-    """Returns the number of epochs for a training set of this size: 3,600 / √examples.
-
-    A larger set needs more steps, but fewer passes: the steps grow with √examples. Measured with
-    batches of 32, see `docs/quality.md`.
-    """
-    return min(_MAX_EPOCHS, max(_MIN_EPOCHS, round(3600 / math.sqrt(examples))))
 
 
 def resolve_optimizer(settings: dict[str, Any], total_steps: int) -> dict[str, Any]:
@@ -198,7 +182,8 @@ def search_is_compiled(settings: DecodingConfig, has_gpu: bool) -> bool:
 
 def complete_decoding(changes: DecodingChanges | None, base: DecodingConfig) -> DecodingConfig:
     """Returns `base` with the values of `changes` that are not None."""
-    given = {} if changes is None else dataclasses.asdict(changes)
+    names = [field.name for field in dataclasses.fields(base)] if changes is not None else []
+    given = {name: getattr(changes, name) for name in names}
     return dataclasses.replace(base, **{k: v for k, v in given.items() if v is not None})
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -14,6 +14,7 @@ from seq2seq.data.batches import Batch, BatchPlan
 from seq2seq.data.buckets import pad
 from seq2seq.data.examples import Example, group_references
 from seq2seq.data.vocabulary import Tokenizer
+from seq2seq.evaluation.confidence import calibrate, measure
 from seq2seq.evaluation.metrics import decoded_metrics, is_exact, nearest
 from seq2seq.inference.answers import Prediction
 from seq2seq.inference.ensemble import Ensemble, longest, side_by_side
@@ -76,7 +77,23 @@ def decode(predictor: Predictor, examples: Sequence[Example]) -> list[ScoredExam
     """Decodes every distinct source once; all targets with the same source are its references."""
     groups = group_references(examples)
     predictions = predictor.predict_tokens([(source, tags) for source, tags, _ in groups])
-    return [ScoredExample(*group, p) for group, p in zip(groups, predictions, strict=True)]
+    # The scores are those of all answers; `given_answers` has those of the confident ones.
+    return [
+        ScoredExample(*group, prediction._replace(is_rejected=False))
+        for group, prediction in zip(groups, predictions, strict=True)
+    ]
+
+
+def with_confidences(
+    predictor: Predictor, scored: Sequence[ScoredExample], temperature: float
+) -> tuple[list[ScoredExample], dict[str, float]]:
+    """Returns the examples with the confidences of their answers, and the calibration errors."""
+    confidences, errors = measure(predictor, scored, temperature)
+    found = [
+        one._replace(prediction=one.prediction._replace(confidence=confidence, is_calibrated=True))
+        for one, confidence in zip(scored, confidences, strict=True)
+    ]
+    return found, errors
 
 
 def prediction_rows(scored: Sequence[ScoredExample], data: DataConfig) -> Iterator[tuple[str, ...]]:
@@ -167,6 +184,27 @@ class Evaluation:
             self._with_optional,
         )
         return forced | decoded, scored
+
+    def calibrate(
+        self, decoded: Mapping[str, list[ScoredExample]]
+    ) -> tuple[dict[str, Any], dict[str, list[ScoredExample]]]:
+        """Fits the temperature of confidences to decoded dev examples.
+
+        Args:
+            decoded: The examples by the name of their split, `dev` among them.
+
+        Returns:
+            The content of `calibration.json`, the temperature and the calibration errors of each
+            split, and the examples with their confidences. The content is empty if the examples do
+            not decide a temperature.
+        """
+        temperature = calibrate(self.predictor, decoded["dev"])
+        if temperature is None:
+            return {}, {**decoded}
+        found, errors = {}, {}
+        for name, scored in decoded.items():
+            found[name], errors[name] = with_confidences(self.predictor, scored, temperature)
+        return {"temperature": temperature, "calibration_error": errors}, found
 
     def _batches(self, examples: Sequence[Example]) -> Iterator[Batch]:
         predictor, size = self.predictor, self._batch_size

@@ -14,7 +14,8 @@ from seq2seq.data.examples import Example
 from seq2seq.data.splits import load_split, load_splits
 from seq2seq.data.tsv import read_examples
 from seq2seq.errors import UserError
-from seq2seq.evaluation.evaluate_model import Evaluation
+from seq2seq.evaluation.confidence import given_answers
+from seq2seq.evaluation.evaluate_model import Evaluation, with_confidences
 from seq2seq.evaluation.report import Material, make_report
 from seq2seq.evaluation.summary import summarize
 from seq2seq.files import local_path
@@ -38,6 +39,11 @@ def evaluate_run(config: EvaluateConfig) -> dict[str, Any]:
     if not examples:
         raise UserError(f"{runs[0].path} was trained without test data: add data.test=FILE")
     metrics, scored = Evaluation(predictor, predictor.decoding.batch_size, config.bleu)(examples)
+    if temperature := predictor.observer.temperature:
+        scored, errors = with_confidences(predictor, scored, temperature)
+        metrics |= {f"calibration_error_{name}": error for name, error in errors.items()}
+    if (limit := config.decoding.reject_below) is not None:
+        metrics |= given_answers(scored, limit)
     with_word_error_rate = runs[0].load_config().training.word_error_rate
     summary = summarize(metrics, scored, predictor.target.join, with_word_error_rate)
     if config.report is not None:

@@ -18,6 +18,7 @@ from seq2seq.errors import UserError
 from seq2seq.hardware import has_gpu
 from seq2seq.inference.ensemble import Ensemble, Memories, States
 from seq2seq.inference.search.hypotheses import Hypotheses, SearchSpec, Step, tile
+from seq2seq.inference.trie import Trie, restrict
 from seq2seq.model.seq2seq import Seq2Seq
 from seq2seq.model.types import DecoderState, Memory
 
@@ -30,12 +31,14 @@ def search_spec(kind: SearchKind) -> SearchSpec:
     return spec
 
 
-def compile_search(model: Seq2Seq | Ensemble, decoding: DecodingConfig) -> Search:
+def compile_search(
+    model: Seq2Seq | Ensemble, decoding: DecodingConfig, allowed: Trie | None = None
+) -> Search:
     """Returns (source ids `[B, S]`, seed) → `Hypotheses`, one function traced once for all shapes.
 
-    With `decoding.jit_compile` XLA compiles it once per shape, hence `bucket`; null means: on a
+    With `decoding.jit_compile` XLA compiles it once per shape, see `shapes.py`; null means: on a
     CPU. The seed, an int32 scalar, matters to sampling only. `Ensemble.encode` says how the
-    sources of several members are one matrix.
+    sources of several members are one matrix. With `allowed` no other answers are possible.
 
     Raises:
         UserError: `decoding.max_length` is not set (when the function is first called).
@@ -48,7 +51,7 @@ def compile_search(model: Seq2Seq | Ensemble, decoding: DecodingConfig) -> Searc
     )
     def search(source: tf.Tensor, seed: tf.Tensor) -> Hypotheses:
         memory, state = model.encode(source, training=False)
-        return search_from(model, memory, state, tf.shape(source)[0], decoding, seed)
+        return search_from(model, memory, state, tf.shape(source)[0], decoding, seed, allowed)
 
     return search
 
@@ -60,6 +63,7 @@ def search_from(
     rows: int | tf.Tensor,
     decoding: DecodingConfig,
     seed: int | tf.Tensor,
+    allowed: Trie | None = None,
 ) -> Hypotheses:
     """Searches from an initial state of the decoder, with the memory of the source.
 
@@ -70,6 +74,7 @@ def search_from(
         rows: B, a number or a scalar tensor.
         decoding: The settings of the search.
         seed: Matters to sampling only.
+        allowed: The only possible answers; None: all are possible.
 
     Raises:
         UserError: `decoding.max_length` is not set.
@@ -80,6 +85,8 @@ def search_from(
     # The memory is constant over the steps: it is repeated once here and never gathered, while the
     # search tiles and gathers the state.
     step = decoder_step(model, tile(memory, spec.rows_per_source(decoding)))
+    if allowed is not None:
+        step, state = restrict(step, state, rows, allowed)
     return spec.find(step, state, rows, decoding.max_length, decoding, seed)
 
 
@@ -92,14 +99,3 @@ def decoder_step(model: Seq2Seq | Ensemble, memory: Memory | Memories) -> Step:
         return log_probs[:, 0], state
 
     return step
-
-
-def bucket(rows: int, max_rows: int, length: int) -> tuple[int, int]:
-    """Returns the shape (B, S) that a batch of `rows` sources is padded to.
-
-    There are few such shapes, because XLA compiles once for each: powers of two up to `max_rows`,
-    and lengths in steps of 8, above 64 in steps of an eighth to a quarter of the length.
-    """
-    # 2 ** bit_length is the first power of two above the length; a step is an eighth of it.
-    step = max(8, 2 ** (length.bit_length() - 3))
-    return min(max_rows, 1 << (rows - 1).bit_length()), -(-length // step) * step

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -17,7 +18,7 @@ from seq2seq.data.buckets import Ids, pad
 from seq2seq.model.decoder import Decoder
 from seq2seq.model.losses import TokenSums, token_sums
 from seq2seq.model.seq2seq import Seq2Seq
-from seq2seq.model.types import Tensor
+from seq2seq.model.types import Seen, Tensor
 
 # A tuple of the members' memories, and one of their decoder states. mypy would accept no union of
 # these and of a single model's.
@@ -35,15 +36,21 @@ class Ensemble:
         decoder: The average of the members' decoders.
     """
 
-    def __init__(self, models: Sequence[Seq2Seq], target_ids: Sequence[Sequence[int]]) -> None:
+    def __init__(
+        self,
+        models: Sequence[Seq2Seq],
+        target_ids: Sequence[Sequence[int]],
+        read_alike: Sequence[bool],
+    ) -> None:
         """Keeps the models; their weights may change later.
 
         Args:
             models: The members, n of them.
             target_ids: For each member, its ids of the first member's target tokens `[V]`.
+            read_alike: For each member, whether it reads the tokens that the first one reads.
         """
         self._models = models
-        self.decoder = MeanDecoder([model.decoder for model in models], target_ids)
+        self.decoder = MeanDecoder([model.decoder for model in models], target_ids, read_alike)
 
     def encode(self, source: Tensor, training: bool | None = None) -> tuple[Memories, States]:
         """Encodes once: ids of `side_by_side` `[B, n · S]` to memories and initial states."""
@@ -72,8 +79,14 @@ class Ensemble:
 class MeanDecoder:
     """Average of decoders, in the target ids of the first."""
 
-    def __init__(self, decoders: Sequence[Decoder], target_ids: Sequence[Sequence[int]]) -> None:
-        """Keeps the decoders; `target_ids` as for `Ensemble`."""
+    def __init__(
+        self,
+        decoders: Sequence[Decoder],
+        target_ids: Sequence[Sequence[int]],
+        read_alike: Sequence[bool],
+    ) -> None:
+        """Keeps the decoders; `target_ids` and `read_alike` as for `Ensemble`."""
+        self._read_alike = read_alike
         # None: the member has the first member's ids.
         own = [None if one == target_ids[0] else tf.constant(one, tf.int32) for one in target_ids]
         self._members = list(zip(decoders, own, strict=True))
@@ -88,6 +101,23 @@ class MeanDecoder:
         ]
         mean = self._mean([one for one, _ in found])
         return tf.nn.log_softmax(mean), tuple(after for _, after in found)
+
+    def observe(self, target_in: Tensor, state: States, memory: Memories) -> tuple[Tensor, Seen]:
+        """Returns log-probabilities `[B, T, V]` and the mean of the members' attention weights.
+
+        The weights are those of members that read the same source tokens as the first.
+        """
+        found = [
+            decoder.observe(tokens, own_state, own_memory)
+            for decoder, tokens, own_state, own_memory in self._each(target_in, state, memory)
+        ]
+        weights = [
+            keras.ops.cast(seen["attention_weights"], "float32")  # [B, T, S]
+            for (_, seen), is_alike in zip(found, self._read_alike, strict=True)
+            if is_alike and "attention_weights" in seen
+        ]
+        seen = {"attention_weights": tf.add_n(weights) / len(weights)} if weights else {}
+        return tf.nn.log_softmax(self._mean([log_probs for log_probs, _ in found])), seen
 
     def logits(
         self, target_in: Tensor, state: States, memory: Memories, training: bool | None = None

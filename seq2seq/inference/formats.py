@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from seq2seq.config.choices import OutputFormat
-from seq2seq.inference.answers import Prediction
+from seq2seq.inference.answers import Hypothesis, Prediction
+from seq2seq.special_ids import EOS, SPECIAL_TOKENS
 
 
 class Line(NamedTuple):
@@ -22,12 +23,13 @@ Write = Callable[[Line, Prediction], str]
 
 
 def _as_text(line: Line, prediction: Prediction) -> str:
+    # Empty if the answer is rejected, so that each line keeps its number.
     return f"{prediction.text}\n"
 
 
 def _as_tsv(line: Line, prediction: Prediction) -> str:
-    if prediction.problem:
-        return f"{line.source}\t0\t\t{prediction.problem}\n"
+    if problem := prediction.problem or "rejected" * prediction.is_rejected:
+        return f"{line.source}\t0\t\t{problem}\n"
     rows: Iterable[str] = (
         f"{line.source}\t{rank}\t{_field(hypothesis.text)}\t{hypothesis.score:.6f}\n"
         for rank, hypothesis in enumerate(prediction.hypotheses, start=1)
@@ -48,11 +50,36 @@ def _as_jsonl(line: Line, prediction: Prediction) -> str:
         answer["error"] = prediction.problem
     if prediction.unknown:
         answer["unknown"] = prediction.unknown
-    answer["predictions"] = [
-        {"text": hypothesis.text, "score": round(hypothesis.score, 6)}
-        for hypothesis in prediction.hypotheses
-    ]
+    if prediction.read:
+        answer["read"] = prediction.read
+    if prediction.confidence is not None:
+        answer["confidence"] = _significant(prediction.confidence)
+        answer["calibrated"] = prediction.is_calibrated
+    for name, is_true in (("rejected", prediction.is_rejected), ("known", prediction.is_known)):
+        if is_true:
+            answer[name] = True
+    answer["predictions"] = [_described(hypothesis) for hypothesis in prediction.hypotheses]
     return json.dumps(answer, ensure_ascii=False) + "\n"
+
+
+def _described(hypothesis: Hypothesis) -> dict[str, object]:
+    found: dict[str, object] = {"text": hypothesis.text, "score": round(hypothesis.score, 6)}
+    if hypothesis.probabilities:
+        tokens: list[dict[str, object]] = [
+            {"token": token, "probability": _significant(probability)}
+            for token, probability in zip(
+                (*hypothesis.tokens, SPECIAL_TOKENS[EOS]), hypothesis.probabilities, strict=False
+            )
+        ]
+        for token, position in zip(tokens, hypothesis.alignment, strict=False):
+            token["position"] = position
+        found["tokens"] = tokens
+    return found
+
+
+def _significant(probability: float) -> float:
+    # Six digits, however small it is: the product of all is that of the whole answer.
+    return float(f"{probability:.6g}")
 
 
 WRITERS: dict[OutputFormat, Write] = {

@@ -17,14 +17,15 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
-from seq2seq.config.choices import SearchKind
+from seq2seq.config.choices import OutputFormat, SearchKind
 from seq2seq.config.commands import InferConfig
 from seq2seq.config.schema import DecodingConfig
 from seq2seq.data.line_reader import Line as InputLine
 from seq2seq.data.line_reader import LineReader
-from seq2seq.errors import printable, visible
+from seq2seq.errors import printable
 from seq2seq.inference.answers import Prediction
 from seq2seq.inference.formats import WRITERS, Line, Write
+from seq2seq.inference.notices import Notices
 from seq2seq.inference.output_file import opening_output, write_visibly
 from seq2seq.inference.predictor import Predictor
 from seq2seq.runs.run_dir import RunDir
@@ -38,7 +39,6 @@ CHUNK_CHARACTERS = 2**22
 
 _PATIENCE = 0.01  # seconds that a chunk of at least a batch waits for further lines
 _LONG_PAUSE = 0.5  # seconds; a program that waits for its answer is told that there is none yet
-_MAX_NAMED = 100  # unknown symbols that are named in warnings; further ones are only counted
 
 
 def infer(config: InferConfig) -> None:
@@ -60,18 +60,18 @@ def infer(config: InferConfig) -> None:
         reader = LineReader(config.input, f"input={config.input}", config.max_line_bytes)
         lines = (_parse(line.content, config, has_features) for line in _checked(reader))
         numbers, batches = itertools.count(1), 0
-        unknown = _UnknownSymbols(config.input)
+        notices = Notices(config.input)
         for chunk in _chunks(lines, chunk_size, _pauses(reader, predictor.decoding)):
-            predictions = _answer(predictor, chunk, batches)
+            predictions = _answer(predictor, chunk, batches, config.format)
             batches += predictor.count_batches(predictions)
             for line, prediction in zip(chunk, predictions, strict=True):
                 number = next(numbers)
                 if prediction.problem:
                     log.warning("%s:%d: %s", config.input, number, prediction.problem)
-                unknown.warn(number, prediction)
+                notices.warn(number, prediction)
                 write_visibly(target, write(line, prediction))
             target.flush()
-        unknown.sum_up()
+        notices.sum_up()
 
 
 def _checked(reader: LineReader) -> Iterator[InputLine]:
@@ -84,34 +84,6 @@ def _checked(reader: LineReader) -> Iterator[InputLine]:
                 reader.name,
             )
         yield line
-
-
-class _UnknownSymbols:
-    """Warnings of symbols that the model does not know: once per symbol, and a count at the end."""
-
-    def __init__(self, name: str) -> None:
-        self._name, self._lines = name, 0
-        self._named: set[str] = set()
-
-    def warn(self, number: int, prediction: Prediction) -> None:
-        """Names the symbols of line `number` that no earlier line had."""
-        self._lines += bool(prediction.unknown)
-        new = [symbol for symbol in prediction.unknown if symbol not in self._named]
-        # Any input can have millions of different symbols; neither the screen nor memory fills.
-        if new := new[: _MAX_NAMED - len(self._named)]:
-            self._named.update(new)
-            names = " ".join(f"'{visible(symbol, 40)}'" for symbol in new)
-            log.warning("%s:%d: not in the vocabulary of the run: %s", self._name, number, names)
-
-    def sum_up(self) -> None:
-        """Warns of the number of lines with such symbols."""
-        if self._lines:
-            log.warning(
-                "%s: %d lines have symbols that are not in the vocabulary of the run, which their "
-                "answers cannot take into account",
-                self._name,
-                self._lines,
-            )
 
 
 def _pauses(reader: LineReader, decoding: DecodingConfig) -> Callable[[int], bool]:
@@ -157,9 +129,14 @@ def _chunks(
         yield chunk
 
 
-def _answer(predictor: Predictor, lines: list[Line], batches_before: int) -> list[Prediction]:
+def _answer(
+    predictor: Predictor, lines: list[Line], batches_before: int, form: OutputFormat
+) -> list[Prediction]:
     predictions = predictor.predict(
-        [line.source for line in lines], [line.features for line in lines], batches_before
+        [line.source for line in lines],
+        [line.features for line in lines],
+        batches_before,
+        form is OutputFormat.jsonl,  # with details
     )
     return [
         Prediction([], line.problem) if line.problem else prediction
@@ -172,7 +149,7 @@ def _converse(predictor: Predictor, config: InferConfig, has_features: bool, wri
     import readline  # noqa: F401  (gives `input` line editing and a history)
 
     print("Type a line and press Enter; Ctrl-D ends.", file=sys.stderr)
-    batches, unknown = 0, _UnknownSymbols("input")
+    batches, notices = 0, Notices("input")
     for number in itertools.count(1):
         try:
             text = input("> ")
@@ -180,9 +157,9 @@ def _converse(predictor: Predictor, config: InferConfig, has_features: bool, wri
             print(file=sys.stderr)
             return
         line = _parse(text.encode("utf-8", "surrogateescape"), config, has_features)
-        [prediction] = _answer(predictor, [line], batches)
+        [prediction] = _answer(predictor, [line], batches, config.format)
         batches += predictor.count_batches([prediction])
-        unknown.warn(number, prediction)
+        notices.warn(number, prediction)
         answer = prediction.problem or write(line, prediction)
         print(printable(answer), end="\n" * bool(prediction.problem))
 

@@ -142,6 +142,16 @@ class Members:
         others = self.all[1:]
         return [pairs, *([one.read_tokens(pair, self.data) for pair in pairs] for one in others)]
 
+    def asked(self, read: list[Pairs]) -> Pairs:
+        """Returns the source tokens of the first member, and the features as `data` says."""
+        features = [
+            pairs
+            for member, pairs in zip(self.all, read, strict=True)
+            if member.vocabularies.features is not None
+        ]
+        tags = [*features, read[0]][0]
+        return [(source, tag) for (source, _), (_, tag) in zip(read[0], tags, strict=True)]
+
     def problems(self, read: list[Pairs]) -> list[str | None]:
         """Returns, for each source, the first reason why a member cannot answer, or None."""
         first, *others = (
@@ -195,7 +205,8 @@ def _ensemble(members: Sequence[Member]) -> Ensemble:
     ids = [
         [*special, *member.vocabularies.target.encode(tokens[len(special) :])] for member in members
     ]
-    return Ensemble([member.model for member in members], ids)
+    read_alike = [_reading(member) == _reading(first) for member in members]
+    return Ensemble([member.model for member in members], ids, read_alike)
 
 
 def _refuse_other_targets(first: Member, other: Member) -> None:
@@ -212,6 +223,11 @@ def _refuse_other_targets(first: Member, other: Member) -> None:
                 f"an ensemble needs the same target symbols: {two.name} lacks "
                 f"'{visible(missing[0], 40)}' of {one.name}"
             )
+
+
+def _reading(member: Member) -> tuple[object, ...]:
+    """Returns what decides the tokens that a member reads."""
+    return *_text_settings(member.data), member.vocabularies.features is None
 
 
 def _text_settings(data: DataConfig) -> tuple[object, ...]:

@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from seq2seq.config.commands import DecodingChanges
+from seq2seq.config.commands import AnswerSettings, DecodingChanges
 from seq2seq.config.resolve import check_decoding, complete_decoding
 from seq2seq.config.schema import DataConfig, DecodingConfig
 from seq2seq.data.buckets import pad
 from seq2seq.data.vocabulary import Tokenizer, Vocabularies
-from seq2seq.hardware import cores
-from seq2seq.inference.answers import NO_ANSWER, Hypothesis, Prediction
-from seq2seq.inference.compiled_search import bucket, compile_search
-from seq2seq.inference.ensemble import Block, longest, side_by_side
+from seq2seq.inference.answers import Prediction
+from seq2seq.inference.batch_search import BatchSearch
+from seq2seq.inference.compiled_search import compile_search
+from seq2seq.inference.lexicon import look_up, read_allowed, read_lexicon
 from seq2seq.inference.members import Member, Members, Pair, Pairs, Tokens
+from seq2seq.inference.observation import Observer, mean_temperature
 from seq2seq.model.seq2seq import Seq2Seq
+from seq2seq.runs.calibration_file import load_temperature
 from seq2seq.runs.run_dir import RunDir
 from seq2seq.special_ids import BOS
 
@@ -34,6 +35,8 @@ class Predictor:
         vocabularies: Those of the first member, which answers are written with.
         data: The settings by which the tokens of `predict_tokens` are read.
         decoding: The settings of the search.
+        answers: The settings of the answers that a run does not keep.
+        observer: Finds details of answers.
     """
 
     def __init__(
@@ -43,6 +46,8 @@ class Predictor:
         data: DataConfig,
         decoding: DecodingConfig,
         others: Sequence[Member] = (),
+        answers: AnswerSettings | None = None,
+        temperature: float | None = None,
     ) -> None:
         """Prepares the search; nothing is traced before the first prediction.
 
@@ -52,17 +57,28 @@ class Predictor:
             data: The settings of its text.
             decoding: The settings of the search.
             others: Further models, which answer together with the first.
+            answers: Lexicon, allowed answers and rejection; None: none of them.
+            temperature: That of confidences; None: they are not calibrated.
 
         Raises:
-            UserError: The decoding settings contradict each other, or the members do not write
-                the same target symbols.
+            UserError: The decoding settings contradict each other, the members do not write the
+                same target symbols, or a file of the settings cannot be read.
         """
         check_decoding(decoding, len(vocabularies.target))
         self.members = Members([Member(model, vocabularies, data), *others])
         self.vocabularies, self.data = vocabularies, self.members.data
         self.decoding = decoding
         self.target = Tokenizer(data.target.tokens)
-        self._search = compile_search(self.members.searched, decoding)
+        self.answers = answers = answers or AnswerSettings()
+        self._lexicon = read_lexicon(answers.lexicon, self.data) if answers.lexicon else None
+        allowed, table = None, vocabularies.target
+        if answers.answers:
+            allowed = read_allowed(answers.answers, data, table, decoding.max_length or 1)
+        compiled = compile_search(self.members.searched, decoding, allowed)
+        self.search = BatchSearch(compiled, decoding, table, self.target)
+        # A temperature is that of a free search.
+        temperature = temperature if allowed is None else None
+        self.observer = Observer(self.members.searched, vocabularies, decoding, temperature)
 
     @classmethod
     def load(
@@ -72,7 +88,8 @@ class Predictor:
 
         The search has the settings of the first run. Only its `max_length` is the largest of all
         runs, so that no member's answers are cut shorter than they are alone. Values of `decoding`
-        that are not None replace these settings.
+        that are not None replace these settings; `AnswerSettings` has more. The temperature of an
+        ensemble is the geometric mean of its members'.
 
         Raises:
             UserError: A folder is not a complete run, or is damaged; or the runs do not write the
@@ -84,7 +101,10 @@ class Predictor:
         largest = max(one.decoding.max_length or 0 for one in configs) or None
         settings = dataclasses.replace(configs[0].decoding, max_length=largest)
         settings = complete_decoding(decoding, settings)
-        return cls(first.model, first.vocabularies, first.data, settings, others)
+        answers = decoding if isinstance(decoding, AnswerSettings) else None
+        temperature = mean_temperature([*map(load_temperature, runs)])
+        own = first.model, first.vocabularies, first.data
+        return cls(*own, settings, others, answers, temperature)
 
     @property
     def model(self) -> Seq2Seq:
@@ -100,6 +120,7 @@ class Predictor:
         sources: Sequence[str],
         features: Sequence[str] | None = None,
         batches_before: int = 0,
+        with_details: bool = False,
     ) -> list[Prediction]:
         """Answers lines of source text, each with its line of features if the model uses them.
 
@@ -114,6 +135,8 @@ class Predictor:
             features: Lines of features; None: all are empty.
             batches_before: Number of the first batch. A request in several calls passes the batches
                 of its earlier calls (see `count_batches`), so that they do not repeat their draws.
+            with_details: Whether the confidence, the probabilities of tokens and the alignment are
+                wanted, which take another pass of the model.
 
         Raises:
             TypeError: `sources` or `features` is a string, not a list of strings.
@@ -128,7 +151,7 @@ class Predictor:
             (_without_end(source), _without_end(tags))
             for source, tags in zip(sources, features, strict=True)
         ]
-        return self._answer(self.members.read(texts), batches_before)
+        return self._answer(self.members.read(texts), batches_before, with_details)
 
     def count_batches(self, predictions: Sequence[Prediction]) -> int:
         """Returns the number of batches that these answers of one call took."""
@@ -142,10 +165,16 @@ class Predictor:
         """
         return self._answer(self.members.read_tokens(pairs), batches_before)
 
-    def _answer(self, read: list[Pairs], batches_before: int) -> list[Prediction]:
+    def _answer(
+        self, read: list[Pairs], batches_before: int, with_details: bool = False
+    ) -> list[Prediction]:
         """Answers sources, given as each member reads them."""
         predictions = [Prediction([], problem) for problem in self.members.problems(read)]
-        accepted = [i for i, prediction in enumerate(predictions) if prediction.problem is None]
+        if self._lexicon is not None:
+            for i, asked in enumerate(self.members.asked(read)):
+                known = look_up(self._lexicon, asked, self.decoding.n_best, self.target)
+                predictions[i] = known or predictions[i]
+        accepted = [i for i, one in enumerate(predictions) if not one.problem and not one.is_known]
         members = list(zip(self.members.all, read, strict=True))
         ids = [{i: member.encode(pairs[i]) for i in accepted} for member, pairs in members]
         # Rows of similar length share a batch, so that little of it is padding. The longest rows
@@ -154,7 +183,7 @@ class Predictor:
         size = self.decoding.batch_size
         batches = [by_length[start : start + size] for start in range(0, len(by_length), size)]
         blocks = [[[own[i] for i in batch] for own in ids] for batch in batches]
-        for batch, answers in zip(batches, self._decode_all(blocks, batches_before), strict=True):
+        for batch, answers in zip(batches, self.search(blocks, batches_before), strict=True):
             for i, prediction in zip(batch, answers, strict=True):
                 predictions[i] = prediction
         for (member, pairs), own in zip(members, ids, strict=True):
@@ -162,6 +191,10 @@ class Predictor:
                 if unknown := member.unknown(pairs[i], own[i]):
                     unknown = tuple(dict.fromkeys(predictions[i].unknown + unknown))
                     predictions[i] = predictions[i]._replace(unknown=unknown)
+        limit = self.answers.reject_below
+        if with_details or limit is not None:
+            for i, one in self.observer.details(predictions, accepted, ids, read[0]):
+                predictions[i] = one.judged(limit)
         return predictions
 
     def attention(self, source: tuple[Tokens, Tokens], target: Tokens) -> np.ndarray | None:
@@ -176,43 +209,6 @@ class Predictor:
         _, _, seen = self.model.decoder(tf.constant([target_in], tf.int32), state, memory)
         weights = seen.get("attention_weights")
         return None if weights is None else keras.ops.convert_to_numpy(weights)[0, :, : len(ids)]
-
-    def _decode_all(self, batches: list[list[Block]], first: int) -> Iterable[list[Prediction]]:
-        """Decodes batches of ids, two per core at a time.
-
-        XLA computes all but large products on one core. While some batches are converted to text,
-        or passed to XLA or back, others keep the cores busy.
-        """
-        # A function of the request, not of earlier ones: a resumed training, which has not made
-        # those, must score the dev set alike.
-        numbers = range(first, first + len(batches))
-        draw = np.random.default_rng
-        seeds = [int(draw((self.decoding.seed, n)).integers(2**31)) for n in numbers]
-        if len(batches) < 2:
-            return map(self._decode, batches, seeds)
-        # The last batch gets as many rows as the others: compiling for fewer would take longer.
-        rows = [len(batches[0][0])] * len(batches)
-        with ThreadPoolExecutor(2 * cores()) as pool:
-            return list(pool.map(self._decode, batches, seeds, rows))
-
-    def _decode(self, blocks: list[Block], seed: int, min_rows: int = 1) -> list[Prediction]:
-        count = len(blocks[0])
-        shape = bucket(max(count, min_rows), self.decoding.batch_size, longest(blocks))
-        source = side_by_side(blocks, *shape)
-        hypotheses = self._search(tf.constant(source), tf.constant(seed, tf.int32))
-        # Lists, because iterating over the numbers of an array takes three times as long.
-        tokens = hypotheses.tokens.numpy()[:count].tolist()
-        scores = hypotheses.scores.numpy()[:count].tolist()
-        predictions = []
-        for row_tokens, row_scores in zip(tokens, scores, strict=True):
-            answers = []
-            for ids_written, score in zip(row_tokens, row_scores, strict=True):
-                # A search with fewer than n_best hypotheses pads them with scores of -inf.
-                if math.isfinite(score):
-                    decoded = self.vocabularies.target.decode(ids_written)
-                    answers.append(Hypothesis(decoded, self.target.join(decoded), score))
-            predictions.append(Prediction(answers, None if answers else NO_ANSWER))
-        return predictions
 
 
 def _without_end(line: str) -> str:

@@ -6,27 +6,21 @@ import itertools
 import json
 import logging
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
-
-import numpy as np
-import tensorflow as tf
 
 from seq2seq.config.choices import ScoreFormat
 from seq2seq.config.commands import ScoreConfig
 from seq2seq.config.resolve import search_is_compiled
 from seq2seq.config.schema import DataConfig
-from seq2seq.data.buckets import pad
 from seq2seq.data.examples import Example
 from seq2seq.data.tsv import scan_examples
 from seq2seq.data.vocabulary import Tokenizer
 from seq2seq.errors import UserError
 from seq2seq.hardware import has_gpu
-from seq2seq.inference.compiled_search import bucket
-from seq2seq.inference.ensemble import Ensemble, longest, side_by_side
+from seq2seq.inference.forcing import compile_scoring, in_batches
 from seq2seq.inference.output_file import opening_output, write_visibly
 from seq2seq.inference.predictor import Predictor
-from seq2seq.model.seq2seq import Seq2Seq
 from seq2seq.runs.run_dir import RunDir
 
 log = logging.getLogger(__name__)
@@ -64,54 +58,25 @@ class Scorer:
     def __init__(self, predictor: Predictor) -> None:
         """Compiles nothing before the first call."""
         self._predictor = predictor
-        self._batch_size = predictor.decoding.batch_size
         is_compiled = search_is_compiled(predictor.decoding, has_gpu())
         self._score = compile_scoring(predictor.members.searched, is_compiled)
 
     def __call__(self, examples: Sequence[Example]) -> list[Score]:
         """Returns the score of each example, in their order; sources must not be empty."""
-        # Rows of similar length share a batch, so that little of it is padding.
-        order = sorted(
-            range(len(examples)), key=lambda i: (len(examples[i].source), len(examples[i].target))
-        )
-        scores: dict[int, Score] = {}
-        for start in range(0, len(order), self._batch_size):
-            rows = order[start : start + self._batch_size]
-            scores.update(zip(rows, self._batch([examples[i] for i in rows]), strict=True))
-        return [scores[i] for i in range(len(examples))]
-
-    def _batch(self, examples: list[Example]) -> Iterator[Score]:
         tables = self._predictor.vocabularies
         sources = self._predictor.members.encode([(e.source, e.features) for e in examples])
         targets = [tables.encode_target(e.target) for e in examples]
-        filled = len(examples), self._batch_size
-        shape = rows, _ = bucket(*filled, longest(sources))
-        _, target_length = bucket(*filled, max(map(len, targets)))
-        # Filler rows of the bucket repeat the last row, as those of the sources do.
-        missing = [(0, rows - len(examples)), (0, 0)]
-        target = np.pad(pad(targets, target_length + 1), missing, mode="edge")
-        found = self._score(tf.constant(side_by_side(sources, *shape)), tf.constant(target)).numpy()
-        for example, ids, log_probs in zip(examples, targets, found.tolist(), strict=False):
+        batch_size = self._predictor.decoding.batch_size
+        found = in_batches(self._score, [*zip(*sources, strict=True)], targets, batch_size)
+        scores = []
+        for example, ids, [log_probs] in zip(examples, targets, found, strict=True):
             unknown = tables.target.unknown(example.target)
             # A search never writes UNK.
             steps = zip(log_probs, [*(t in unknown for t in example.target), False], strict=False)
             assert len(ids) == len(example.target) + 2  # BOS and EOS
-            yield Score(tuple(-math.inf if never else value for value, never in steps), unknown)
-
-
-def compile_scoring(
-    model: Seq2Seq | Ensemble, jit_compile: bool
-) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
-    """Returns (source ids `[B, S]`, target ids `[B, T + 1]`, BOS first) → log-probs `[B, T]`."""
-    ids = tf.TensorSpec([None, None], tf.int32)
-
-    @tf.function(autograph=False, input_signature=[ids, ids], jit_compile=jit_compile)
-    def score(source: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
-        memory, state = model.encode(source, training=False)
-        log_probs, _ = model.decoder.log_probs(target[:, :-1], state, memory)  # [B, T, V]
-        return tf.gather(log_probs, target[:, 1:], axis=2, batch_dims=2)
-
-    return score
+            values = tuple(-math.inf if never else value for value, never in steps)
+            scores.append(Score(values, unknown))
+        return scores
 
 
 def perplexity(log_prob: float, tokens: int) -> float:

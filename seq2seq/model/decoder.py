@@ -142,6 +142,15 @@ class Decoder(CompositeLayer):
         log_probs, of_head = self.logits.log_probs(hidden, memory, state.head, training=False)
         return log_probs, state._replace(head=of_head)
 
+    def observe(
+        self, target_in: Tensor, state: DecoderState, memory: Memory
+    ) -> tuple[Tensor, Seen]:
+        """Returns the log-probabilities of `log_probs` and the observations of `call`."""
+        hidden, _ = self.hidden(target_in, state, memory, training=False)
+        log_probs, _ = self.logits.log_probs(hidden, memory, state.head, training=False)
+        _, _, seen = self.logits(hidden, memory, state.head, training=False)
+        return log_probs, seen
+
     def token_sums(
         self,
         target_in: Tensor,

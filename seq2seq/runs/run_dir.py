@@ -49,6 +49,7 @@ class RunDir:
         self.metrics = self.path / "metrics.csv"
         self.results = self.path / "results.json"
         self.report = self.path / "report.html"
+        self.calibration = self.path / "calibration.json"
         self.predictions = self.path / "predictions"
         self.log = self.path / "train.log"
         self.record = self.path / "record.json"

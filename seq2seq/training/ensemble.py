@@ -13,10 +13,12 @@ from typing import Any
 from rich.table import Table
 
 from seq2seq.config.schema import RunConfig
+from seq2seq.data.examples import Splits
 from seq2seq.data.splits import load_split
 from seq2seq.errors import UserError
 from seq2seq.evaluation.evaluate_model import Evaluation, prediction_rows
-from seq2seq.evaluation.metrics import METRICS, format_metric
+from seq2seq.evaluation.metrics import format_metric
+from seq2seq.evaluation.summary import summarize_splits
 from seq2seq.files import locked
 from seq2seq.inference.predictor import Predictor
 from seq2seq.runs.ensemble_dir import EnsembleDir
@@ -118,24 +120,24 @@ def _score(ensemble: EnsembleDir, screen: Screen) -> dict[str, Any]:
     predictor, config = Predictor.load(runs), runs[0].load_config()
     size = config.training.batch_size
     evaluate = Evaluation(predictor, size, config.training.bleu)
-    results: dict[str, Any] = {"members": alone}
-    for split in ("dev", "test"):
-        if examples := load_split(config.data, split):
-            results[split], scored = evaluate(examples)
-            rows = prediction_rows(scored, config.data)
-            folder.save_predictions(split, rows)
-            screen.table(_table(split, [one[split] for one in alone], results[split]))
+    splits = Splits([], load_split(config.data, "dev"), load_split(config.data, "test"))
+    results, decoded = summarize_splits(evaluate, splits, config.training.word_error_rate)
+    for name, scored in decoded.items():
+        folder.save_predictions(name, prediction_rows(scored, config.data))
+        screen.table(_table(name, [one[name] for one in alone], results[name]))
+    results["members"] = alone
     folder.save_results(results)
     path = folder.path
     screen.rows({"run folder": short_path(path), "decode": command("infer", "run", path)})
     return results
 
 
-def _table(split: str, alone: Sequence[dict[str, float]], together: dict[str, float]) -> Table:
+def _table(split: str, alone: Sequence[dict[str, Any]], together: dict[str, Any]) -> Table:
     table = Table(title=f"{split.capitalize()}, {len(alone)} members")
     for column in ("", "mean of the members", "ensemble"):
         table.add_column(column, justify="right" if column else "left")
-    for name in filter(together.__contains__, METRICS):
+    intervals = together["intervals"]
+    for name in together.keys() - {"intervals", "examples"}:
         values = [one[name] for one in alone]
         spread = f" ± {format_metric(name, stdev(values))}" if len(values) > 1 else ""
         table.add_row(

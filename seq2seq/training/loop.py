@@ -22,6 +22,7 @@ from seq2seq.evaluation.evaluate_model import ScoredExample, prediction_rows
 from seq2seq.evaluation.summary import summarize_splits
 from seq2seq.files import DiskError
 from seq2seq.model.seq2seq import count_parameters
+from seq2seq.runs.calibration_file import save_calibration
 from seq2seq.runs.provenance import versions
 from seq2seq.training.callback_state import CallbackAttributes
 from seq2seq.training.compilation import announce_shapes
@@ -223,6 +224,10 @@ def _finish(session: Session, state: TrainingState) -> dict[str, Any]:
     results, decoded = summarize_splits(session.evaluate, session.splits, settings.word_error_rate)
     for name, scored in decoded.items():
         run.save_predictions(name, prediction_rows(scored, session.config.data))
+    calibration, decoded = session.evaluate.calibrate(decoded)
+    if calibration:
+        save_calibration(run, calibration)
+        results["calibration"] = calibration
     results |= {
         "parameters": count_parameters(session.model),
         **_totals(progress, len(train)),

@@ -19,6 +19,7 @@ from seq2seq.evaluation.evaluate_model import Evaluation
 from seq2seq.hardware import cores, has_gpu, memory
 from seq2seq.inference.predictor import Predictor
 from seq2seq.model.seq2seq import Seq2Seq, build_model, count_parameters
+from seq2seq.runs.calibration_file import drop_calibration
 from seq2seq.runs.checkpoints import Arrays, Checkpoints, step_of
 from seq2seq.runs.run_dir import RunDir
 from seq2seq.runs.weights import write_weights
@@ -91,6 +92,7 @@ class Session:
 
     def save_best(self) -> Weights:
         """Writes the model's present weights as the best ones, and returns a copy of them."""
+        drop_calibration(self.run)
         write_weights(self.run.best_weights, self.model)
         return copy_weights(self.model)
 
@@ -107,6 +109,7 @@ class Session:
             # best.weights.h5 may be of a later epoch, which was not finished when the process
             # stopped and will be trained again.
             assign_weights(self.model, state.best_weights)
+            drop_calibration(self.run)
             write_weights(self.run.best_weights, self.model)
         restore_variables(arrays, self.model, self.optimizer)
         self.checkpoints.drop_after(step_of(path))

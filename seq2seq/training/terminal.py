@@ -87,6 +87,8 @@ def show_results(
     for row in summary_rows({name: results[name] for name in splits}):
         table.add_row(*map(escape, row))
     screen.table(table)
+    if calibration := results.get("calibration"):
+        screen.rows({"calibration": _calibration_text(calibration)})
     examples = Table(title=f"Best and worst of {splits[-1]}")
     for column in ("source", "prediction", "reference", "edits"):
         examples.add_column(column)
@@ -96,6 +98,18 @@ def show_results(
             *map(escape, (f"{source} {features}", prediction, reference, str(s.errors)))
         )
     screen.table(examples)
+
+
+def _calibration_text(calibration: dict[str, Any]) -> str:
+    errors = (
+        f"{name} {error['before']:.3f} → {error['after']:.3f}"
+        for name, error in calibration["calibration_error"].items()
+        if error
+    )
+    return (
+        f"temperature {calibration['temperature']:.2f} of confidences, fitted on dev; expected "
+        f"calibration error {', '.join(errors)}"
+    )
 
 
 def show_next_steps(screen: Screen, run: RunDir, has_tensorboard: bool) -> None:

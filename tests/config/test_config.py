@@ -102,15 +102,18 @@ def test_no_default_lives_outside_yaml():
 @pytest.mark.parametrize("name", ["infer", "evaluate", "score"])
 def test_each_decoding_setting_can_be_changed_within_its_range(name):
     fields = [setting.name for setting in dataclasses.fields(schemas.DecodingConfig)]
+    # Settings of answers, which a run does not keep.
+    of_answers = [] if name == "score" else ["reject_below", "lexicon", "answers"]
     unchanged = compose_config("run=x", name=name).decoding
-    assert dataclasses.asdict(unchanged) == dict.fromkeys(fields)
+    assert dataclasses.asdict(unchanged) == dict.fromkeys([*fields, *of_answers])
     greedy = yaml.safe_load((CONFIGS / "decoding" / "greedy.yaml").read_text())
     assert list(greedy) == fields
     for key, value in greedy.items():
         if value is not None:
             changed = compose_config("run=x", f"decoding.{key}={value}", name=name).decoding
             assert getattr(changed, key) == value
-    for wrong in ("top_p=0", "batch_size=0", "beam_size=1000000", "seed=-1", "length_penalty=nan"):
+    wrong_values = ["top_p=0", "batch_size=0", "beam_size=1000000", "seed=-1", "length_penalty=nan"]
+    for wrong in [*wrong_values, *(["reject_below=1.1", "reject_below=nan"] if of_answers else [])]:
         with pytest.raises(UserError, match=f"^decoding.{wrong.split('=')[0]}=.*out of range"):
             compose_config("run=x", f"decoding.{wrong}", name=name)
 

@@ -28,7 +28,7 @@ class Echo:
     members = types.SimpleNamespace(has_features=False)
     decoding = types.SimpleNamespace(batch_size=1, kind=SearchKind.greedy)
 
-    def predict(self, sources, features, batches_before):
+    def predict(self, sources, features, batches_before, with_details):
         return [
             Prediction([Hypothesis((source,), source.upper(), -1.0)])
             if source.strip()
@@ -80,7 +80,7 @@ def test_other_columns_and_formats(answer):
 
 
 def test_unknown_symbols_are_named_once_and_counted(answer, caplog, monkeypatch):
-    def predict(self, sources, features, batches_before):
+    def predict(self, sources, features, batches_before, with_details):
         found = [tuple(c for c in dict.fromkeys(source) if c not in "abc") for source in sources]
         return [Prediction([Hypothesis(("x",), "x", -1.0)], None, unknown) for unknown in found]
 
@@ -115,7 +115,7 @@ def test_an_overlong_line_disturbs_nobody(answer, caplog):
 def test_a_chunk_is_bounded_in_characters_too(answer, monkeypatch):
     sizes = []
 
-    def predict(self, sources, features, batches_before):
+    def predict(self, sources, features, batches_before, with_details):
         sizes.append(len(sources))
         return [Prediction([Hypothesis(("x",), "x", -1.0)]) for _ in sources]
 
@@ -169,9 +169,9 @@ def test_input_that_cannot_be_opened(answer, tmp_path, monkeypatch, name, proble
 def test_a_long_input_is_never_held_whole(answer, monkeypatch):
     asked, predict = [], Echo.predict
 
-    def counting(self, sources, features, batches_before):
+    def counting(self, sources, features, batches_before, with_details):
         asked.append((batches_before, len(sources)))
-        return predict(self, sources, features, batches_before)
+        return predict(self, sources, features, batches_before, with_details)
 
     monkeypatch.setattr(Echo, "predict", counting)
     count = 10 * lines.CHUNK_BATCHES + 1

@@ -14,8 +14,8 @@ from seq2seq.data.buckets import pad
 from seq2seq.data.examples import Example
 from seq2seq.data.vocabulary import Vocabularies
 from seq2seq.errors import UserError
-from seq2seq.inference.compiled_search import bucket
 from seq2seq.inference.predictor import Predictor
+from seq2seq.inference.shapes import bucket
 from seq2seq.model.seq2seq import build_model
 from seq2seq.special_ids import BOS, EOS
 
@@ -167,8 +167,8 @@ def test_one_trace_serves_all_shapes(predictor):
     fresh = with_search(predictor, "greedy", batch_size=2)
     fresh.predict(SOURCES)
     fresh.predict(SOURCES[:3])
-    assert fresh._search.experimental_get_tracing_count() == 1
-    assert isinstance(fresh._search(tf.constant([[4]]), tf.constant(1)).tokens, tf.Tensor)
+    assert fresh.search.compiled.experimental_get_tracing_count() == 1
+    assert isinstance(fresh.search.compiled(tf.constant([[4]]), tf.constant(1)).tokens, tf.Tensor)
 
 
 def assert_same_answers(ours, theirs):
