@@ -7,9 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from seq2seq.data.examples import Example
 from seq2seq.evaluation.evaluate_model import ScoredExample
-from seq2seq.evaluation.intervals import bootstrap_interval
+from seq2seq.evaluation.intervals import bootstrap_interval, format_interval
 from seq2seq.evaluation.metrics import METRICS, format_metric
-from seq2seq.evaluation.summary import format_interval
 
 Groups = Mapping[str, Sequence[ScoredExample]]
 

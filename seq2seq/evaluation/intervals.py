@@ -30,3 +30,8 @@ def bootstrap_interval(examples: Iterable[tuple[float, float]]) -> Interval:
         scores.append(above / np.where(below == 0, 1, below))
     low, high = np.percentile(scores, (2.5, 97.5))
     return float(low), float(high)
+
+
+def format_interval(low: float, high: float, scale: int = 100) -> str:
+    """Returns an interval with one decimal, by default of a rate in percent: `[93.1, 97.6]`."""
+    return f"[{scale * low:.1f}, {scale * high:.1f}]"

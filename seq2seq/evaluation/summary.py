@@ -7,7 +7,7 @@ from typing import Any
 
 from seq2seq.data.examples import Splits
 from seq2seq.evaluation.evaluate_model import Evaluation, ScoredExample
-from seq2seq.evaluation.intervals import bootstrap_interval
+from seq2seq.evaluation.intervals import bootstrap_interval, format_interval
 from seq2seq.evaluation.metrics import METRICS, Join, format_metric
 
 SUMMARY_CAPTION = "in brackets: 95 % interval; gap: right tokens, teacher-forced → decoded"
@@ -98,8 +98,3 @@ def _cell(name: str, scores: Mapping[str, Any]) -> str:
     if low == high:
         return value
     return f"{value} {format_interval(low, high, 100 if value.endswith('%') else 1)}"
-
-
-def format_interval(low: float, high: float, scale: int = 100) -> str:
-    """Returns an interval with one decimal, by default of a rate in percent: `[93.1, 97.6]`."""
-    return f"[{scale * low:.1f}, {scale * high:.1f}]"

@@ -18,7 +18,7 @@ from seq2seq.data.splits import load_split
 from seq2seq.errors import UserError
 from seq2seq.evaluation.evaluate_model import Evaluation, prediction_rows
 from seq2seq.evaluation.metrics import format_metric
-from seq2seq.evaluation.summary import summarize_splits
+from seq2seq.evaluation.summary import SUMMARY_CAPTION, summarize_splits, summary_rows
 from seq2seq.files import locked
 from seq2seq.inference.predictor import Predictor
 from seq2seq.runs.ensemble_dir import EnsembleDir
@@ -133,14 +133,13 @@ def _score(ensemble: EnsembleDir, screen: Screen) -> dict[str, Any]:
 
 
 def _table(split: str, alone: Sequence[dict[str, Any]], together: dict[str, Any]) -> Table:
-    table = Table(title=f"{split.capitalize()}, {len(alone)} members")
+    title = f"{split.capitalize()}, {len(alone)} members"
+    table = Table(title=title, caption=SUMMARY_CAPTION)
     for column in ("", "mean of the members", "ensemble"):
         table.add_column(column, justify="right" if column else "left")
-    intervals = together["intervals"]
-    for name in together.keys() - {"intervals", "examples"}:
+    for label, cell in summary_rows({split: together}):
+        name = label.replace(" ", "_")
         values = [one[name] for one in alone]
         spread = f" ± {format_metric(name, stdev(values))}" if len(values) > 1 else ""
-        table.add_row(
-            name, format_metric(name, mean(values)) + spread, format_metric(name, together[name])
-        )
+        table.add_row(label, format_metric(name, mean(values)) + spread, cell)
     return table

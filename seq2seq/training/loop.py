@@ -230,7 +230,7 @@ def _finish(session: Session, state: TrainingState) -> dict[str, Any]:
         results["calibration"] = calibration
     results |= {
         "parameters": count_parameters(session.model),
-        **_totals(progress, len(train)),
+        **progress.totals(len(train)),
         "versions": versions(),
     }
     if session.tensorboard is not None:
@@ -242,15 +242,3 @@ def _finish(session: Session, state: TrainingState) -> dict[str, Any]:
         write_report(session.screen, run, results, decoded["dev"], train, predictor)
     show_next_steps(session.screen, run, has_tensorboard=session.tensorboard is not None)
     return results
-
-
-def _totals(progress: Progress, examples: int) -> dict[str, float]:
-    """Returns epochs, time and speed of a training with `examples` per epoch."""
-    # Speed of the steps alone, without evaluation.
-    train_seconds = sum(examples / row["examples_per_second"] for row in progress.rows)
-    return {
-        "epochs": progress.epoch,
-        "best_epoch": progress.best_epoch,
-        "seconds": round(progress.seconds, 3),
-        "examples_per_second": examples * len(progress.rows) / train_seconds,
-    }

@@ -131,3 +131,14 @@ class Progress:
             # No epoch will be better; one more to lower the loss is enough.
             patience = 1
         return self.evaluations_without_better >= patience
+
+    def totals(self, examples: int) -> dict[str, float]:
+        """Returns epochs, time and speed of a training with `examples` per epoch."""
+        # Speed of the steps alone, without evaluation.
+        train_seconds = sum(examples / row["examples_per_second"] for row in self.rows)
+        return {
+            "epochs": self.epoch,
+            "best_epoch": self.best_epoch,
+            "seconds": round(self.seconds, 3),
+            "examples_per_second": examples * len(self.rows) / train_seconds,
+        }

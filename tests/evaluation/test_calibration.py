@@ -19,7 +19,8 @@ from seq2seq.evaluation.calibration import (
     is_decisive,
     reliability,
 )
-from seq2seq.evaluation.evaluate_model import decode, evaluate_run
+from seq2seq.evaluation.evaluate_model import decode
+from seq2seq.evaluation.evaluate_run import evaluate_run
 from seq2seq.inference.predictor import Predictor
 from seq2seq.runs.calibration_file import drop_calibration, load_temperature, save_calibration
 from seq2seq.runs.run_dir import RunDir
