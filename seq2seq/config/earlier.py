@@ -19,6 +19,7 @@ INTRODUCED = {
     "init_from": Introduced("0.1.0", before=None),
     "data.source.normalization": Introduced("0.1.0", before=None),
     "data.target.normalization": Introduced("0.1.0", before=None),
+    "model.copy": Introduced("0.1.0", before=False),
     "data.in_memory_mib": Introduced("0.1.0", before=None),
     "data.max_line_bytes": Introduced("0.1.0", before=2**20),
     "training.micro_batches": Introduced("0.1.0", before=1),

@@ -162,6 +162,7 @@ class ModelConfig:
     input: InputKind
     embedding_size: Annotated[int, Width]
     tied_output: bool
+    copy: bool
     dropout: Annotated[float, Range(minimum=0.0, maximum=0.95)]
     encoder: EncoderConfig
     decoder: DecoderConfig
