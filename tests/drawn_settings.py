@@ -184,6 +184,8 @@ def _choices(key, kind):
 def _remove_contradictions(drawn):
     if drawn["model.attention.kind"] in HEADS:
         drawn["model.tied_output"] = False
+    if drawn["model.attention.kind"] is AttentionKind.none:
+        drawn["model.copy"] = False
     if drawn["model.tied_output"]:
         drawn |= {"model.input": "embedding", "model.decoder.kind": "state_seeded"}
     if drawn["training.monitor"] in (Monitor.bleu, Monitor.chrf):

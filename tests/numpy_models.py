@@ -82,7 +82,25 @@ def attend(layer, kind, query, memory, mask):
     return np.tanh(np.concatenate([context, query], axis=-1) @ kernel + bias), attention
 
 
-def mix(head, kind, query, memory, mask, target_in):
+def copies_of(model, source):
+    """Returns what each source token is copied as, one-hot `[B, S, V]`; zeros: nothing."""
+    size = model.target_size
+    return np.eye(size + 1)[np.array(model.copies)[source]][..., :size]
+
+
+def point(head, words, query, attention, copies):
+    """Returns the log-probabilities of a pointer-generator; the words' are `[B, T, V]`."""
+    kernel, bias = head.gate.get_weights()
+    gate = 1 / (1 + np.exp(-(query @ kernel + bias)))  # [B, T, 1]
+    result = gate * words
+    for s in range(copies.shape[1]):
+        can_copy = copies[:, s].any(axis=1)[:, None, None]
+        symbol = np.where(can_copy, copies[:, None, s], words)
+        result = result + (1 - gate) * attention[:, :, s, None] * symbol
+    return np.log(result)
+
+
+def mix(head, kind, query, memory, mask, target_in, copies):
     """Returns the log-probabilities of hard attention, and the alignment before each token."""
     [key], [source_part] = head.key.get_weights(), head.source_part.get_weights()
     target_part, target_bias = head.target_part.get_weights()
@@ -93,6 +111,11 @@ def mix(head, kind, query, memory, mask, target_in):
         (query @ target_part + target_bias)[:, :, None] + (memory @ source_part)[:, None]
     )
     tokens = reference.softmax(vectors @ words + words_bias)  # [B, T, S, V]
+    if head.gate is not None:
+        kernel, bias = head.gate.get_weights()
+        gate = 1 / (1 + np.exp(-(vectors @ kernel + bias)))  # [B, T, S, 1]
+        can_copy = copies.any(axis=2)[:, None, :, None]
+        tokens = np.where(can_copy, gate * tokens + (1 - gate) * copies[:, None], tokens)
     alignment = reference.softmax(scores)  # [B, T, S]
     if kind == "monotonic":
         rows = np.arange(len(query))
@@ -108,7 +131,7 @@ def mix(head, kind, query, memory, mask, target_in):
     return np.log(np.einsum("bts,btsv->btv", alignment, tokens)), alignment
 
 
-def decode(model, config, target_in, state, memory=None, mask=None, vector=None):
+def decode(model, config, target_in, state, memory=None, mask=None, vector=None, copies=None):
     """Returns logits, the final states per layer, and the attention weights or None."""
     decoder, cell = model.decoder, config.decoder.cell or config.cell
     if config.decoder.kind == "repeat_vector":
@@ -121,14 +144,17 @@ def decode(model, config, target_in, state, memory=None, mask=None, vector=None)
         final.append(after)
     kind = config.attention.kind
     if kind in ("hard", "monotonic"):
-        logits, attention = mix(decoder.logits, kind, sequence, memory, mask, target_in)
+        logits, attention = mix(decoder.logits, kind, sequence, memory, mask, target_in, copies)
         return logits, final, attention
     if kind != "none":
         sequence, attention = attend(decoder.attention, kind, sequence, memory, mask)
-    kernel, bias = decoder.logits.get_weights()[-2:]
+    kernel, bias = (decoder.logits.words if config.copy else decoder.logits).get_weights()[-2:]
     logits = sequence @ kernel + bias
     if config.tied_output:
         logits = logits @ decoder.reader.embedding.get_weights()[0].T
+    if config.copy:
+        words = reference.softmax(logits)
+        logits = point(decoder.logits, words, sequence, attention, copies)
     return logits, final, attention
 
 
@@ -138,4 +164,5 @@ def forward(model, config, source, target_in):
     n = len(reference.STATES[config.encoder.cell or config.cell])
     vector = np.concatenate(states[-1][::n], axis=-1)
     initial = bridge(model, config, states)
-    return decode(model, config, target_in, initial, memory, source != PAD, vector)[:2]
+    copies = copies_of(model, source)
+    return decode(model, config, target_in, initial, memory, source != PAD, vector, copies)[:2]

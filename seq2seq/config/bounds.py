@@ -6,6 +6,8 @@ are a slip of the keyboard or come with a run folder from elsewhere.
 
 from __future__ import annotations
 
+import math
+
 from seq2seq.config.choices import AttentionKind, InputKind, SearchKind, Task
 from seq2seq.config.schema import DataConfig, DecodingConfig, ModelConfig
 from seq2seq.errors import UserError
@@ -127,11 +129,16 @@ def check_batch(
     rows, *steps = shape
     units = (width_and_depth(config, side) for side in ("encoder", "decoder"))
     per_row = sum(n * width * depth for n, (width, depth) in zip(steps, units, strict=True))
+    distributions, setting = 0, ""
     if config.attention.kind in (AttentionKind.hard, AttentionKind.monotonic):
-        # A distribution for each pair of steps.
-        pairs = rows * at_once * steps[0] * steps[1] * target_size * _ACTIVATION_BYTES
-        what = f"model.attention.kind={config.attention.kind} with {target_size} target tokens"
-        _refuse(f"training.batch_size={rows} and {what}: the distributions", int(pairs), memory)
+        # One for each pair of steps.
+        distributions, setting = math.prod(steps), f"model.attention.kind={config.attention.kind}"
+    elif config.copy:
+        # One of the word at each target step, and the copy of each source step.
+        distributions, setting = sum(steps), "model.copy=true"
+    numbers = int(rows * at_once * distributions * target_size)
+    what = f"training.batch_size={rows} and {setting} with {target_size} target tokens"
+    _refuse(f"{what}: the distributions", numbers * _ACTIVATION_BYTES, memory)
     what = f"the states of {rows} rows with {steps[0]} source and {steps[1]} target steps"
     needed = int(rows * at_once * per_row * _ACTIVATION_BYTES)
     _refuse(f"training.batch_size={rows}: {what}", needed, memory)

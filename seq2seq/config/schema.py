@@ -108,6 +108,7 @@ class DataConfig:
     train_examples: Annotated[int | None, Count]
     dev_examples: Annotated[int | None, Count]
     test_examples: Annotated[int | None, Range(minimum=0, maximum=Count.maximum)]
+    hallucinated_examples: Annotated[int, Range(minimum=0, maximum=Count.maximum)]
     symbols: Annotated[int, Range(minimum=2, maximum=1_000_000)]
     min_length: Annotated[int, Length]
     max_length: Annotated[int, Length]
@@ -165,6 +166,7 @@ class ModelConfig:
     input: InputKind
     embedding_size: Annotated[int, Width]
     tied_output: bool
+    copy: bool
     dropout: Annotated[float, Range(minimum=0.0, maximum=0.95)]
     encoder: EncoderConfig
     decoder: DecoderConfig

@@ -19,6 +19,7 @@ from seq2seq.config.bounds import check_generated
 from seq2seq.config.choices import Normalization, Task
 from seq2seq.config.schema import DataConfig, SideConfig
 from seq2seq.data.examples import Example, Splits
+from seq2seq.data.hallucination import with_hallucinated
 from seq2seq.data.large_file import IndexedFile, Keys, Lengths, read_or_index, source_keys
 from seq2seq.data.tasks import make_splits
 from seq2seq.data.tsv import read_examples, scan_examples
@@ -48,7 +49,7 @@ def load_splits(config: DataConfig) -> Splits:
     keys.sort()
     for name, part in (("dev", splits.dev), ("test", splits.test)):
         _warn_of_overlap(keys, part, name)
-    return splits
+    return replace(splits, train=with_hallucinated(splits.train, config))
 
 
 def load_split(config: DataConfig, name: str) -> list[Example]:

@@ -205,6 +205,14 @@ class Vocabularies:
         """The number of different ids of the encoder's input."""
         return len(self.source) + (len(self.features) if self.features else 0)
 
+    @property
+    def copies(self) -> list[int]:
+        """The target id of the same token, by the encoder's ids; the number of targets: none."""
+        nothing = len(self.target)
+        ids = self.target.encode(self.source.tokens)
+        ids = [nothing if i == UNK else i for i in ids]
+        return ids + [nothing] * (self.source_size - len(self.source))
+
     def encode_source(self, source: Sequence[str], features: Sequence[str]) -> list[int]:
         """Returns the encoder's ids: features first, as a prefix (Kann & Schütze 2016)."""
         ids = self.source.encode(source)

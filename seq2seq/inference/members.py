@@ -191,7 +191,7 @@ def load_model(run: RunDir, config: RunConfig, vocabularies: Vocabularies) -> Se
     if needed > there:
         reason = f"{needed} numbers are needed, {there} are there"
         raise misfit(run.best_weights, reason)
-    model = build_model(config.model, *sizes, config.training.precision)
+    model = build_model(config.model, *sizes, config.training.precision, vocabularies.copies)
     read_weights(run.best_weights, model)
     return model
 

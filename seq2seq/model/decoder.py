@@ -18,6 +18,7 @@ from seq2seq.model.dropout import Dropout
 from seq2seq.model.hard_attention import HardAttention, MonotonicAttention
 from seq2seq.model.losses import TokenSums
 from seq2seq.model.output import OutputHead, Projection, TiedTable
+from seq2seq.model.pointer_generator import PointerGenerator
 from seq2seq.model.rnn.cells import recurrent_layer
 from seq2seq.model.tap import Tap, run_layer
 from seq2seq.model.tokens import InputReader
@@ -35,6 +36,7 @@ from seq2seq.model.types import (
 HEADS: dict[str, type[OutputHead]] = {
     "projection": Projection,
     "tied_table": TiedTable,
+    "pointer_generator": PointerGenerator,
     "hard": HardAttention,
     "monotonic": MonotonicAttention,
 }
@@ -45,6 +47,8 @@ def head_kind(config: ModelConfig) -> str:
     kind = config.attention.kind
     if kind in HEADS:  # attention and output are one distribution
         return kind
+    if config.copy:
+        return "pointer_generator"
     return "tied_table" if config.tied_output else "projection"
 
 

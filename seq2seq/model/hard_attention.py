@@ -17,6 +17,7 @@ import tensorflow as tf
 from keras import ops
 
 from seq2seq.config.schema import ModelConfig
+from seq2seq.model.copying import with_copies
 from seq2seq.model.output import NEVER, OutputHead
 from seq2seq.model.types import Carried, Encoded, Hidden, Memory, Seen, Tensor
 
@@ -49,6 +50,7 @@ class HardAttention(OutputHead):
         self.source_part = keras.layers.Dense(size, use_bias=False, name="source_part", **float32)
         self.target_part = keras.layers.Dense(size, name="target_part", **float32)
         self.words = keras.layers.Dense(target_size, name="words", **float32)
+        self.gate = keras.layers.Dense(1, name="gate", **float32) if config.copy else None
 
     def memory(self, encoded: Encoded) -> Memory:
         """Returns projections of the encoder's sequence, computed once per source, and its mask."""
@@ -56,6 +58,7 @@ class HardAttention(OutputHead):
             "keys": self.key(encoded.sequence),  # [B, S, U]
             "source_part": self.source_part(encoded.sequence),  # [B, S, A]
             "mask": encoded.mask,  # [B, S]
+            **({} if self.gate is None else {"copies": encoded.copies}),  # [B, S]
         }
 
     def call(
@@ -94,7 +97,10 @@ class HardAttention(OutputHead):
         # kernels of TensorFlow 2.21.
         rows = tf.reshape(vectors, [-1, vectors.shape[-1]])  # [B · T · S, A]
         shape = tf.concat([tf.shape(vectors)[:3], [self.target_size]], axis=0)
-        return tf.nn.log_softmax(tf.reshape(self.words(rows), shape))
+        words = tf.nn.log_softmax(tf.reshape(self.words(rows), shape))
+        if self.gate is None:
+            return words
+        return with_copies(words, tf.reshape(self.gate(rows), shape[:3]), memory["copies"])
 
 
 class MonotonicAttention(HardAttention):

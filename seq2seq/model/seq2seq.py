@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, Self
 
 import keras
 from keras import ops
 
-from seq2seq.config.choices import DecoderKind, InputKind, Precision
+from seq2seq.config.choices import Precision
 from seq2seq.config.load import from_yaml
 from seq2seq.config.resolve import resolve_model
 from seq2seq.config.schema import ModelConfig
-from seq2seq.errors import UserError
 from seq2seq.model.bridge import Bridge
 from seq2seq.model.composite import CompositeLayer
-from seq2seq.model.decoder import DECODERS, HEADS
+from seq2seq.model.contradictions import refuse_contradictions
+from seq2seq.model.copying import same_ids
+from seq2seq.model.decoder import DECODERS
 from seq2seq.model.encoder import Encoder
 from seq2seq.model.losses import TokenSums
 from seq2seq.model.parts import DecoderModel, EncoderModel, Exportable
+from seq2seq.model.precision import dtype_policy
 from seq2seq.model.tap import Tap, run_layer
 from seq2seq.model.types import DecoderState, Encoded, Memory, StateShape, Tensor
 from seq2seq.special_ids import EOS, PAD
@@ -45,7 +46,12 @@ class Seq2Seq(Exportable, CompositeLayer, keras.Model):
     """
 
     def __init__(
-        self, config: ModelConfig, source_size: int, target_size: int, **model_arguments: Any
+        self,
+        config: ModelConfig,
+        source_size: int,
+        target_size: int,
+        copies: Sequence[int] | None = None,
+        **model_arguments: Any,
     ) -> None:
         """Creates the layers.
 
@@ -53,15 +59,18 @@ class Seq2Seq(Exportable, CompositeLayer, keras.Model):
             config: The model's settings.
             source_size: Number of source (and feature) ids.
             target_size: Number of target ids, V.
+            copies: The target id that a source id is copied as, V: none; for `model.copy=true`.
+                `None`: the same id, as for a vocabulary that both sides share.
             **model_arguments: Arguments of `keras.Model`.
 
         Raises:
             UserError: The settings contradict each other.
         """
         super().__init__(**model_arguments)
-        _refuse_contradictions(config)
+        refuse_contradictions(config)
         self.settings = config = resolve_model(config)
         self.source_size, self.target_size = source_size, target_size
+        self.copies = same_ids(source_size, target_size) if copies is None else [*copies]
         encoder, decoder = StateShape.of_encoder(config), StateShape.of_decoder(config)
         self.encoder = Encoder(config, source_size, name="encoder")
         self.bridge = Bridge(config.bridge, encoder, decoder, name="bridge")
@@ -103,6 +112,7 @@ class Seq2Seq(Exportable, CompositeLayer, keras.Model):
             "config": json.loads(json.dumps(dataclasses.asdict(self.settings))),
             "source_size": self.source_size,
             "target_size": self.target_size,
+            **({"copies": [*self.copies]} if self.settings.copy else {}),
             # An optimizer is saved without the variables of frozen parts and restored in order.
             "frozen": [name for name in _PARTS if not getattr(self, name).trainable],
         }
@@ -116,8 +126,8 @@ class Seq2Seq(Exportable, CompositeLayer, keras.Model):
         """
         # JSON is YAML: the settings of a saved model are checked like those of a run folder.
         settings = from_yaml(json.dumps(config["config"]), ModelConfig, "model.")
-        given = {name: config[name] for name in ("name", "trainable") if name in config}
-        with _dtype_policy(keras.dtype_policies.get(config["dtype"])):
+        given = {name: config[name] for name in ("name", "trainable", "copies") if name in config}
+        with dtype_policy(keras.dtype_policies.get(config["dtype"])):
             model = cls(settings, config["source_size"], config["target_size"], **given)
             # `load_model` fills in weights that exist, and `build` creates none.
             model.create_weights()
@@ -168,6 +178,9 @@ class Seq2Seq(Exportable, CompositeLayer, keras.Model):
 
     def hand_over(self, encoded: Encoded) -> tuple[Memory, DecoderState]:
         """Returns the memory and the decoder's initial state of an encoded batch."""
+        if self.settings.copy:
+            copies = ops.take(ops.convert_to_tensor(self.copies, "int32"), encoded.source, axis=0)
+            encoded = encoded._replace(copies=copies)
         layers = self.bridge(encoded.state)
         return self.decoder.memory(encoded), self.decoder.start(layers, encoded)
 
@@ -199,46 +212,19 @@ def build_model(
     source_size: int,
     target_size: int,
     precision: Precision = Precision.float32,
+    copies: Sequence[int] | None = None,
 ) -> Seq2Seq:
-    """Creates a model with all its weights, ready for `load_weights`.
+    """Creates a model with all its weights, ready for `load_weights`; arguments as for `Seq2Seq`.
 
     Raises:
         UserError: The settings contradict each other.
     """
-    with _dtype_policy(str(precision)):
-        model = Seq2Seq(config, source_size, target_size, name="seq2seq")
+    with dtype_policy(str(precision)):
+        model = Seq2Seq(config, source_size, target_size, copies, name="seq2seq")
         model.create_weights()
     return model
-
-
-@contextmanager
-def _dtype_policy(policy: str | keras.DTypePolicy) -> Iterator[None]:
-    """Sets Keras's global policy, which all layers of a model take when they are created."""
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(policy)
-    try:
-        yield
-    finally:
-        keras.config.set_dtype_policy(before)
 
 
 def count_parameters(model: keras.Model) -> int:
     """Returns the number of trained weights."""
     return sum(int(ops.size(weight)) for weight in model.trainable_weights)
-
-
-def _refuse_contradictions(config: ModelConfig) -> None:
-    if config.tied_output and config.input is not InputKind.embedding:
-        raise UserError(
-            "model.tied_output=true needs an embedding to tie: set model.input=embedding"
-        )
-    if config.tied_output and config.attention.kind in HEADS:
-        raise UserError(
-            f"model.tied_output=true: model.attention.kind={config.attention.kind} has its own "
-            "output layer: set model.tied_output=false"
-        )
-    if config.tied_output and config.decoder.kind is DecoderKind.repeat_vector:
-        raise UserError(
-            "model.tied_output=true needs a decoder that reads tokens: "
-            "set model.decoder.kind=state_seeded"
-        )

@@ -155,9 +155,8 @@ def build_session(
         tf.config.experimental.enable_op_determinism()
     plan = BatchPlan(splits.train, vocabularies, config.training.batch_size, config.data.buckets)
     _refuse_too_much(config, plan, vocabularies)
-    model = build_model(
-        config.model, vocabularies.source_size, len(vocabularies.target), config.training.precision
-    )
+    sizes = vocabularies.source_size, len(vocabularies.target)
+    model = build_model(config.model, *sizes, config.training.precision, vocabularies.copies)
     config = resolve(config, facts_of(model, plan))
     settings = config.training
     optimizer = make_optimizer(config.optimizer)

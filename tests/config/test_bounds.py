@@ -74,6 +74,10 @@ def test_batches():
     with pytest.raises(UserError, match=r"kind=monotonic with 5000 target tokens"):
         check_batch(hard, (64, 50, 50), 5_000, 1.0, 4 * GIB)
     check_batch(hard, (64, 50, 50), 50, 1.0, 4 * GIB)
+    soft = compose_config("run_dir=x", "model.attention.kind=dot", "model.copy=true").model
+    with pytest.raises(UserError, match=r"model\.copy=true with 100000 target tokens"):
+        check_batch(soft, (64, 50, 50), 100_000, 1.0, 4 * GIB)
+    check_batch(soft, (64, 50, 50), 5_000, 1.0, 4 * GIB)
 
 
 @pytest.mark.parametrize(

@@ -17,13 +17,17 @@ from seq2seq.inference.scoring import Scorer, score
 from seq2seq.model.seq2seq import build_model
 from seq2seq.special_ids import EOS
 
-KINDS = ["none", "general", "hard", "monotonic"]
+KINDS = [
+    *([f"model.attention.kind={kind}"] for kind in ("none", "general", "hard", "monotonic")),
+    *(["model.copy=true", f"model.attention.kind={kind}"] for kind in ("general", "monotonic")),
+]
 
 
 def make_predictor(*overrides):
     config = compose_config(*OVERRIDES, *overrides)
-    vocabularies = Vocabularies.build([Example(("a", "b", "c", "d"), ("x", "y", "z"))], 1)
-    model = build_model(config.model, vocabularies.source_size, len(vocabularies.target))
+    vocabularies = Vocabularies.build([Example(("a", "b", "c", "d"), ("x", "y", "z", "b"))], 1)
+    sizes = vocabularies.source_size, len(vocabularies.target)
+    model = build_model(config.model, *sizes, copies=vocabularies.copies)
     rng = np.random.default_rng(3)
     for weight in model.trainable_weights:
         weight.assign(rng.normal(size=weight.shape) * 0.7)
@@ -36,9 +40,7 @@ def make_predictor(*overrides):
 @pytest.mark.parametrize("length_penalty", [0.0, 0.8])
 def test_the_n_best_list_of_a_search_has_the_same_scores(kind, length_penalty):
     beam = ["decoding=beam", "decoding.beam_size=5", "decoding.n_best=5"]
-    predictor = make_predictor(
-        f"model.attention.kind={kind}", *beam, f"decoding.length_penalty={length_penalty}"
-    )
+    predictor = make_predictor(*kind, *beam, f"decoding.length_penalty={length_penalty}")
     pairs, expected = [], []
     for source, prediction in zip(SOURCES, predictor.predict(SOURCES), strict=True):
         for answer in prediction.hypotheses:

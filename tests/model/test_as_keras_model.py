@@ -22,8 +22,11 @@ KINDS = {
     "gru": ["model.cell=gru", "model.encoder.bidirectional=true", "model.bridge.kind=dense"],
     "repeat_vector": ["model.decoder.kind=repeat_vector", "model.cell=rwa"],
     "monotonic": ["model.attention.kind=monotonic", "model.input=embedding"],
+    "copying": ["model.attention.kind=monotonic", "model.copy=true"],
+    "pointer": ["model.attention.kind=additive", "model.copy=true", "model.input=embedding",
+                "model.tied_output=true"],
     "tied": ["model.input=embedding", "model.tied_output=true", "model.dropout=0.00001"],
-}
+}  # fmt: skip
 
 
 def compiled(model, reduction="sum_over_batch_size", learning_rate=0.1):

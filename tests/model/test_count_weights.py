@@ -27,6 +27,7 @@ CHOICES = {
     "model.bridge.kind": ["dense", "zero", "learned"],
     "model.attention.kind": [kind for kind in AttentionKind if kind != "dot"],
     "model.attention.units": ["null", 400],
+    "model.copy": ["true", "false"],
 }
 
 

@@ -94,9 +94,15 @@ def sum_over_alignments(kind, scores, tokens, target_out):
     return log_sum(np.array(paths))
 
 
+def settings(compose, kind, copy):
+    words = [f"model.attention.kind={kind}", f"model.copy={copy}", "model.units=6"]
+    return compose("run_dir=x", *words).model
+
+
+@pytest.mark.parametrize("copy", [False, True])
 @pytest.mark.parametrize("kind", ["hard", "monotonic"])
-def test_the_log_probability_of_a_target_is_that_of_all_its_alignments(compose, kind):
-    config = compose("run_dir=x", f"model.attention.kind={kind}", "model.units=6").model
+def test_the_log_probability_of_a_target_is_that_of_all_its_alignments(compose, kind, copy):
+    config = settings(compose, kind, copy)
     model = build_model(config, V_SOURCE, V_TARGET)
     rng = np.random.default_rng(0)
     for weight in model.trainable_weights:
@@ -118,9 +124,10 @@ def test_the_log_probability_of_a_target_is_that_of_all_its_alignments(compose, 
         np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
+@pytest.mark.parametrize("copy", [False, True])
 @pytest.mark.parametrize("kind", ["hard", "monotonic"])
-def test_the_shown_alignment_is_that_before_each_token(compose, kind):
-    config = compose("run_dir=x", f"model.attention.kind={kind}", "model.units=6").model
+def test_the_shown_alignment_is_that_before_each_token(compose, kind, copy):
+    config = settings(compose, kind, copy)
     model = build_model(config, V_SOURCE, V_TARGET)
     rng = np.random.default_rng(1)
     for weight in model.trainable_weights:
@@ -129,7 +136,8 @@ def test_the_shown_alignment_is_that_before_each_token(compose, kind):
     hidden, _ = model.decoder.hidden(tf.constant(TARGET_IN), state, memory)
     found, _, seen = model.decoder(tf.constant(TARGET_IN), state, memory)
     sequence = model.encoder(tf.constant(SOURCE)).sequence
-    arguments = (hidden.vectors.numpy(), sequence.numpy(), SOURCE != 0, TARGET_IN)
+    copies = numpy_models.copies_of(model, SOURCE)
+    arguments = (hidden.vectors.numpy(), sequence.numpy(), SOURCE != 0, TARGET_IN, copies)
     logits, alignment = numpy_models.mix(model.decoder.logits, kind, *arguments)
     np.testing.assert_allclose(found, logits, atol=1e-5)
     np.testing.assert_allclose(seen["attention_weights"], alignment, atol=1e-5)

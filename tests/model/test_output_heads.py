@@ -1,7 +1,7 @@
 """Heads and attentions that mix, copy or carry a state need one class: they train and are searched.
 
 The toys below are what one more file would hold. Each is put into the table of heads, or of
-attentions, and nothing else is touched. The heads of hard attention are tested beside them.
+attentions, and nothing else is touched. The heads that the package has are tested beside them.
 """
 
 import keras
@@ -80,24 +80,33 @@ PARTS = {
 }
 
 
-HARD = ("hard", "monotonic")
+OURS = {
+    "hard": ("hard", "false"),
+    "monotonic": ("monotonic", "false"),
+    "pointer_generator": ("general", "true"),
+    "hard copying": ("hard", "true"),
+    "monotonic copying": ("monotonic", "true"),
+}
 
 
-@pytest.fixture(params=[*PARTS, *HARD])
+@pytest.fixture(params=[*PARTS, *OURS])
 def part(request, monkeypatch):
-    if request.param in HARD:
-        monkeypatch.setitem(KIND, "attention", request.param)
+    if request.param in OURS:
+        attention, copy = OURS[request.param]
+        monkeypatch.setitem(KIND, "attention", attention)
+        monkeypatch.setitem(KIND, "copy", copy)
     else:
         table, key, kind = PARTS[request.param]
         monkeypatch.setitem(table, key, kind)
     return request.param
 
 
-KIND = {"attention": "dot"}
+KIND = {"attention": "dot", "copy": "false"}
 
 
 def settings(compose, *overrides):
     small = ["model.units=6", f"model.attention.kind={KIND['attention']}", "model.layers=2"]
+    small.append(f"model.copy={KIND['copy']}")
     return compose("run_dir=x", *small, *overrides)
 
 
@@ -116,7 +125,7 @@ def test_the_inference_models_equal_the_training_model(compose, part, pieces):
     encoded = model.encoder_model(SOURCE)
     state = encoded["state"]
     assert isinstance(state, DecoderState)
-    if part not in ("copying", "hard"):
+    if part in ("counting", "coverage", "monotonic", "monotonic copying"):
         carried = state.attention if part == "coverage" else state.head
         assert carried.shape[:2] == SOURCE.shape
     found = []

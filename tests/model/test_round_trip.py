@@ -22,7 +22,7 @@ from seq2seq.runs.run_dir import RunDir
 from seq2seq.runs.weights import write_weights
 
 SOURCES = ["a b c", "c", "b b a c a", "a d"]
-EXAMPLES = [Example(("a", "b", "c"), ("x", "y")), Example(("d",), ("z", "x", "y"))]
+EXAMPLES = [Example(("a", "b", "c"), ("x", "b")), Example(("d",), ("z", "x", "b"))]
 UNITS = 4
 
 # Runs in the fresh process: loads each run folder and prints what it answers.
@@ -41,7 +41,9 @@ for path in sys.argv[2:]:
 def cases(cell, directions):
     """(overrides) of every layers × legal bridge × attention."""
     # The encoder's units are such that sum fits as well as, once more, concat.
-    for layers, attention in product([1, 2], ["none", "dot", "additive", "monotonic"]):
+    attentions = ["none", "dot", "additive", "monotonic", "general copying", "hard copying"]
+    for layers, name in product([1, 2], attentions):
+        attention, _, copying = name.partition(" ")
         for encoder_units in sorted({UNITS, UNITS // directions}):
             encoder = StateShape(Cell(cell), encoder_units, layers, directions)
             legal = legal_bridges(encoder, StateShape(Cell(cell), UNITS, layers, 1))
@@ -59,6 +61,7 @@ def cases(cell, directions):
                     f"model.encoder.units={encoder_units}",
                     f"model.bridge.kind={bridge}",
                     f"model.attention.kind={attention}",
+                    f"model.copy={bool(copying)}",
                 ]
 
 
@@ -122,7 +125,8 @@ def check_all(compose, several, folder):
             config = compose("run_dir=x", *overrides, "decoding.max_length=4")
             config = dataclasses.replace(config, name=f"case {number}")
             tf.random.set_seed(number)
-            model = build_model(config.model, vocabularies.source_size, len(vocabularies.target))
+            sizes = vocabularies.source_size, len(vocabularies.target)
+            model = build_model(config.model, *sizes, copies=vocabularies.copies)
             run = RunDir.create(folder / str(number))
             run.save_config(config, {})
             vocabularies.save(*run.vocabularies)

@@ -103,10 +103,15 @@ def check(cell, head):
             compiled = tf.function(forward, autograph=False, jit_compile=True)
             np.testing.assert_allclose(logits, compiled(*arguments), atol=1e-4)
 
-tied = ["model.tied_output=true", "model.input=embedding"]
-for cell, head in itertools.product(Cell, ([],) if kind in HEADS else ([], tied)):
+heads = [[]]
+if kind not in HEADS:
+    heads.append(["model.tied_output=true", "model.input=embedding"])
+if kind != AttentionKind.none:
+    heads.append([*heads[-1], "model.copy=true"])
+for cell, head in itertools.product(Cell, heads):
     check(cell, head)
-assert seen == ({kind} if kind in HEADS else HEADS.keys() - set(AttentionKind))
+without = {*AttentionKind, *(["pointer_generator"] if kind == AttentionKind.none else [])}
+assert seen == ({kind} if kind in HEADS else HEADS.keys() - without)
 """
 
 

@@ -179,6 +179,7 @@ def test_refused_by_training(arguments, words, files):
             ["model=attention", "model.attention.kind=dot", "model.units=100"],
             ["model.", "100"],
         ),
+        (["model.copy=true"], ["model.copy=true", "model.attention.kind"]),
         (["model.tied_output=true"], ["model.tied_output", "model.input=embedding"]),
         (["training.monitor=bleu"], ["training.monitor=bleu", "training.bleu=true"]),
         (["decoding=beam", "decoding.n_best=9"], ["decoding.n_best=9", "decoding.beam_size=5"]),
