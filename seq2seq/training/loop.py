@@ -228,11 +228,8 @@ def _finish(session: Session, state: TrainingState) -> dict[str, Any]:
     if calibration:
         save_calibration(run, calibration)
         results["calibration"] = calibration
-    results |= {
-        "parameters": count_parameters(session.model),
-        **progress.totals(len(train)),
-        "versions": versions(),
-    }
+    results |= {"parameters": count_parameters(session.model), **progress.totals(len(train))}
+    results["versions"] = versions()
     if session.tensorboard is not None:
         session.tensorboard.show_results(results, scored)
     run.save_results(results)  # The last file: a run that has it needs no resume.
