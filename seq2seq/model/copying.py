@@ -24,7 +24,7 @@ def with_copies(words: Tensor, gate: Tensor, copies: Tensor) -> Tensor:
         copies: The target ids of the source symbols `[B, S]`, see `Encoded.copies`.
     """
     size = words.shape[-1]
-    is_symbol = (copies[..., None] == tf.range(size))[:, None]  # [B, 1, S, V]
+    is_symbol = tf.equal(copies[..., None], tf.range(size))[:, None]  # [B, 1, S, V]
     is_copyable = (copies < size)[:, None]  # [B, 1, S]
     log_word = tf.where(is_copyable, tf.math.log_sigmoid(gate), 0.0)
     # Only one id per position is a sum. It is computed by itself, because the logarithms of all V
