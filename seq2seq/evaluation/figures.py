@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import io
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 import numpy.typing as npt
+from matplotlib import font_manager
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -36,9 +39,31 @@ _DARK: dict[Any, Any] = {
 }
 
 
+# Fonts for scripts that matplotlib's own font lacks, as systems have them.
+_FURTHER_FONTS = {
+    *("Noto Sans CJK JP", "Noto Sans Devanagari", "Noto Sans Thai", "Unifont"),  # Linux
+    *("Arial Unicode MS", "Hiragino Sans", "Apple SD Gothic Neo"),  # macOS
+    *("Malgun Gothic", "Microsoft YaHei", "Nirmala UI"),  # Windows
+}
+
+
 def surroundings(is_dark: bool) -> AbstractContextManager[None]:
-    """Sets the colours of a figure that is created inside the context."""
-    return mpl.rc_context(_DARK if is_dark else {})
+    """Sets the colours and the fonts of a figure that is created inside the context."""
+    return mpl.rc_context({"font.family": _fonts(), **(_DARK if is_dark else {})})
+
+
+@functools.cache
+def _fonts() -> list[str]:
+    installed = {font.name for font in font_manager.fontManager.ttflist}
+    return ["DejaVu Sans", *sorted(_FURTHER_FONTS & installed)]
+
+
+@contextmanager
+def _missing_glyphs_are_boxes() -> Iterator[None]:
+    """Silences a warning for every character that no font of this machine has."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from font")
+        yield
 
 
 def attention_figure(
@@ -128,14 +153,16 @@ def both_versions(draw: Callable[[bool], Figure]) -> tuple[bytes, bytes]:
 def png(figure: Figure) -> bytes:
     """Returns the figure as a PNG file."""
     file = io.BytesIO()
-    FigureCanvasAgg(figure).print_png(file)
+    with _missing_glyphs_are_boxes():
+        FigureCanvasAgg(figure).print_png(file)
     return file.getvalue()
 
 
 def pixels(figure: Figure) -> Array:
     """Returns the figure as RGBA pixels `[1, height, width, 4]`, as TensorBoard takes them."""
     canvas = FigureCanvasAgg(figure)
-    canvas.draw()
+    with _missing_glyphs_are_boxes():
+        canvas.draw()
     return np.asarray(canvas.buffer_rgba())[None]
 
 
