@@ -151,6 +151,8 @@ def _draw_training(decks, folder):
     for i, (name, arguments) in enumerate(callbacks):
         settings = settings_of(f"keras.callbacks.{name}", arguments, f"{folder}/files/{i}")
         yield from as_options(settings, f"+callbacks.extra.c{i}")
+    if drawn["model.attention.kind"] is not AttentionKind.monotonic:
+        yield f"data.reverse_target={decks.deal('reverse_target', [False, True])}"
 
 
 def _draw_section(decks, prefix, schema):

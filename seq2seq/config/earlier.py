@@ -25,6 +25,7 @@ INTRODUCED = {
     "data.target.normalization": Introduced("0.1.0", before=None),
     "model.copy": Introduced("0.1.0", before=False),
     "data.hallucinated_examples": Introduced("0.1.0", before=0),
+    "data.reverse_target": Introduced("0.1.0", before=False),
     "data.in_memory_mib": Introduced("0.1.0", before=None),
     "data.max_line_bytes": Introduced("0.1.0", before=2**20),
     "training.micro_batches": Introduced("0.1.0", before=1),

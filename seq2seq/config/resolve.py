@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from seq2seq.config.bounds import check_search
-from seq2seq.config.choices import Precision, SearchKind
+from seq2seq.config.choices import AttentionKind, Precision, SearchKind
 from seq2seq.config.commands import DecodingChanges
 from seq2seq.config.schema import (
     AttentionConfig,
@@ -198,6 +198,11 @@ def check_settings(config: RunConfig) -> None:
     if parts is not None and size % parts:
         raise UserError(
             f"training.micro_batches={parts} does not divide training.batch_size={size}"
+        )
+    if config.data.reverse_target and config.model.attention.kind is AttentionKind.monotonic:
+        raise UserError(
+            "data.reverse_target=true: monotonic attention needs source and target in one order; "
+            "choose model.attention.kind=hard"
         )
 
 

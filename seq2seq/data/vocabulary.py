@@ -7,7 +7,6 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 
 from seq2seq.data.examples import Example
@@ -74,7 +73,7 @@ class Vocabulary:
     @classmethod
     def build(cls, sequences: Iterable[Sequence[str]], min_count: int) -> Vocabulary:
         """Returns the vocabulary of the tokens in `sequences`; see `of_counts`."""
-        return cls.of_counts(Counter(chain.from_iterable(sequences)), min_count)
+        return cls.of_counts(Counter(itertools.chain.from_iterable(sequences)), min_count)
 
     @classmethod
     def of_counts(cls, counts: Counter[str], min_count: int) -> Vocabulary:
@@ -106,13 +105,8 @@ class Vocabulary:
 
     def decode(self, ids: Iterable[int]) -> tuple[str, ...]:
         """Returns the tokens up to the first `EOS` or padding; `BOS` is left out."""
-        tokens = []
-        for i in ids:
-            if i in (EOS, PAD):
-                break
-            if i != BOS:
-                tokens.append(self.tokens[i])
-        return tuple(tokens)
+        written = itertools.takewhile(lambda i: i not in (EOS, PAD), ids)
+        return tuple(self.tokens[i] for i in written if i != BOS)
 
     def extended(self, other: Vocabulary) -> Vocabulary:
         """Returns this vocabulary, followed by the tokens of the other one that it lacks."""
@@ -145,14 +139,20 @@ class Vocabulary:
 
 @dataclass(frozen=True)
 class Vocabularies:
-    """Vocabularies of a run. The encoder's ids are source ids, followed by feature ids."""
+    """Vocabularies of a run. The encoder's ids are source ids, followed by feature ids.
+
+    With `reverse_target` the decoder writes the last token of a target first.
+    """
 
     source: Vocabulary
     target: Vocabulary
     features: Vocabulary | None
+    reverse_target: bool = False
 
     @classmethod
-    def build(cls, examples: Sequence[Example], min_count: int) -> Vocabularies:
+    def build(
+        cls, examples: Sequence[Example], min_count: int, reverse_target: bool = False
+    ) -> Vocabularies:
         """Returns the vocabularies of training examples, in one pass over them."""
         counts = source, target, features = Counter[str](), Counter[str](), Counter[str]()
         rows = iter(examples)
@@ -164,6 +164,7 @@ class Vocabularies:
             Vocabulary.of_counts(source, min_count),
             Vocabulary.of_counts(target, min_count),
             Vocabulary.of_counts(features, min_count) if features else None,
+            reverse_target,
         )
 
     def extended(self, other: Vocabularies) -> Vocabularies:
@@ -172,10 +173,12 @@ class Vocabularies:
         if self.features is not None and other.features is not None:
             features = self.features.extended(other.features)
         source, target = self.source.extended(other.source), self.target.extended(other.target)
-        return Vocabularies(source, target, features)
+        return Vocabularies(source, target, features, self.reverse_target)
 
     @classmethod
-    def load(cls, source: Path, target: Path, features: Path) -> Vocabularies:
+    def load(
+        cls, source: Path, target: Path, features: Path, reverse_target: bool = False
+    ) -> Vocabularies:
         """Reads the three vocabulary files. A run without features has no third file.
 
         Raises:
@@ -187,6 +190,7 @@ class Vocabularies:
             Vocabulary.load(source),
             Vocabulary.load(target),
             Vocabulary.load(features) if has_features else None,
+            reverse_target,
         )
 
     def save(self, source: Path, target: Path, features: Path) -> None:
@@ -237,4 +241,13 @@ class Vocabularies:
 
     def encode_target(self, target: Sequence[str]) -> list[int]:
         """Returns the decoder's ids, with BOS and EOS."""
-        return [BOS, *self.target.encode(target), EOS]
+        return [BOS, *self.target.encode(target[::-1] if self.reverse_target else target), EOS]
+
+    def decode_target(self, ids: Iterable[int]) -> tuple[str, ...]:
+        """Returns the target of written ids, up to the first `EOS` or padding."""
+        tokens = self.target.decode(ids)
+        return tokens[::-1] if self.reverse_target else tokens
+
+    def steps(self, length: int) -> list[int]:
+        """Returns the steps that write the tokens of a target, in reading order, and the end."""
+        return [*(range(length)[::-1] if self.reverse_target else range(length)), length]

@@ -17,6 +17,7 @@ from seq2seq.data.vocabulary import Tokenizer
 from seq2seq.evaluation.confidence import calibrate, measure
 from seq2seq.evaluation.metrics import decoded_metrics, is_exact, nearest
 from seq2seq.inference.answers import Prediction
+from seq2seq.inference.directions import Part, voters
 from seq2seq.inference.ensemble import Ensemble, longest, side_by_side
 from seq2seq.inference.predictor import Predictor
 from seq2seq.model.losses import TokenSums, teacher_forced_metrics
@@ -170,13 +171,14 @@ class Evaluation:
         """
         self.predictor, self._batch_size = predictor, batch_size
         self._with_optional = with_optional
-        self._force = compile_evaluation(predictor.members.searched)
+        self._voters = voters(predictor.members)
+        self._force = compile_evaluation(*(part.members.searched for part in self._voters))
 
     def __call__(self, examples: Sequence[Example]) -> tuple[dict[str, float], list[ScoredExample]]:
         """Returns teacher-forced and decoded metrics, and the decoded examples."""
         predictor = self.predictor
         scored = decode(predictor, examples)
-        forced = self._force(self._batches(examples))
+        forced = self._force(*(self._batches(examples, part) for part in self._voters))
         decoded = decoded_metrics(
             [one.prediction.tokens for one in scored],
             [one.references for one in scored],
@@ -206,7 +208,7 @@ class Evaluation:
             found[name], errors[name] = with_confidences(self.predictor, scored, temperature)
         return {"temperature": temperature, "calibration_error": errors}, found
 
-    def _batches(self, examples: Sequence[Example]) -> Iterator[Batch]:
+    def _batches(self, examples: Sequence[Example], part: Part) -> Iterator[Batch]:
         predictor, size = self.predictor, self._batch_size
         if len(predictor.members.all) == 1:
             plan = BatchPlan(examples, predictor.vocabularies, size, predictor.data.buckets)
@@ -215,23 +217,37 @@ class Evaluation:
         # The members' sources may differ in length, so there are no buckets.
         for start in range(0, len(examples), size):
             rows = examples[start : start + size]
-            sources = predictor.members.encode([(e.source, e.features) for e in rows])
-            target = pad([predictor.vocabularies.encode_target(e.target) for e in rows])
+            sources = part.own(predictor.members.encode([(e.source, e.features) for e in rows]))
+            tables = part.members.all[0].vocabularies
+            target = pad([tables.encode_target(e.target) for e in rows])
             source = side_by_side(sources, len(rows), longest(sources))
             yield Batch(source, target[:, :-1], target[:, 1:])
 
 
-def compile_evaluation(model: Seq2Seq | Ensemble) -> Callable[[Iterable[Batch]], dict[str, float]]:
-    """Returns batches → teacher-forced `loss`, `token_accuracy`, `perplexity`."""
+def compile_evaluation(*models: Seq2Seq | Ensemble) -> Callable[..., dict[str, float]]:
+    """Returns the batches of each model → teacher-forced `loss`, `token_accuracy`, `perplexity`.
+
+    Those of several models are their means over all tokens.
+    """
+    steps = [_compile_sums(model) for model in models]
+
+    def evaluate(*batches: Iterable[Batch]) -> dict[str, float]:
+        # Sums of all batches, then one division: the mean is over tokens, not over batches.
+        sums = [
+            np.asarray(step(batch))
+            for step, own in zip(steps, batches, strict=True)
+            for batch in own
+        ]
+        return teacher_forced_metrics(TokenSums(*np.sum(sums, axis=0)))
+
+    return evaluate
+
+
+def _compile_sums(model: Seq2Seq | Ensemble) -> Callable[[Batch], TokenSums]:
     ids = tf.TensorSpec([None, None], tf.int32)
 
     @tf.function(autograph=False, input_signature=[Batch(ids, ids, ids)])
     def step(batch: Batch) -> TokenSums:
         return model.token_sums(*batch, training=False)
 
-    def evaluate(batches: Iterable[Batch]) -> dict[str, float]:
-        # Sums of all batches, then one division: the mean is over tokens, not over batches.
-        totals = np.sum([np.asarray(step(batch)) for batch in batches], axis=0)
-        return teacher_forced_metrics(TokenSums(*totals))
-
-    return evaluate
+    return step

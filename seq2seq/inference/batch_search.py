@@ -10,11 +10,11 @@ import numpy as np
 import tensorflow as tf
 
 from seq2seq.config.schema import DecodingConfig
-from seq2seq.data.vocabulary import Tokenizer, Vocabulary
+from seq2seq.data.vocabulary import Tokenizer, Vocabularies
 from seq2seq.hardware import cores
 from seq2seq.inference.answers import NO_ANSWER, Hypothesis, Prediction
-from seq2seq.inference.compiled_search import Search
 from seq2seq.inference.ensemble import Block, longest, side_by_side
+from seq2seq.inference.search.hypotheses import Search
 from seq2seq.inference.shapes import bucket
 
 
@@ -29,12 +29,12 @@ class BatchSearch:
         self,
         compiled: Search,
         decoding: DecodingConfig,
-        vocabulary: Vocabulary,
+        vocabularies: Vocabularies,
         target: Tokenizer,
     ) -> None:
-        """Keeps its parts; `vocabulary` and `target` make text of target ids."""
+        """Keeps its parts; `vocabularies` and `target` make text of target ids."""
         self.compiled = compiled
-        self._decoding, self._vocabulary, self._target = decoding, vocabulary, target
+        self._decoding, self._vocabularies, self._target = decoding, vocabularies, target
 
     def __call__(self, batches: list[list[Block]], first: int) -> Iterable[list[Prediction]]:
         """Decodes batches of ids, two per core at a time.
@@ -72,7 +72,7 @@ class BatchSearch:
             for ids_written, score in zip(row_tokens, row_scores, strict=True):
                 # A search with fewer than n_best hypotheses pads them with scores of -inf.
                 if math.isfinite(score):
-                    decoded = self._vocabulary.decode(ids_written)
+                    decoded = self._vocabularies.decode_target(ids_written)
                     answers.append(Hypothesis(decoded, self._target.join(decoded), score))
             predictions.append(Prediction(answers, None if answers else NO_ANSWER))
         return predictions

@@ -6,7 +6,6 @@ It knows the model and the decoding settings, and no text.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
@@ -17,12 +16,10 @@ from seq2seq.config.schema import DecodingConfig
 from seq2seq.errors import UserError
 from seq2seq.hardware import has_gpu
 from seq2seq.inference.ensemble import Ensemble, Memories, States
-from seq2seq.inference.search.hypotheses import Hypotheses, SearchSpec, Step, tile
+from seq2seq.inference.search.hypotheses import Hypotheses, Search, SearchSpec, Step, tile
 from seq2seq.inference.trie import Trie, restrict
 from seq2seq.model.seq2seq import Seq2Seq
 from seq2seq.model.types import DecoderState, Memory
-
-Search = Callable[[tf.Tensor, tf.Tensor], Hypotheses]
 
 
 def search_spec(kind: SearchKind) -> SearchSpec:

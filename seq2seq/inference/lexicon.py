@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from seq2seq.config.schema import DataConfig
 from seq2seq.data.examples import Example, group_references
 from seq2seq.data.tsv import read_examples
-from seq2seq.data.vocabulary import Tokenizer, Vocabulary
+from seq2seq.data.vocabulary import Tokenizer, Vocabularies
 from seq2seq.errors import UserError, visible
 from seq2seq.inference.answers import Hypothesis, Prediction
 from seq2seq.inference.members import Pair, Tokens
@@ -38,7 +38,7 @@ def look_up(lexicon: Lexicon, asked: Pair, n_best: int, target: Tokenizer) -> Pr
     return Prediction(hypotheses, confidence=1.0, is_known=True) if hypotheses else None
 
 
-def read_allowed(path: str, data: DataConfig, vocabulary: Vocabulary, max_length: int) -> Trie:
+def read_allowed(path: str, data: DataConfig, tables: Vocabularies, max_length: int) -> Trie:
     """Reads a file with one answer per line, without the answers that no search writes.
 
     Those are counted in a warning: answers with a symbol that the vocabulary lacks, and answers of
@@ -51,10 +51,11 @@ def read_allowed(path: str, data: DataConfig, vocabulary: Vocabulary, max_length
     sides = {side: dataclasses.replace(getattr(data, side), column=1) for side in _SIDES}
     features = dataclasses.replace(data.features, column=None)
     examples = _read("answers", path, dataclasses.replace(data, **sides, features=features))
+    vocabulary = tables.target
     targets = list(dict.fromkeys(example.target for example in examples))
     unknown = [target for target in targets if vocabulary.unknown(target)]
     allowed = [target for target in targets if not vocabulary.unknown(target)]
-    ids = [vocabulary.encode(target) for target in allowed if len(target) < max_length]
+    ids = [tables.encode_target(target)[1:-1] for target in allowed if len(target) < max_length]
     problem = ""
     if unknown:
         symbol = visible(vocabulary.unknown(unknown[0])[0], 40)

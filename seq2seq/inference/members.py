@@ -48,7 +48,7 @@ class Member:
         Raises:
             UserError: The folder is not a complete run, or is damaged.
         """
-        vocabularies = Vocabularies.load(*run.vocabularies)
+        vocabularies = Vocabularies.load(*run.vocabularies, config.data.reverse_target)
         model = load_model(run, config, vocabularies)
         return cls(model, vocabularies, config.data, str(run.path))
 
@@ -102,7 +102,6 @@ class Members:
         all: The members.
         data: The settings of the first member's text, with the features of the first that has any.
         has_features: Whether a member reads features.
-        searched: What a search calls: the only model, or the ensemble.
     """
 
     def __init__(self, members: Sequence[Member]) -> None:
@@ -117,7 +116,14 @@ class Members:
         self.has_features = bool(with_features)
         features = [*with_features, first.data.features][0]
         self.data = dataclasses.replace(first.data, features=features)
-        self.searched = first.model if len(members) == 1 else _ensemble(members)
+        for other in members[1:]:
+            _refuse_other_targets(first, other)
+
+    @property
+    def searched(self) -> Seq2Seq | Ensemble:
+        """What a search calls: the only model, or the ensemble; all members of one direction."""
+        assert len({member.vocabularies.reverse_target for member in self.all}) == 1
+        return self.all[0].model if len(self.all) == 1 else _ensemble(self.all)
 
     @property
     def only(self) -> Member:
@@ -198,8 +204,6 @@ def load_model(run: RunDir, config: RunConfig, vocabularies: Vocabularies) -> Se
 
 def _ensemble(members: Sequence[Member]) -> Ensemble:
     first = members[0]
-    for other in members[1:]:
-        _refuse_other_targets(first, other)
     tokens = first.vocabularies.target.tokens
     special = range(len(SPECIAL_TOKENS))
     ids = [

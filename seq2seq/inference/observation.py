@@ -9,14 +9,17 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 
+import keras
+import numpy as np
 import tensorflow as tf
 
 from seq2seq.config.schema import DecodingConfig
+from seq2seq.data.buckets import pad
 from seq2seq.data.vocabulary import Vocabularies
 from seq2seq.inference.answers import Hypothesis, Prediction
-from seq2seq.inference.ensemble import Ensemble
-from seq2seq.inference.forcing import Source, compile_observation, in_batches
-from seq2seq.inference.members import Pairs, Tokens
+from seq2seq.inference.directions import Vote, Voters, mean
+from seq2seq.inference.forcing import Source, compile_observation
+from seq2seq.inference.members import Members, Pair, Pairs, Tokens
 from seq2seq.model.seq2seq import Seq2Seq
 
 # Of all ids at all steps of a batch, 256 MiB: a search holds those of one step only.
@@ -32,24 +35,23 @@ class Observer:
 
     def __init__(
         self,
-        model: Seq2Seq | Ensemble,
-        vocabularies: Vocabularies,
+        members: Members,
         decoding: DecodingConfig,
         temperature: float | None,
     ) -> None:
         """Compiles nothing before the first call.
 
         Args:
-            model: The model, or an ensemble.
-            vocabularies: Those that answers are written with.
+            members: The models, one or several.
             decoding: The settings of the search.
             temperature: That of confidences; None: they are not calibrated.
         """
-        self._vocabularies, self._max_length = vocabularies, decoding.max_length or 1
-        at_once = _MAX_LOG_PROBS // (len(vocabularies.target) * self._max_length)
+        self._max_length = decoding.max_length or 1
+        symbols = len(members.all[0].vocabularies.target)
+        at_once = _MAX_LOG_PROBS // (symbols * self._max_length)
         self._batch_size = max(1, min(decoding.batch_size, at_once))
         self.temperature = temperature
-        self._observe = compile_observation(model)
+        self._observe = Voters(members, compile_observation)
 
     def details(
         self,
@@ -81,7 +83,7 @@ class Observer:
                 own = [next(rows) for _ in prediction.hypotheses]
                 prediction = prediction._replace(
                     hypotheses=[*map(self._with_details, prediction.hypotheses, own)],
-                    confidence=min(1.0, math.exp(own[0][-1][0])),
+                    confidence=min(1.0, math.exp(_totals(own[0])[0])),
                     is_calibrated=self.temperature is not None,
                 )
             yield i, prediction
@@ -90,28 +92,44 @@ class Observer:
         self, answers: Sequence[tuple[Source, Tokens]], temperatures: Sequence[float]
     ) -> list[list[float]]:
         """Returns the log-probability of each answer, its end included, at each temperature."""
-        return [totals for _, _, totals in self._forced(answers, temperatures)]
+        return [_totals(votes) for votes in self._forced(answers, temperatures)]
 
     def _forced(
         self, answers: Sequence[tuple[Source, Tokens]], temperatures: Sequence[float]
-    ) -> list[list[list[float]]]:
-        return in_batches(
-            self._observe,
-            [source for source, _ in answers],
-            [self._vocabularies.encode_target(tokens) for _, tokens in answers],
-            self._batch_size,
-            tf.constant(temperatures, tf.float32),
-        )
+    ) -> list[list[Vote]]:
+        sources, targets = [source for source, _ in answers], [tokens for _, tokens in answers]
+        values = tf.constant(temperatures, tf.float32)
+        return self._observe(sources, targets, self._batch_size, values)
 
-    def _with_details(self, hypothesis: Hypothesis, forced: list[list[float]]) -> Hypothesis:
-        log_probs, position, _ = forced
+    def _with_details(self, hypothesis: Hypothesis, votes: list[Vote]) -> Hypothesis:
         # An answer of max_length tokens was cut: its end was not written.
         length = min(len(hypothesis.tokens) + 1, self._max_length)
-        alignment = tuple(map(int, position[:length]))
+        log_probs = mean([[results[0][i] for i in steps] for steps, results in votes])[:length]
+        first = votes[0]
+        alignment = tuple(int(first.results[1][i]) for i in first.steps[:length])
         return hypothesis._replace(
-            probabilities=tuple(map(math.exp, log_probs[:length])),
+            probabilities=tuple(map(math.exp, log_probs)),
             alignment=alignment if min(alignment) >= 0 else (),
         )
+
+
+def _totals(votes: list[Vote]) -> list[float]:
+    return mean([results[2] for _, results in votes])
+
+
+def attention_weights(
+    model: Seq2Seq, vocabularies: Vocabularies, source: Pair, target: Tokens
+) -> np.ndarray | None:
+    """Returns the attention weights `[T, S]` of writing a target; see `Predictor.attention`."""
+    ids = vocabularies.encode_source(*source)
+    target_in = vocabularies.encode_target(target)[:-1]
+    # One place more than tokens: Keras warns of a softmax over a single one.
+    memory, state = model.encode(tf.constant(pad([ids], length=len(ids) + 1)))
+    _, _, seen = model.decoder(tf.constant([target_in], tf.int32), state, memory)
+    weights = seen.get("attention_weights")
+    if weights is None:
+        return None
+    return keras.ops.convert_to_numpy(weights)[0, vocabularies.steps(len(target)), : len(ids)]
 
 
 def mean_temperature(temperatures: Sequence[float | None]) -> float | None:

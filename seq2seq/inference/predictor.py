@@ -6,25 +6,20 @@ import dataclasses
 import math
 from collections.abc import Sequence
 
-import keras
 import numpy as np
-import tensorflow as tf
 
 from seq2seq.config.commands import AnswerSettings, DecodingChanges
 from seq2seq.config.resolve import check_decoding, complete_decoding
 from seq2seq.config.schema import DataConfig, DecodingConfig
-from seq2seq.data.buckets import pad
 from seq2seq.data.vocabulary import Tokenizer, Vocabularies
 from seq2seq.inference.answers import Prediction
-from seq2seq.inference.batch_search import BatchSearch
-from seq2seq.inference.compiled_search import compile_search
-from seq2seq.inference.lexicon import look_up, read_allowed, read_lexicon
+from seq2seq.inference.lexicon import look_up, read_lexicon
 from seq2seq.inference.members import Member, Members, Pair, Pairs, Tokens
-from seq2seq.inference.observation import Observer, mean_temperature
+from seq2seq.inference.observation import Observer, attention_weights, mean_temperature
+from seq2seq.inference.voting import make_search
 from seq2seq.model.seq2seq import Seq2Seq
 from seq2seq.runs.calibration_file import load_temperature
 from seq2seq.runs.run_dir import RunDir
-from seq2seq.special_ids import BOS
 
 
 class Predictor:
@@ -71,14 +66,10 @@ class Predictor:
         self.target = Tokenizer(data.target.tokens)
         self.answers = answers = answers or AnswerSettings()
         self._lexicon = read_lexicon(answers.lexicon, self.data) if answers.lexicon else None
-        allowed, table = None, vocabularies.target
-        if answers.answers:
-            allowed = read_allowed(answers.answers, data, table, decoding.max_length or 1)
-        compiled = compile_search(self.members.searched, decoding, allowed)
-        self.search = BatchSearch(compiled, decoding, table, self.target)
         # A temperature is that of a free search.
-        temperature = temperature if allowed is None else None
-        self.observer = Observer(self.members.searched, vocabularies, decoding, temperature)
+        temperature = temperature if answers.answers is None else None
+        self.observer = Observer(self.members, decoding, temperature)
+        self.search = make_search(self.members, decoding, answers.answers, self.observer.log_probs)
 
     @classmethod
     def load(
@@ -202,13 +193,7 @@ class Predictor:
 
         S counts features and source tokens; T counts target tokens and the end of sequence.
         """
-        ids = self.vocabularies.encode_source(*source)
-        target_in = [BOS, *self.vocabularies.target.encode(target)]
-        # One place more than tokens: Keras warns of a softmax over a single one.
-        memory, state = self.model.encode(tf.constant(pad([ids], length=len(ids) + 1)))
-        _, _, seen = self.model.decoder(tf.constant([target_in], tf.int32), state, memory)
-        weights = seen.get("attention_weights")
-        return None if weights is None else keras.ops.convert_to_numpy(weights)[0, :, : len(ids)]
+        return attention_weights(self.model, self.vocabularies, source, target)
 
 
 def _without_end(line: str) -> str:

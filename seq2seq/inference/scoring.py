@@ -18,7 +18,8 @@ from seq2seq.data.tsv import scan_examples
 from seq2seq.data.vocabulary import Tokenizer
 from seq2seq.errors import UserError
 from seq2seq.hardware import has_gpu
-from seq2seq.inference.forcing import compile_scoring, in_batches
+from seq2seq.inference.directions import Voters, mean
+from seq2seq.inference.forcing import compile_scoring
 from seq2seq.inference.output_file import opening_output, write_visibly
 from seq2seq.inference.predictor import Predictor
 from seq2seq.runs.run_dir import RunDir
@@ -59,21 +60,21 @@ class Scorer:
         """Compiles nothing before the first call."""
         self._predictor = predictor
         is_compiled = search_is_compiled(predictor.decoding, has_gpu())
-        self._score = compile_scoring(predictor.members.searched, is_compiled)
+        self._score = Voters(predictor.members, lambda one: compile_scoring(one, is_compiled))
 
     def __call__(self, examples: Sequence[Example]) -> list[Score]:
         """Returns the score of each example, in their order; sources must not be empty."""
         tables = self._predictor.vocabularies
         sources = self._predictor.members.encode([(e.source, e.features) for e in examples])
-        targets = [tables.encode_target(e.target) for e in examples]
+        targets = [example.target for example in examples]
         batch_size = self._predictor.decoding.batch_size
-        found = in_batches(self._score, [*zip(*sources, strict=True)], targets, batch_size)
+        found = self._score([*zip(*sources, strict=True)], targets, batch_size)
         scores = []
-        for example, ids, [log_probs] in zip(examples, targets, found, strict=True):
-            unknown = tables.target.unknown(example.target)
+        for target, votes in zip(targets, found, strict=True):
+            log_probs = mean([[row[i] for i in steps] for steps, [row] in votes])
+            unknown = tables.target.unknown(target)
             # A search never writes UNK.
-            steps = zip(log_probs, [*(t in unknown for t in example.target), False], strict=False)
-            assert len(ids) == len(example.target) + 2  # BOS and EOS
+            steps = zip(log_probs, [*(t in unknown for t in target), False], strict=True)
             values = tuple(-math.inf if never else value for value, never in steps)
             scores.append(Score(values, unknown))
         return scores

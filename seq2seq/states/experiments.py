@@ -88,7 +88,7 @@ def decode_from(
     state = state._replace(layers=change(state.layers))
     found = search_from(model, memory, state, len(sources), decoding, decoding.seed)
     rows = found.tokens.numpy()[:, 0]
-    return [predictor.vocabularies.target.decode(row) for row in rows]
+    return [predictor.vocabularies.decode_target(row) for row in rows]
 
 
 def unchanged(state: LayerStates) -> LayerStates:

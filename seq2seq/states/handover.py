@@ -15,7 +15,6 @@ from seq2seq.errors import UserError
 from seq2seq.files import write_arrays
 from seq2seq.inference.predictor import Predictor
 from seq2seq.model.rnn.tracing import Array, Trace, Tracer
-from seq2seq.special_ids import BOS
 
 State = list[dict[str, Array]]  # by layer, by name; [U] each
 
@@ -30,7 +29,8 @@ class HandOver(NamedTuple):
         bridge_input: The encoder's final state; the names of a bidirectional encoder start with
             `forward_` or `backward_`.
         bridge_output: The decoder's initial state.
-        decoder: One trace per layer, over the target.
+        decoder: One trace per layer, over the target. With `data.reverse_target` the first step is
+            that of the last token.
         attention: `[T, S]`, or None without attention.
     """
 
@@ -80,7 +80,8 @@ def hand_over(predictor: Predictor, source: str, features: str = "") -> HandOver
     model, vocabularies, data = predictor.model, predictor.vocabularies, predictor.data
     tokens, tags = source_tokens(source, data), feature_tokens(features, data)
     ids = tf.constant([vocabularies.encode_source(tokens, tags)], tf.int32)
-    target_in = tf.constant([[BOS, *vocabularies.target.encode(prediction.tokens)]], tf.int32)
+    target_in = tf.constant([vocabularies.encode_target(prediction.tokens)[:-1]], tf.int32)
+    steps = vocabularies.steps(len(prediction.tokens))
     reading, writing = Tracer(), Tracer()
     encoded = model.encoder(ids, training=False, tap=reading)
     memory, state = model.hand_over(encoded)
@@ -91,7 +92,7 @@ def hand_over(predictor: Predictor, source: str, features: str = "") -> HandOver
         encoder=reading.traces,
         bridge_input=_named(encoded.state, model.encoder.state_names),
         bridge_output=_named(state.layers, model.bridge.state_names),
-        decoder=[one for traces in writing.traces for one in traces],
+        decoder=[one.at(steps) for traces in writing.traces for one in traces],
         attention=predictor.attention((tokens, tags), prediction.tokens),
     )
 

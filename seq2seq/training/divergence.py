@@ -51,6 +51,6 @@ def _as_text(
             tokens, tags = vocabularies.decode_source(source)
             yield (
                 Tokenizer(data.source.tokens).join(tokens),
-                Tokenizer(data.target.tokens).join(vocabularies.target.decode(target)),
+                Tokenizer(data.target.tokens).join(vocabularies.decode_target(target)),
                 data.features.separator.join(tags),
             )

@@ -60,7 +60,8 @@ def train(
     splits = load_splits(config.data)
     taught = teach(config, splits)
     splits = joined(splits, taught)
-    vocabularies = Vocabularies.build(splits.train, config.data.min_count)
+    data = config.data
+    vocabularies = Vocabularies.build(splits.train, data.min_count, data.reverse_target)
     warn_of_implausible(splits, vocabularies, config.data)
     if base is not None:
         vocabularies = base.vocabularies.extended(vocabularies)
@@ -111,7 +112,7 @@ def resume(path: str | Path, changes: Sequence[str] = (), trust: bool = False) -
         record = run.load_record()
         needed = _without_missing_test(config, before.data.test)
         refuse_other_data(record, before.data, needed.data)
-        vocabularies = Vocabularies.load(*run.vocabularies)
+        vocabularies = Vocabularies.load(*run.vocabularies, before.data.reverse_target)
         splits = joined(load_splits(needed.data), read_taught(run, needed.data))
         session = build_session(needed, run, splits, vocabularies)
         state = session.restore()

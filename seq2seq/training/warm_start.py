@@ -36,6 +36,7 @@ _INHERITED = (
     "data.normalization",
     "data.source.normalization",
     "data.target.normalization",
+    "data.reverse_target",
 )
 
 
@@ -63,7 +64,8 @@ class Base:
             UserError: The folder is not a complete run, or is damaged.
         """
         run = RunDir.find(name, setting="init_from")
-        config, vocabularies = run.load_config(), Vocabularies.load(*run.vocabularies)
+        config = run.load_config()
+        vocabularies = Vocabularies.load(*run.vocabularies, config.data.reverse_target)
         weights = copy_weights(load_model(run, config, vocabularies))
         return cls(run, config, vocabularies, weights)
 
@@ -96,6 +98,7 @@ class Base:
             target=dataclasses.replace(before.target, column=data.target.column),
             features=dataclasses.replace(data.features, separator=before.features.separator),
             normalization=before.normalization,
+            reverse_target=before.reverse_target,
         )
         path = str(self.run.path.absolute())
         return dataclasses.replace(config, init_from=path, model=self.config.model, data=data)

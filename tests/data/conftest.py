@@ -38,6 +38,7 @@ def make_config() -> ConfigMaker:
             "max_line_bytes": 4000,
             "min_count": 1,
             "buckets": 4,
+            "reverse_target": False,
             "hallucinated_examples": 0,
             "seed": 1,
             "train_examples": None,

@@ -145,6 +145,7 @@ def test_a_run_trains_on_with_new_data(compose, make_run, tmp_path, command, cap
         (["model.units=7"], r"^model\.units=7: init_from=base was trained with 6"),
         (["model.cell=gru"], r"^model\.cell=gru: .* trained with lstm"),
         (["data.source.tokens=word"], r"^data\.source\.tokens=word: .* trained with char"),
+        (["data.reverse_target=true"], r"^data\.reverse_target=True: .* trained with False"),
         (["data.features.column=null"], r"^init_from=base reads features: add data\.feat"),
         (["init_from=nowhere"], r"^init_from=nowhere is not a run folder"),
         (["init_from=latest"], "no trained run below outputs"),

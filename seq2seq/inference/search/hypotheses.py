@@ -32,6 +32,10 @@ class Hypotheses(NamedTuple):
     scores: tf.Tensor  # [B, n] float32
 
 
+Search = Callable[[tf.Tensor, tf.Tensor], Hypotheses]
+"""(source ids [B, S] int32, seed int32) -> hypotheses: a model's search, compiled."""
+
+
 class SearchSpec(NamedTuple):
     """A search by name: the `SPEC` of a file that is named like its word in `choices.SearchKind`.
 

@@ -46,6 +46,14 @@ class Trace(NamedTuple):
     states: dict[str, Array]
     gates: dict[str, Array]
 
+    def at(self, steps: Sequence[int]) -> Trace:
+        """Returns the trace with only these steps, in their order."""
+        states, gates = (
+            {name: values[:, steps] for name, values in found.items()}
+            for found in (self.states, self.gates)
+        )
+        return self._replace(mask=self.mask[:, steps], states=states, gates=gates)
+
     @property
     def final(self) -> dict[str, Array]:
         """The states after the last step, `[B, U]` each."""
