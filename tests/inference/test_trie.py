@@ -58,9 +58,7 @@ def test_a_tree_holds_its_answers_and_no_others(answers):
     assert sorted(found) == sorted({(*answer, EOS) for answer in answers})
 
 
-@pytest.mark.parametrize(
-    ("kind", "penalty"), [*zip(KINDS, itertools.cycle([0.0, 1.0]), strict=False)]
-)
+@pytest.mark.parametrize(("kind", "penalty"), zip(KINDS, itertools.cycle([0.0, 1.0]), strict=False))
 def test_a_beam_as_wide_as_the_set_ranks_it_all(kind, penalty, path):
     beam = {"beam_size": len(ANSWERS), "n_best": len(ANSWERS), "length_penalty": penalty}
     predictor = restricted(make_predictor(*kind), path, "beam", **beam)
