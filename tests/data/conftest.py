@@ -31,6 +31,8 @@ def make_config() -> ConfigMaker:
             "train": None,
             "dev": None,
             "test": None,
+            "unlabelled": None,
+            "invented": 0,
             "in_memory_mib": 8,
             "normalization": Normalization.NFC,
             "max_source_length": 1000,

@@ -34,7 +34,7 @@ def changed(predictor, temperature=None, answers=None, **changes):
 @pytest.mark.parametrize("search", ["greedy", "beam", "sampling"])
 def test_probabilities_of_tokens_multiply_to_that_of_the_answer(kind, search):
     more = {} if search == "greedy" else {"n_best": 3, "length_penalty": 0.0, "batch_size": 2}
-    predictor = make_predictor(f"model.attention.kind={kind}")
+    predictor = make_predictor(*kind)
     predictor = changed(predictor, kind=SearchKind(search), **more)
     plain = predictor.predict(SOURCES)
     detailed = predictor.predict(SOURCES, with_details=True)
@@ -51,7 +51,7 @@ def test_probabilities_of_tokens_multiply_to_that_of_the_answer(kind, search):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_alignment_is_where_the_attention_weights_are_largest(kind):
-    predictor = make_predictor(f"model.attention.kind={kind}")
+    predictor = make_predictor(*kind)
     for prediction in predictor.predict(SOURCES, with_details=True):
         [hypothesis] = prediction.hypotheses
         weights = predictor.attention((prediction.read, ()), hypothesis.tokens)
