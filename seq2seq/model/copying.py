@@ -21,7 +21,7 @@ def with_copies(words: Tensor, gate: Tensor, copies: Tensor) -> Tensor:
     Args:
         words: log p_words(y_t | a_t = s) `[B, T, S, V]`.
         gate: Logits of writing a word `[B, T, S]`.
-        copies: The target ids of the source symbols `[B, S]`, see `Encoded.copies`.
+        copies: The target ids of the source symbols `[B, S]`, see `Seq2Seq.copies`.
     """
     size = words.shape[-1]
     is_symbol = tf.equal(copies[..., None], tf.range(size))[:, None]  # [B, 1, S, V]

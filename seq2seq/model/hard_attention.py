@@ -58,7 +58,6 @@ class HardAttention(OutputHead):
             "keys": self.key(encoded.sequence),  # [B, S, U]
             "source_part": self.source_part(encoded.sequence),  # [B, S, A]
             "mask": encoded.mask,  # [B, S]
-            **({} if self.gate is None else {"copies": encoded.copies}),  # [B, S]
         }
 
     def call(

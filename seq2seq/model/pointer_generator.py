@@ -10,7 +10,7 @@ import tensorflow as tf
 from seq2seq.config.schema import ModelConfig
 from seq2seq.model.copying import log_add
 from seq2seq.model.output import NEVER, OutputHead, Projection, TiedTable
-from seq2seq.model.types import Carried, Encoded, Hidden, Memory, Seen, Tensor
+from seq2seq.model.types import Carried, Hidden, Memory, Seen, Tensor
 
 # The logarithm of a smaller probability is taken to be NEVER, because its gradient would overflow.
 _SMALLEST = 1e-30
@@ -39,10 +39,6 @@ class PointerGenerator(OutputHead):
         words = TiedTable if config.tied_output else Projection
         self.words = words(config, target_size, embedding, name="words")
         self.gate = keras.layers.Dense(1, name="gate", dtype="float32")
-
-    def memory(self, encoded: Encoded) -> Memory:
-        """Returns the target ids of the source symbols `[B, S]`, see `Encoded.copies`."""
-        return {"copies": encoded.copies}
 
     def call(
         self, hidden: Hidden, memory: Memory, state: Carried, training: bool | None = None

@@ -178,11 +178,11 @@ class Seq2Seq(Exportable, CompositeLayer, keras.Model):
 
     def hand_over(self, encoded: Encoded) -> tuple[Memory, DecoderState]:
         """Returns the memory and the decoder's initial state of an encoded batch."""
-        if self.settings.copy:
-            copies = ops.take(ops.convert_to_tensor(self.copies, "int32"), encoded.source, axis=0)
-            encoded = encoded._replace(copies=copies)
-        layers = self.bridge(encoded.state)
-        return self.decoder.memory(encoded), self.decoder.start(layers, encoded)
+        layers, memory = self.bridge(encoded.state), self.decoder.memory(encoded)
+        if self.settings.copy:  # the target ids of the source symbols [B, S]
+            table = ops.convert_to_tensor(self.copies, "int32")
+            memory = {**memory, "copies": ops.take(table, encoded.source, axis=0)}
+        return memory, self.decoder.start(layers, encoded)
 
     @cached_property
     def encoder_model(self) -> EncoderModel:

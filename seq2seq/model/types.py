@@ -37,15 +37,12 @@ class Encoded(NamedTuple):
         mask: `[B, S]`, True = real token.
         state: The final states of every layer, `[B, U]` each.
         source: The ids that were read `[B, S]`.
-        copies: The target ids of the same tokens `[B, S]`, V where there is none; empty for a model
-            that does not copy.
     """
 
     sequence: Tensor
     mask: Tensor
     state: LayerStates
     source: Tensor
-    copies: Tensor = ()
 
     @property
     def final_vector(self) -> Tensor:
