@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Sequence
 from typing import Protocol
 
 from seq2seq.evaluation.calibration import (
-    MIN_ANSWERS,
     TEMPERATURES,
     calibration_error,
     fit_temperature,
@@ -18,8 +16,6 @@ from seq2seq.evaluation.calibration import (
 from seq2seq.inference.answers import Prediction
 from seq2seq.inference.members import Tokens
 from seq2seq.inference.predictor import Predictor
-
-log = logging.getLogger(__name__)
 
 _MAX_FITTED = 2000  # answers that a temperature is fitted to: more would not change it
 
@@ -45,14 +41,9 @@ def calibrate(predictor: Predictor, dev: Sequence[Decoded]) -> float | None:
     answered = _answered(dev)
     fitted = answered[:: max(1, -(-len(answered) // _MAX_FITTED))]
     exact = [one.is_exact for one in fitted]
-    if is_decisive(exact):
-        return fit_temperature(_log_probs(predictor, fitted, TEMPERATURES), exact)
-    log.info(
-        "confidences are not calibrated: that needs a dev set of at least %d answers, some of them "
-        "right and some wrong",
-        MIN_ANSWERS,
-    )
-    return None
+    if not is_decisive(exact):
+        return None
+    return fit_temperature(_log_probs(predictor, fitted, TEMPERATURES), exact)
 
 
 def measure(

@@ -87,7 +87,10 @@ def combinations(cell):
     return found
 
 
-@pytest.mark.parametrize("cell", ["lstm", "gru", "simple_rnn"])
+@pytest.mark.parametrize(
+    "cell",
+    ["lstm", *(pytest.param(cell, marks=pytest.mark.slow) for cell in ("gru", "simple_rnn"))],
+)
 def test_predictions_survive_saving_and_a_fresh_process(compose, cell, tmp_path):
     check_all(compose, random.Random(cell).sample(combinations(cell), 10), tmp_path)
 

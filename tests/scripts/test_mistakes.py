@@ -76,7 +76,7 @@ def test_refused_at_once(arguments, words, tmp_path):
         ("seed=3", "did you mean data.seed or training.seed or decoding.seed?"),
         ("data=true", "data=true: no such choice; there are addition,"),
         ("data=null", "data=null: no such choice; there are addition,"),
-        ("model=1.5", "model=1.5: no such choice; there are attention, state"),
+        ("model=1.5", "model=1.5: no such choice; there are attention, monotonic, state"),
         ("decoding=nosuch", "decoding=nosuch: no such choice; there are beam, greedy, sampling"),
     ],
 )

@@ -119,7 +119,13 @@ def train_with_kills(kills, kill, options, cwd, seed):
     return count
 
 
-@pytest.mark.parametrize(("kill", "seed"), [(kill_between_writes, 1), (kill_at_any_time, 2)])
+@pytest.mark.parametrize(
+    ("kill", "seed"),
+    [
+        (kill_between_writes, 1),
+        pytest.param(kill_at_any_time, 2, marks=pytest.mark.slow),
+    ],
+)
 def test_a_killed_run_ends_as_if_never_killed(kill, seed, straight, tmp_path):
     assert train_with_kills(3, kill, [*OPTIONS, *UNCOMPILED], tmp_path, seed) > 0
     assert_same_runs(straight, tmp_path / "run")
