@@ -16,7 +16,7 @@ from seq2seq.inference.compiled_search import compile_search
 from seq2seq.model.attention import ATTENTIONS, DotAttention
 from seq2seq.model.decoder import HEADS
 from seq2seq.model.losses import token_sums
-from seq2seq.model.output import OutputHead, Projection
+from seq2seq.model.output import Projection
 from seq2seq.model.seq2seq import build_model
 from seq2seq.model.types import DecoderState
 from seq2seq.special_ids import BOS, PAD, UNK
@@ -42,25 +42,6 @@ class CountingHead(Projection):
         return plain - ops.matmul(counts, by_id), counts[:, -1], seen
 
 
-class CopyingHead(OutputHead):
-    """A pointer-generator (See et al. 2017): a gate mixes words and copied source ids."""
-
-    def __init__(self, config, target_size, embedding, **layer_arguments):
-        super().__init__(config, target_size, embedding, **layer_arguments)
-        self.words = keras.layers.Dense(target_size, name="words")
-        self.gate = keras.layers.Dense(1, activation="sigmoid", name="gate")
-
-    def memory(self, encoded):
-        return {"source": encoded.source}
-
-    def call(self, hidden, memory, state, training=None):
-        share = self.gate(hidden.vectors)  # [B, T, 1]
-        by_id = ops.one_hot(memory["source"], self.target_size)  # [B, S, V]
-        copied = ops.matmul(hidden.seen["attention_weights"], by_id)
-        words = ops.softmax(self.words(hidden.vectors))
-        return ops.log(share * words + (1 - share) * copied + 1e-9), state, hidden.seen
-
-
 class CoverageAttention(DotAttention):
     """Carries `[B, S]`: the attention that each source token had so far (Tu et al. 2016)."""
 
@@ -75,7 +56,6 @@ class CoverageAttention(DotAttention):
 
 PARTS = {
     "counting": (HEADS, "projection", CountingHead),
-    "copying": (HEADS, "projection", CopyingHead),
     "coverage": (ATTENTIONS, "dot", CoverageAttention),
 }
 
@@ -89,7 +69,11 @@ OURS = {
 }
 
 
-@pytest.fixture(params=[*PARTS, *OURS])
+# The mixture is that of "hard", and the copies are those of "monotonic copying".
+SLOW = pytest.param("hard copying", marks=pytest.mark.slow)
+
+
+@pytest.fixture(params=[*PARTS, *(SLOW if name in SLOW.values else name for name in OURS)])
 def part(request, monkeypatch):
     if request.param in OURS:
         attention, copy = OURS[request.param]

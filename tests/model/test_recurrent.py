@@ -48,7 +48,7 @@ def assert_same(ours, theirs):
         np.testing.assert_allclose(a, b, rtol=0, atol=1e-5 * np.abs(b).max() + 1e-7)
 
 
-@pytest.mark.parametrize("how", ["eager", "graph", "xla"])
+@pytest.mark.parametrize("how", ["eager", pytest.param("graph", marks=pytest.mark.slow), "xla"])
 @pytest.mark.parametrize("bidirectional", [False, True])
 @pytest.mark.parametrize("cell", CELLS)
 def test_equals_keras_with_masks_and_initial_state(cell, bidirectional, how):
