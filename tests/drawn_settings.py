@@ -76,6 +76,7 @@ SCHEDULE_VALUES = {
     "decay_rate": 0.5,
     "boundaries": [4, 9],
     "values": [0.02, 0.01, 0.005],
+    "alpha": 0.1,  # Keras's Ftrl divides by the learning rate: it must not decay to 0.
 }
 OPTIMIZER_OPTIONS = [
     [],
@@ -237,9 +238,9 @@ def _draw_optimizer(decks, callbacks):
 
 
 def _schedule_word(name):
-    parameters = inspect.signature(getattr(keras.optimizers.schedules, name)).parameters.values()
-    required = [one.name for one in parameters if one.default is inspect.Parameter.empty]
-    arguments = "".join(f", {one}: {SCHEDULE_VALUES[one]}" for one in required)
+    parameters = inspect.signature(getattr(keras.optimizers.schedules, name)).parameters
+    given = [one for one in parameters if one in SCHEDULE_VALUES]
+    arguments = "".join(f", {one}: {SCHEDULE_VALUES[one]}" for one in given)
     return f"optimizer.learning_rate={{_target_: keras.optimizers.schedules.{name}{arguments}}}"
 
 

@@ -161,6 +161,8 @@ def _differentiable_recursion(
 
     def forward(t: Tensor, left: Tensor, arrays: Any) -> Any:
         alignment, after = _recursion_step(left, scores[t], likelihood[t])
+        # In a graph, the static shapes of the two may differ: a 1 is kept where None is not.
+        after.set_shape(left.shape)
         values = (left, alignment)
         return t + 1, after, [a.write(t, v) for a, v in zip(arrays, values, strict=True)]
 
@@ -177,6 +179,7 @@ def _differentiable_recursion(
                 tape.watch(given)
                 found = _recursion_step(*given)
             d_left, *d_others = tape.gradient(found, given, [d_alignments[t], d_after])
+            d_left.set_shape(d_after.shape)
             return t - 1, d_left, [a.write(t, d) for a, d in zip(arrays, d_others, strict=True)]
 
         arrays = [tf.TensorArray(tf.float32, steps) for _ in range(2)]
