@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # Tests run side by side; more threads than cores only wait for each other.
@@ -39,3 +40,24 @@ def tiny_run(tmp_path_factory):
     assert result.returncode == 0, result.stderr.decode()
     [run] = (folder / "outputs" / "reverse").iterdir()
     return folder, run
+
+
+@pytest.fixture
+def command(tmp_path, monkeypatch):
+    """Returns a function that runs a command in this process, in `tmp_path`, and returns its code.
+
+    Its arguments are the command's function, the name of its script, and the words after it.
+    """
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
+    monkeypatch.setenv("SEQ2SEQ_TRACEBACK", "0")
+
+    def run(main, script, *words):
+        monkeypatch.setattr(sys, "argv", [script, *words])
+        try:
+            main()
+        except SystemExit as stop:
+            return stop.code or 0
+        return 0
+
+    return run

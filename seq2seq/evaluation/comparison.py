@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from seq2seq.data.tsv import read_examples
@@ -61,31 +62,42 @@ class Comparison(NamedTuple):
     lost: list[Change]
 
 
-def find_pair(names: Any) -> list[RunDir]:
-    """Opens the two runs to compare.
+class Side(NamedTuple):
+    """A run, or an ensemble: its folder, and the runs that answer."""
+
+    folder: RunDir
+    runs: list[RunDir]
+
+
+def find_pair(names: Any) -> list[Side]:
+    """Opens the two runs, or ensembles, to compare.
 
     Raises:
         UserError: The list has another length, or a run does not exist.
     """
     if not isinstance(names, list) or len(names) != 2:
         raise UserError(f"runs={names}: name two runs, as in runs=[A,B]")
-    return RunDir.find_all(names)
+    return [_side(RunDir.find_all(name)) for name in names]
 
 
-def compare_runs(runs: Sequence[RunDir], file: str | None) -> Comparison:
+def _side(runs: list[RunDir]) -> Side:
+    return Side(RunDir(runs[0].path.parent) if len(runs) > 1 else runs[0], runs)
+
+
+def compare_runs(sides: Sequence[Side], file: str | None) -> Comparison:
     """Compares the answers of two runs to a file, or their stored predictions of test or dev.
 
     Raises:
         UserError: A run cannot be read, or they have no examples in common.
     """
     if file is not None:
-        return compare(file, *(_decoded(run, file) for run in runs))
+        return compare(file, *(_decoded(side.runs, file) for side in sides))
     for split in ("test", "dev"):
-        paths = [run.predictions / f"{split}.tsv" for run in runs]
+        paths = [side.folder.predictions / f"{split}.tsv" for side in sides]
         if all(path.is_file() for path in paths):
-            return compare(split, *(_stored(run, split) for run in runs))
+            return compare(split, *map(_stored, paths))
     raise UserError(
-        f"{runs[0].path} and {runs[1].path} have no predictions of the same split: "
+        f"{sides[0].folder.path} and {sides[1].folder.path} have no predictions of the same split: "
         "add data.test=FILE"
     )
 
@@ -121,13 +133,12 @@ def _changes(pairs: Iterable[tuple[Answer, Answer]]) -> list[Change]:
     return [Change(a.source, a.references, a.prediction, b.prediction) for a, b in pairs]
 
 
-def _stored(run: RunDir, split: str) -> list[Answer]:
-    """Reads the predictions of a run.
+def _stored(path: Path) -> list[Answer]:
+    """Reads a file of predictions.
 
     Raises:
         UserError: The file is damaged, or of an earlier version without numbers.
     """
-    path = run.predictions / f"{split}.tsv"
     header, *lines = read_text(path, _MAX_PREDICTION_BYTES).removesuffix("\n").split("\n")
     if not header.startswith("\t".join(PREDICTION_COLUMNS)):
         raise UserError(f"{path}: is of an earlier version, without scores: add data.test=FILE")
@@ -137,9 +148,9 @@ def _stored(run: RunDir, split: str) -> list[Answer]:
         raise UserError(f"{path}: is damaged: {error}") from error
 
 
-def _decoded(run: RunDir, file: str) -> list[Answer]:
-    """Returns the answers of a run to a file of examples."""
-    predictor = Predictor.load(run)
+def _decoded(runs: Sequence[RunDir], file: str) -> list[Answer]:
+    """Returns the answers of a run, or of an ensemble, to a file of examples."""
+    predictor = Predictor.load(runs)
     scored = decode(predictor, read_examples(file, predictor.data))
     _, *rows = prediction_rows(scored, predictor.data)
     return [_answer(row) for row in rows]

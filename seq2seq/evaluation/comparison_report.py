@@ -27,8 +27,9 @@ def show_comparison(config: CompareConfig) -> None:
     Raises:
         UserError: The runs cannot be compared, or the page cannot be written.
     """
-    runs = find_pair(config.runs)
-    names, found = [str(run.path) for run in runs], compare_runs(runs, config.data.test)
+    sides = find_pair(config.runs)
+    names = [str(side.folder.path) for side in sides]
+    found = compare_runs(sides, config.data.test)
     _print(found, names)
     if config.report is not None:
         with writing_output(local_path(config.report)) as output:

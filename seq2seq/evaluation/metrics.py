@@ -10,6 +10,7 @@ add its name to `Monitor` in `config/choices.py`.
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
@@ -244,3 +245,11 @@ def format_metric(name: str, value: float) -> str:
     if name in _FURTHER_RATES or (name in METRICS and METRICS[name].is_rate):
         return f"{100 * value:.2f} %"
     return f"{value:,}" if isinstance(value, int) else f"{value:.4f}"
+
+
+def format_mean(name: str, values: Sequence[float]) -> str:
+    """Returns mean and, of several, sample standard deviation, such as `91.20 ± 0.40 %`."""
+    mean = format_metric(name, statistics.mean(values))
+    if len(values) == 1:
+        return mean
+    return f"{mean.removesuffix(' %')} ± {format_metric(name, statistics.stdev(values))}"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-import dataclasses
 import random
 import time
 from collections.abc import Sequence
@@ -34,9 +32,7 @@ def find_surprises(
     ends early after a few seconds. The order is random, so that the scored pairs are a fair draw.
     """
     # Compiling a score for every bucket would take longer than the scores.
-    quick = copy.copy(predictor)
-    quick.decoding = dataclasses.replace(predictor.decoding, jit_compile=False)
-    score = Scorer(quick)
+    score = Scorer(predictor, is_compiled=False)
     numbers = random.Random(seed).sample(range(len(train)), min(len(train), _MAX_PAIRS))
     found: list[Surprise] = []
     tried, end = 0, time.monotonic() + _MAX_SECONDS

@@ -56,10 +56,16 @@ class Score(NamedTuple):
 class Scorer:
     """Scores targets with the model of a predictor, by teacher forcing in compiled batches."""
 
-    def __init__(self, predictor: Predictor) -> None:
-        """Compiles nothing before the first call."""
+    def __init__(self, predictor: Predictor, is_compiled: bool | None = None) -> None:
+        """Compiles nothing before the first call.
+
+        Args:
+            predictor: Has the model and the vocabularies.
+            is_compiled: Whether XLA compiles it, once per bucket; None: as the predictor's search.
+        """
         self._predictor = predictor
-        is_compiled = search_is_compiled(predictor.decoding, has_gpu())
+        if is_compiled is None:
+            is_compiled = search_is_compiled(predictor.decoding, has_gpu())
         self._score = Voters(predictor.members, lambda one: compile_scoring(one, is_compiled))
 
     def __call__(self, examples: Sequence[Example]) -> list[Score]:

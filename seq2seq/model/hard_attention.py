@@ -30,18 +30,10 @@ class HardAttention(OutputHead):
     numbers in training, so that it suits vocabularies of characters or phones.
     """
 
-    def __init__(
-        self,
-        config: ModelConfig,
-        target_size: int,
-        embedding: keras.layers.Layer | None,
-        **layer_arguments: Any,
-    ) -> None:
-        """Creates the layers, see `OutputHead`; `attention.units` is the size A of a mixed vector.
+    DTYPE = "float32"  # A softmax in bfloat16 loses the small probabilities.
 
-        Everything is float32: a softmax in bfloat16 loses the small probabilities.
-        """
-        super().__init__(config, target_size, embedding, dtype="float32", **layer_arguments)
+    def make_layers(self, config: ModelConfig, embedding: keras.layers.Layer | None) -> None:
+        """Makes the layers; `attention.units` is the size A of a mixed vector."""
         assert config.attention.units is not None
         assert config.decoder.units is not None
         size, query_size = config.attention.units, config.decoder.units
@@ -49,7 +41,7 @@ class HardAttention(OutputHead):
         self.key = keras.layers.Dense(query_size, use_bias=False, name="key", **float32)
         self.source_part = keras.layers.Dense(size, use_bias=False, name="source_part", **float32)
         self.target_part = keras.layers.Dense(size, name="target_part", **float32)
-        self.words = keras.layers.Dense(target_size, name="words", **float32)
+        self.words = keras.layers.Dense(self.target_size, name="words", **float32)
         self.gate = keras.layers.Dense(1, name="gate", **float32) if config.copy else None
 
     def memory(self, encoded: Encoded) -> Memory:

@@ -34,6 +34,9 @@ NEVER = -1e9
 class OutputHead(CompositeLayer, abc.ABC):
     """The interface of output heads; a subclass implements `call`."""
 
+    DTYPE: str | None = None
+    """The number format in which a kind of head computes; None: that of the model."""
+
     def __init__(
         self,
         config: ModelConfig,
@@ -41,17 +44,23 @@ class OutputHead(CompositeLayer, abc.ABC):
         embedding: keras.layers.Layer | None,
         **layer_arguments: Any,
     ) -> None:
-        """Stores the sizes.
+        """Stores the number of targets and makes the layers.
 
         Args:
             config: The model's settings.
             target_size: V.
-            embedding: The table that reads target tokens; None: the decoder has none. Keep it in a
-                closure: Keras would save weights in an attribute a second time.
+            embedding: The table that reads target tokens; None: the decoder has none.
             **layer_arguments: Arguments of `keras.layers.Layer`.
         """
-        super().__init__(**layer_arguments)
+        super().__init__(dtype=self.DTYPE, **layer_arguments)
         self.target_size = target_size
+        self.make_layers(config, embedding)
+
+    def make_layers(self, config: ModelConfig, embedding: keras.layers.Layer | None) -> None:
+        """Makes the layers of a kind of head; by default none.
+
+        Keep the embedding in a closure: Keras would save weights in an attribute a second time.
+        """
 
     def memory(self, encoded: Encoded) -> Memory:
         """Returns the entries that the head adds to the memory; by default none."""
@@ -104,16 +113,9 @@ class LinearHead(OutputHead):
         width: Number of columns of the layer's own `kernel` `[U, width]` and `bias` `[width]`.
     """
 
-    def __init__(
-        self,
-        config: ModelConfig,
-        target_size: int,
-        embedding: keras.layers.Layer | None,
-        **layer_arguments: Any,
-    ) -> None:
+    def make_layers(self, config: ModelConfig, embedding: keras.layers.Layer | None) -> None:
         """Chooses the weights' distribution; `build` creates them."""
-        super().__init__(config, target_size, embedding, **layer_arguments)
-        self.width = target_size
+        self.width = self.target_size
         # Created here and not in `build`: it draws its seed from Python's generator, whose order of
         # draws decides the first weights of a run.
         self.initializer = keras.initializers.GlorotUniform()
@@ -158,15 +160,7 @@ class Projection(LinearHead):
     Everything is float32: a softmax in bfloat16 loses the small probabilities.
     """
 
-    def __init__(
-        self,
-        config: ModelConfig,
-        target_size: int,
-        embedding: keras.layers.Layer | None,
-        **layer_arguments: Any,
-    ) -> None:
-        """Creates the layer, see `LinearHead`."""
-        super().__init__(config, target_size, embedding, dtype="float32", **layer_arguments)
+    DTYPE = "float32"
 
     def call(
         self, hidden: Hidden, memory: Memory, state: Carried, training: bool | None = None
@@ -190,15 +184,9 @@ class TiedTable(LinearHead):
     The layer's own kernel first brings the decoder's vectors to the width E of the table.
     """
 
-    def __init__(
-        self,
-        config: ModelConfig,
-        target_size: int,
-        embedding: keras.layers.Layer | None,
-        **layer_arguments: Any,
-    ) -> None:
-        """Creates the layer, see `LinearHead`."""
-        super().__init__(config, target_size, embedding, **layer_arguments)
+    def make_layers(self, config: ModelConfig, embedding: keras.layers.Layer | None) -> None:
+        """Refers to the table."""
+        super().make_layers(config, embedding)
         self.table: Any = lambda: embedding
         self.width = config.embedding_size
 

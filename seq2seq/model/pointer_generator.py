@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import keras
 import tensorflow as tf
 
@@ -27,17 +25,10 @@ class PointerGenerator(OutputHead):
     The logits are log-probabilities.
     """
 
-    def __init__(
-        self,
-        config: ModelConfig,
-        target_size: int,
-        embedding: keras.layers.Layer | None,
-        **layer_arguments: Any,
-    ) -> None:
-        """Creates the layers, see `OutputHead`. Mixing is float32, as every softmax."""
-        super().__init__(config, target_size, embedding, **layer_arguments)
+    def make_layers(self, config: ModelConfig, embedding: keras.layers.Layer | None) -> None:
+        """Makes the output layer and the gate. Mixing is float32, as every softmax."""
         words = TiedTable if config.tied_output else Projection
-        self.words = words(config, target_size, embedding, name="words")
+        self.words = words(config, self.target_size, embedding, name="words")
         self.gate = keras.layers.Dense(1, name="gate", dtype="float32")
 
     def call(

@@ -122,13 +122,9 @@ class RunDir:
         found: list[RunDir] = []
         for name in names if isinstance(names, list) else [names]:
             # Hydra reads the name of a folder such as 2026 as a number.
-            ensemble = EnsembleDir(str(name))
-            if name == "latest":
-                ensemble = EnsembleDir(cls.latest().path.parent)
-            if ensemble.exists:
-                found += map(cls.open, ensemble.members())
-            else:
-                found.append(cls.find(str(name)))
+            path = cls.latest().path if name == "latest" else Path(str(name))
+            ensemble = EnsembleDir(path.parent if name == "latest" else path)
+            found += map(cls.open, ensemble.members() if ensemble.exists else [path])
         return found
 
     @classmethod

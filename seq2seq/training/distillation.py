@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 from seq2seq.config.schema import DataConfig, RunConfig
 from seq2seq.data.examples import Example, Splits
@@ -18,6 +19,7 @@ from seq2seq.data.invented import invent_sources
 from seq2seq.data.tsv import read_examples, read_sources, target_tokens
 from seq2seq.data.vocabulary import Tokenizer
 from seq2seq.errors import UserError
+from seq2seq.files import checksum
 from seq2seq.inference.predictor import Predictor
 from seq2seq.runs.run_dir import RunDir
 
@@ -29,7 +31,7 @@ def teach(config: RunConfig, splits: Splits) -> list[Example]:
 
     Raises:
         UserError: The settings contradict each other, the file cannot be read, or the teacher is
-            not a complete run.
+            not a complete run or answers nothing.
     """
     data = config.data
     if config.distill_from is None:
@@ -57,6 +59,8 @@ def teach(config: RunConfig, splits: Splits) -> list[Example]:
         for (tokens, tags), answer in zip(pairs, answers, strict=True)
         if answer.text
     ]
+    if not taught:
+        raise UserError("distill_from: the teacher has no answer to any of these sources")
     log.info(
         "distillation: answers to %d unlabelled and %d invented sources join %d training examples",
         len(pairs) - len(invented),
@@ -87,10 +91,25 @@ def taught_rows(taught: Iterable[Example], data: DataConfig) -> Iterator[list[st
         yield row
 
 
-def read_taught(run: RunDir, data: DataConfig) -> list[Example]:
-    """Returns the examples with a teacher's answers that a run was begun with.
+def read_taught(run: RunDir, config: RunConfig) -> list[Example]:
+    """Returns the examples with a teacher's answers that a run was begun with; none without one.
 
     Raises:
-        UserError: The file is damaged.
+        UserError: The file is missing or damaged, or has other answers than then.
     """
-    return read_examples(str(run.taught), data) if run.taught.exists() else []
+    if config.distill_from is None:
+        return []
+    if checksum_of(run.taught) != run.load_record().get("taught"):
+        raise UserError(
+            f"{run.taught}: is missing, or not the file that the run was begun with; restore it"
+        )
+    return read_examples(str(run.taught), config.data)
+
+
+def checksum_of(path: Path) -> str | None:
+    """Returns the SHA-256 of a file; None if it is missing."""
+    try:
+        with path.open("rb") as file:
+            return checksum(file)
+    except OSError:
+        return None

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from statistics import mean, stdev
 from typing import Any
 
 from rich.table import Table
@@ -17,7 +16,7 @@ from seq2seq.data.examples import Splits
 from seq2seq.data.splits import load_split
 from seq2seq.errors import UserError
 from seq2seq.evaluation.evaluate_model import Evaluation, prediction_rows
-from seq2seq.evaluation.metrics import format_metric
+from seq2seq.evaluation.metrics import format_mean
 from seq2seq.evaluation.summary import SUMMARY_CAPTION, summarize_splits, summary_rows
 from seq2seq.files import locked
 from seq2seq.inference.predictor import Predictor
@@ -139,7 +138,5 @@ def _table(split: str, alone: Sequence[dict[str, Any]], together: dict[str, Any]
         table.add_column(column, justify="right" if column else "left")
     for label, cell in summary_rows({split: together}):
         name = label.replace(" ", "_")
-        values = [one[name] for one in alone]
-        spread = f" ± {format_metric(name, stdev(values))}" if len(values) > 1 else ""
-        table.add_row(label, format_metric(name, mean(values)) + spread, cell)
+        table.add_row(label, format_mean(name, [one[name] for one in alone]), cell)
     return table

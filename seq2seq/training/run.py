@@ -20,7 +20,7 @@ from seq2seq.evaluation.metrics import check_monitor
 from seq2seq.files import local_path
 from seq2seq.runs.provenance import make_record, refuse_other_data
 from seq2seq.runs.run_dir import RunDir
-from seq2seq.training.distillation import joined, read_taught, taught_rows, teach
+from seq2seq.training.distillation import checksum_of, joined, read_taught, taught_rows, teach
 from seq2seq.training.finished import find_finished
 from seq2seq.training.keras_objects import refuse_foreign_code
 from seq2seq.training.log_file import held_messages
@@ -73,7 +73,7 @@ def train(
     with RunDir.create(path).lock():
         vocabularies.save(*run.vocabularies)
         run.save_taught(taught_rows(taught, config.data))
-        run.save_record(make_record(requested))
+        run.save_record({**make_record(requested), "taught": checksum_of(run.taught)})
         session.save_checkpoint(state)
         # The last: a folder with config.yaml has all that is needed to resume.
         run.save_config(settings_to_keep(session.config, config), hydra_record or {})
@@ -113,7 +113,7 @@ def resume(path: str | Path, changes: Sequence[str] = (), trust: bool = False) -
         needed = _without_missing_test(config, before.data.test)
         refuse_other_data(record, before.data, needed.data)
         vocabularies = Vocabularies.load(*run.vocabularies, before.data.reverse_target)
-        splits = joined(load_splits(needed.data), read_taught(run, needed.data))
+        splits = joined(load_splits(needed.data), read_taught(run, needed))
         session = build_session(needed, run, splits, vocabularies)
         state = session.restore()
         _change_learning_rate(session.optimizer, before.optimizer, config.optimizer)

@@ -10,7 +10,6 @@ import contextlib
 import csv
 import io
 import logging
-import statistics
 import traceback
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
@@ -23,7 +22,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from seq2seq.errors import UserError, visible
-from seq2seq.evaluation.metrics import format_metric
+from seq2seq.evaluation.metrics import format_mean
 from seq2seq.files import write_text
 from seq2seq.runs.run_dir import RunDir
 
@@ -122,21 +121,16 @@ def means_over_seeds(jobs: Sequence[Job], monitor: str, common: Collection[str])
                 groups.setdefault(name, []).append(RunDir(job.run).load_results())
     for name, results in groups.items():
         if len(results) > 1:
-            told = ", ".join(
-                f"{split} {monitor} {_mean(monitor, [one[split][monitor] for one in results])}"
+            scores = {
+                split: [one[split][monitor] for one in results]
                 for split in ("dev", "test")
                 if all(split in one for one in results)
+            }
+            told = ", ".join(
+                f"{split} {monitor} {format_mean(monitor, own)}" for split, own in scores.items()
             )
             prefix = f"{' '.join(name)}: " if name else ""
             yield f"{prefix}{told} ({len(results)} seeds)"
-
-
-def _mean(metric: str, values: Sequence[float]) -> str:
-    """Returns mean and sample standard deviation, such as `91.20 ± 0.40 %`."""
-    mean, deviation = (
-        format_metric(metric, f(values)) for f in (statistics.mean, statistics.stdev)
-    )
-    return f"{mean.removesuffix(' %')} ± {deviation}"
 
 
 def _failed(overrides: str, error: Exception, folder: Path) -> Job:

@@ -1,5 +1,6 @@
 """Comparison of two runs: changed answers, the paired interval, stored and new predictions."""
 
+import dataclasses
 import shutil
 import sys
 
@@ -9,7 +10,8 @@ from project import ROOT
 
 from seq2seq import compare as command
 from seq2seq.errors import UserError
-from seq2seq.evaluation.comparison import Answer, compare, compare_runs
+from seq2seq.evaluation.comparison import Answer, Side, compare, compare_runs, find_pair
+from seq2seq.runs.ensemble_dir import EnsembleDir
 from seq2seq.runs.run_dir import RunDir
 
 RUN = ROOT / "tests" / "fixtures" / "run_0_1"
@@ -89,26 +91,40 @@ def test_stored_predictions_are_compared_without_a_model(tmp_path, monkeypatch, 
 def test_damaged_predictions_are_told(tmp_path, line, problem):
     runs = [run_with(tmp_path / name, dev=[line]) for name in "ab"]
     with pytest.raises(UserError, match=rf"dev\.tsv: {problem}"):
-        compare_runs(runs, None)
+        compare_runs([Side(run, [run]) for run in runs], None)
 
 
 def test_predictions_of_earlier_versions_and_missing_ones_ask_for_a_file(tmp_path):
     runs = [run_with(tmp_path / name) for name in "ab"]
     with pytest.raises(UserError, match=r"no predictions of the same split: add data\.test"):
-        compare_runs(runs, None)
+        compare_runs([Side(run, [run]) for run in runs], None)
     for run in runs:
         (run.predictions / "dev.tsv").write_text("a\t\tp\tr\n")
     with pytest.raises(UserError, match=r"dev\.tsv: is of an earlier version.*add data\.test"):
-        compare_runs(runs, None)
+        compare_runs([Side(run, [run]) for run in runs], None)
 
 
 def test_a_file_is_decoded_by_both(tmp_path):
     (tmp_path / "few.tsv").write_text("1 2 3\t3 2 1\n4 5\t5 4\n6 7\t6 6\n")
     run = RunDir.open(RUN)
-    found = compare_runs([run, run], f"{tmp_path}/few.tsv")
+    found = compare_runs(find_pair([str(run.path)] * 2), f"{tmp_path}/few.tsv")
     assert found.examples == 3
     assert found.exact[0] == found.exact[1] > 0
     assert (found.gained, found.lost) == ([], [])
+
+
+def test_an_ensemble_is_one_side(tmp_path):
+    ensemble, run = EnsembleDir(tmp_path), RunDir.open(RUN)
+    config = dataclasses.replace(run.load_config(), ensemble=2)
+    ensemble.save(config, {})
+    for path in ensemble.members():
+        shutil.copytree(run.path, path)
+    (tmp_path / "few.tsv").write_text("1 2 3\t3 2 1\n4 5\t5 4\n")
+    sides = find_pair([str(tmp_path), str(run.path)])
+    assert [len(side.runs) for side in sides] == [2, 1]
+    assert sides[0].folder.path == tmp_path
+    found = compare_runs(sides, f"{tmp_path}/few.tsv")
+    assert (found.examples, found.gained, found.lost) == (2, [], [])
 
 
 @pytest.mark.parametrize("runs", ["a", "[a]", "[a,b,c]"])

@@ -99,16 +99,21 @@ def settings(compose, kind, copy):
     return compose("run_dir=x", *words).model
 
 
-@pytest.mark.parametrize("copy", [False, True])
-@pytest.mark.parametrize("kind", ["hard", "monotonic"])
-def test_the_log_probability_of_a_target_is_that_of_all_its_alignments(compose, kind, copy):
-    config = settings(compose, kind, copy)
-    model = build_model(config, V_SOURCE, V_TARGET)
-    rng = np.random.default_rng(0)
+def read_targets(compose, kind, copy, seed):
+    """Returns a random model, the memory and state of SOURCE, and the outputs for TARGET_IN."""
+    model = build_model(settings(compose, kind, copy), V_SOURCE, V_TARGET)
+    rng = np.random.default_rng(seed)
     for weight in model.trainable_weights:
         weight.assign(rng.normal(size=weight.shape))
     memory, state = model.encode(tf.constant(SOURCE))
     hidden, _ = model.decoder.hidden(tf.constant(TARGET_IN), state, memory)
+    return model, memory, state, hidden
+
+
+@pytest.mark.parametrize("copy", [False, True])
+@pytest.mark.parametrize("kind", ["hard", "monotonic"])
+def test_the_log_probability_of_a_target_is_that_of_all_its_alignments(compose, kind, copy):
+    model, memory, _, hidden = read_targets(compose, kind, copy, seed=0)
     head = model.decoder.logits
     scores = head.scores(hidden, memory).numpy().astype(np.float64)
     tokens = head.token_log_probs(hidden, memory).numpy().astype(np.float64)
@@ -127,13 +132,7 @@ def test_the_log_probability_of_a_target_is_that_of_all_its_alignments(compose, 
 @pytest.mark.parametrize("copy", [False, True])
 @pytest.mark.parametrize("kind", ["hard", "monotonic"])
 def test_the_shown_alignment_is_that_before_each_token(compose, kind, copy):
-    config = settings(compose, kind, copy)
-    model = build_model(config, V_SOURCE, V_TARGET)
-    rng = np.random.default_rng(1)
-    for weight in model.trainable_weights:
-        weight.assign(rng.normal(size=weight.shape))
-    memory, state = model.encode(tf.constant(SOURCE))
-    hidden, _ = model.decoder.hidden(tf.constant(TARGET_IN), state, memory)
+    model, memory, state, hidden = read_targets(compose, kind, copy, seed=1)
     found, _, seen = model.decoder(tf.constant(TARGET_IN), state, memory)
     sequence = model.encoder(tf.constant(SOURCE)).sequence
     copies = numpy_models.copies_of(model, SOURCE)

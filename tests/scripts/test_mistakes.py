@@ -2,11 +2,12 @@
 
 import hashlib
 import re
+import subprocess
 
 import pytest
 from project import ROOT, compose_config, run_process
 
-from seq2seq import compose
+from seq2seq import cli, compose
 from seq2seq.errors import UserError
 from seq2seq.training.run import train
 
@@ -231,24 +232,25 @@ def test_a_run_is_never_overwritten(tiny_run, tmp_path):
     assert digests() == before
 
 
-def test_inference_refuses_missing_input_and_damaged_runs(tiny_run, tmp_path):
+def test_inference_refuses_missing_input_and_damaged_runs(tiny_run, tmp_path, command, capfd):
     _, run = tiny_run
+
+    def infer(*words):
+        code = command(cli.infer, "infer.py", *words)
+        output, errors = (text.encode() for text in capfd.readouterr())
+        return subprocess.CompletedProcess(words, code, output, errors)
+
     refused(run_process(INFER, f"run={run}", "input=no.txt", cwd=tmp_path), "input=no.txt")
-    refused(
-        run_process(INFER, f"run={run}", "output=no/such/folder", cwd=tmp_path),
-        "output=no/such/folder",
-    )
-    refused(
-        run_process(INFER, f"run={run}", "decoding.n_best=2", cwd=tmp_path), "decoding.n_best=2"
-    )
+    refused(infer(f"run={run}", "output=no/such/folder"), "output=no/such/folder")
+    refused(infer(f"run={run}", "decoding.n_best=2"), "decoding.n_best=2")
     damaged = tmp_path / "damaged"
     damaged.mkdir()
     for name in ("config.yaml", "source_vocab.txt", "target_vocab.txt"):
         (damaged / name).write_bytes((run / name).read_bytes())
-    refused(run_process(INFER, f"run={damaged}", cwd=tmp_path), "no best.weights.h5")
+    refused(infer(f"run={damaged}"), "no best.weights.h5")
     (damaged / "best.weights.h5").write_bytes((run / "best.weights.h5").read_bytes()[:5000])
-    refused(run_process(INFER, f"run={damaged}", cwd=tmp_path), "best.weights.h5")
+    refused(infer(f"run={damaged}"), "best.weights.h5")
     (damaged / "best.weights.h5").write_bytes((run / "best.weights.h5").read_bytes())
     with (damaged / "source_vocab.txt").open("a") as file:
         file.write("new\n")
-    refused(run_process(INFER, f"run={damaged}", cwd=tmp_path), "vocabular")
+    refused(infer(f"run={damaged}"), "vocabular")

@@ -16,6 +16,8 @@ from same_runs import assert_same_arrays, best_weights
 from same_runs import rows as measured
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from seq2seq import cli
+
 TRAIN, INFER = ROOT / "train.py", ROOT / "infer.py"
 SCORES = {"loss", "token_accuracy", "sequence_accuracy", "symbol_error_rate", "examples"}
 
@@ -141,26 +143,29 @@ def test_lines_in_and_lines_out(tiny_run):
     assert infer(f"run={run}", cwd=folder, text="1 2 3 4\n") == answers[:1]
 
 
-def test_formats_and_searches(tiny_run, tmp_path):
+def test_formats_and_searches(tiny_run, tmp_path, command):
     folder, run = tiny_run
     text = "1 2 3 4\n\n5 6 7 8\n"
+    (tmp_path / "in.txt").write_text(text)
+    files = [f"input={tmp_path}/in.txt", f"output={tmp_path}/out.txt"]
+
+    def infer_here(*words):
+        assert command(cli.infer, "infer.py", f"run={run}", *files, *words) == 0
+        return (tmp_path / "out.txt").read_text().split("\n")[:-1]
+
     beam = ["decoding=beam", "decoding.n_best=3"]
-    rows = [r.split("\t") for r in infer(f"run={run}", "format=tsv", *beam, cwd=folder, text=text)]
+    rows = [row.split("\t") for row in infer_here("format=tsv", *beam)]
     assert [row[1] for row in rows] == ["1", "2", "3", "0", "1", "2", "3"]
     assert all(len(row) == 4 for row in rows)
     scores = [float(row[3]) for row in rows[:3]]
     assert scores == sorted(scores, reverse=True)
-    answers = [
-        json.loads(line) for line in infer(f"run={run}", "format=jsonl", cwd=folder, text=text)
-    ]
+    answers = [json.loads(line) for line in infer_here("format=jsonl")]
     assert [len(answer["predictions"]) for answer in answers] == [1, 0, 1]
     assert "empty" in answers[1]["error"]
     sampling = ["decoding=sampling", "decoding.n_best=2", "format=tsv"]
-    first = infer(f"run={run}", *sampling, cwd=folder, text=text)
-    assert first == infer(f"run={run}", *sampling, cwd=folder, text=text)
-    assert first != infer(f"run={run}", *sampling, "decoding.seed=2", cwd=folder, text=text)
-    (tmp_path / "in.txt").write_text(text)
-    files = [f"input={tmp_path}/in.txt", f"output={tmp_path}/out.txt"]
+    first = infer_here(*sampling)
+    assert first == infer_here(*sampling)
+    assert first != infer_here(*sampling, "decoding.seed=2")
     assert infer(f"run={run}", *files, cwd=folder, text="") == []
     assert (tmp_path / "out.txt").read_text().splitlines() == infer(
         f"run={run}", cwd=folder, text=text

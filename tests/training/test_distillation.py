@@ -70,9 +70,10 @@ def test_a_run_resumes_without_its_teacher(student, tmp_path):
 def test_a_damaged_table_of_answers_is_one_line(student, tmp_path):
     alone = tmp_path / "run"
     shutil.copytree(student.path, alone)
-    (alone / "taught.tsv").write_bytes(b"1 2\n")
-    with pytest.raises(UserError, match=r"taught\.tsv:1"):
-        resume(alone, ["training.epochs=2"])
+    for damage in (lambda path: path.write_bytes(b"1 2\t3\n"), lambda path: path.unlink()):
+        damage(alone / "taught.tsv")
+        with pytest.raises(UserError, match=r"taught\.tsv: is missing, or not the file"):
+            resume(alone, ["training.epochs=2"])
 
 
 @pytest.mark.parametrize(
