@@ -31,7 +31,7 @@ def settings():
 def answer(predictor, settings, monkeypatch, tmp_path):
     """Returns a function from bytes of input to lines of output, through `lines.infer`."""
     monkeypatch.setattr(Predictor, "load", lambda *_: predictor)
-    monkeypatch.setattr(lines.RunDir, "find", lambda _: None)
+    monkeypatch.setattr(lines.RunDir, "find_all", lambda _: [])
 
     def ask(data, form):
         (tmp_path / "in").write_bytes(data)

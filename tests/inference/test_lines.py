@@ -43,7 +43,7 @@ class Echo:
 @pytest.fixture
 def answer(monkeypatch, tmp_path):
     monkeypatch.setattr(Predictor, "load", lambda run, decoding: Echo())
-    monkeypatch.setattr(lines.RunDir, "find", lambda name: None)
+    monkeypatch.setattr(lines.RunDir, "find_all", lambda names: [])
 
     def ask(data, *overrides):
         (tmp_path / "in").write_bytes(data)
@@ -191,8 +191,9 @@ def converse(answer, tmp_path, request, monkeypatch):
     config = compose_config("run=x", *files, name="infer")
     thread = threading.Thread(target=lines.infer, args=(config,), daemon=True)
     thread.start()
-    readers = (tmp_path / "answers").open("rb", buffering=0)
-    with readers as answers, (tmp_path / "questions").open("wb", buffering=0) as questions:
+    # A pipe opened for both directions waits for nobody, so a program that failed is not waited for.
+    readers = (tmp_path / "answers").open("r+b", buffering=0)
+    with readers as answers, (tmp_path / "questions").open("r+b", buffering=0) as questions:
 
         def ask(data, count, seconds=20):
             """Returns `count` lines of answers, or those that came in time."""
