@@ -35,6 +35,7 @@ INTRODUCED = {
     "training.checkpoint_epochs": Introduced("0.1.0", before=1),
     "training.checkpoints_kept": Introduced("0.1.0", before=2),
     "training.word_error_rate": Introduced("0.1.0", before=False),
+    "decoding.min_length": Introduced("0.1.0", before=0),
     "callbacks.report": Introduced("0.1.0", before=False),
     "callbacks.states": Introduced("0.1.0", before=False),
 }

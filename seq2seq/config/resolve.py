@@ -225,6 +225,11 @@ def check_decoding(decoding: DecodingConfig, vocabulary: int = 1) -> None:
             f"decoding.n_best={n_best} is more than decoding.beam_size={beam_size}: "
             "raise the beam size"
         )
+    least, most = decoding.min_length, decoding.max_length
+    if most is not None and least >= most:
+        raise UserError(
+            f"decoding.min_length={least} must be below decoding.max_length={most} (with the end)"
+        )
 
 
 def _micro_batches(size: int, is_small: bool, facts: Facts) -> int:

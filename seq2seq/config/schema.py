@@ -207,6 +207,7 @@ class DecodingConfig:
     kind: SearchKind
     batch_size: Annotated[int, Rows]
     max_length: Annotated[int | None, Length]
+    min_length: Annotated[int, Range(minimum=0)]
     n_best: Annotated[int, Rows]
     beam_size: Annotated[int, Rows]
     length_penalty: Annotated[float, Range(minimum=-100.0, maximum=100.0)]

@@ -191,7 +191,7 @@ def converse(answer, tmp_path, request, monkeypatch):
     config = compose_config("run=x", *files, name="infer")
     thread = threading.Thread(target=lines.infer, args=(config,), daemon=True)
     thread.start()
-    # A pipe opened for both directions waits for nobody, so a program that failed is not waited for.
+    # A pipe opened for both directions waits for nobody, and so for no program that failed.
     readers = (tmp_path / "answers").open("r+b", buffering=0)
     with readers as answers, (tmp_path / "questions").open("r+b", buffering=0) as questions:
 

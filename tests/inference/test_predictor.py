@@ -106,6 +106,30 @@ def test_scores_are_the_models_own_log_probabilities(predictor, penalty):
         assert scores[: len(finished)] == sorted(scores[: len(finished)], reverse=True)
 
 
+@pytest.mark.parametrize("kind", ["greedy", "beam", "sampling"])
+def test_no_answer_is_shorter_than_the_least_length(predictor, kind):
+    more = {} if kind == "greedy" else {"n_best": 3}
+    free = with_search(predictor, kind, **more).predict(SOURCES)
+    assert min(len(one) for found in answers(free) for one in found) < 3
+    search = with_search(predictor, kind, min_length=3, **more)
+    for source, prediction in zip(SOURCES, search.predict(SOURCES), strict=True):
+        for one in prediction.hypotheses:
+            assert 3 <= len(one.tokens) <= search.decoding.max_length
+            divisor = 1.0
+            is_finished = len(one.tokens) < search.decoding.max_length
+            if kind == "beam":
+                penalty = search.decoding.length_penalty
+                divisor = ((5 + len(one.tokens) + is_finished) / 6) ** penalty
+            if kind != "sampling":
+                expected = log_probability(predictor, source, one.tokens, is_finished)
+                assert one.score * divisor == pytest.approx(expected, abs=1e-4)
+
+
+def test_a_least_length_that_no_answer_has_is_refused(predictor):
+    with pytest.raises(UserError, match=r"decoding\.min_length=6 must be below .*max_length=6"):
+        with_search(predictor, "greedy", min_length=6)
+
+
 def test_sampling_is_repeatable_and_varied(predictor):
     settings = {"n_best": 3, "batch_size": 2}
     first = answers(with_search(predictor, "sampling", seed=1, **settings).predict(SOURCES * 3))
