@@ -196,15 +196,10 @@ def assert_resume_changes_nothing(compose, tmp_path, observed, callbacks, option
     assert shown == without_speed(expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "arguments"),
-    [
-        # The first settings of every class always, the others in `make test-slow`.
-        pytest.param(name, one, marks=[pytest.mark.slow] if i else [])
-        for name, many in RESTORED.items()
-        if name not in WATCHING
-        for i, one in enumerate(many)
-    ],
+    [(name, one) for name, many in RESTORED.items() if name not in WATCHING for one in many],
     ids=lambda value: value if isinstance(value, str) else ",".join(value) or "default",
 )
 @pytest.mark.filterwarnings("ignore")
@@ -212,6 +207,22 @@ def test_a_callback_of_keras_is_restored(compose, tmp_path, observed, name, argu
     options = MEAN if name == "SwapEMAWeights" else ()
     callbacks = [(f"keras.callbacks.{name}", arguments)]
     assert_resume_changes_nothing(compose, tmp_path, observed, callbacks, options)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_callbacks_of_keras_that_act_are_restored_together(compose, tmp_path, observed):
+    """One of each class; `make test-slow` has every class alone, with all its settings."""
+    chosen = {
+        "ReduceLROnPlateau": {"patience": 1, "min_delta": 0.05, "factor": 0.5},
+        "SwapEMAWeights": {},
+        "BackupAndRestore": {"backup_dir": "FOLDER/b"},
+        "EarlyStopping": {"patience": 9, "min_delta": 10, "restore_best_weights": True},
+    }
+    assert all(arguments in RESTORED[name] for name, arguments in chosen.items())
+    callbacks = [(f"keras.callbacks.{name}", one) for name, one in chosen.items()]
+    callbacks.append((f"{__name__}.Collector", {}))
+    sampling = ["decoding=sampling", "decoding.batch_size=8"]
+    assert_resume_changes_nothing(compose, tmp_path, observed, callbacks, [*MEAN, *sampling])
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -230,14 +241,9 @@ def test_other_callbacks_are_refused(compose, tmp_path, name):
         train(compose(*OPTIONS, *as_options(settings)), tmp_path / "r")
 
 
-@pytest.mark.parametrize("name", ["Collector", "StopsInsideAnEpoch"])
-def test_a_callback_of_the_user_is_restored(compose, tmp_path, observed, name):
-    assert_resume_changes_nothing(compose, tmp_path, observed, [(f"{__name__}.{name}", {})])
-
-
-def test_sampled_scores_are_restored(compose, tmp_path, observed):
-    options = ["decoding=sampling", "decoding.batch_size=8"]
-    assert_resume_changes_nothing(compose, tmp_path, observed, [], options)
+def test_a_callback_that_stops_inside_an_epoch_is_restored(compose, tmp_path, observed):
+    callbacks = [(f"{__name__}.StopsInsideAnEpoch", {})]
+    assert_resume_changes_nothing(compose, tmp_path, observed, callbacks)
 
 
 def test_a_metric_without_a_direction_is_refused_before_training(compose, tmp_path):
