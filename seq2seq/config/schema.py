@@ -109,7 +109,7 @@ class DataConfig:
     dev_examples: Annotated[int | None, Count]
     test_examples: Annotated[int | None, Range(minimum=0, maximum=Count.maximum)]
     reverse_target: bool
-    hallucinated_examples: Annotated[int, Range(minimum=0, maximum=Count.maximum)]
+    hallucinated_examples: Annotated[int | None, Range(minimum=0, maximum=Count.maximum)]
     symbols: Annotated[int, Range(minimum=2, maximum=1_000_000)]
     min_length: Annotated[int, Length]
     max_length: Annotated[int, Length]

@@ -1,4 +1,4 @@
-"""Rule by which the length of a training follows the size of its data."""
+"""Rules by which a training follows the size of its data: its length, and artificial examples."""
 
 from __future__ import annotations
 
@@ -8,6 +8,18 @@ _MIN_EPOCHS, _MAX_EPOCHS = 5, 400
 
 # A dev set may be larger than a small training set, and take most of the time.
 _MAX_EVALUATIONS = 60
+
+
+_ENOUGH_EXAMPLES = 1000
+
+
+def hallucinated_for(examples: int) -> int:
+    """Returns the number of hallucinated examples for a training set of this size.
+
+    They fill it up to 1,000 examples: 100 real ones gain from them by far, 1,000 do not, see
+    `docs/quality.md`.
+    """
+    return max(0, _ENOUGH_EXAMPLES - examples)
 
 
 def epochs_for(examples: int) -> int:

@@ -11,6 +11,7 @@ import random
 from collections.abc import Sequence
 
 from seq2seq.config.schema import DataConfig
+from seq2seq.config.size_rule import hallucinated_for
 from seq2seq.data.examples import Example
 from seq2seq.errors import UserError
 
@@ -26,16 +27,23 @@ def with_hallucinated(train: Sequence[Example], config: DataConfig) -> Sequence[
     same on both sides (Anastasopoulos & Neubig 2019, "Pushing the Limits of Low-Resource
     Morphological Inflection", section 3).
 
+    Null is the number of a rule, and none where nothing can be made.
+
     Raises:
         UserError: The examples are read from a large file, or none has a stem.
     """
     count = config.hallucinated_examples
+    is_by_rule = count is None
+    if count is None:
+        count = hallucinated_for(len(train))
     if not count:
         return train
     setting = f"data.hallucinated_examples={count}"
     if not isinstance(train, list):
         raise UserError(f"{setting} is for small files: raise data.in_memory_mib, or leave it out")
     found = [(example, stem) for example in train if (stem := _stem(example))]
+    if not found and is_by_rule:
+        return train
     if not found:
         raise UserError(
             f"{setting}: no training example has {_MIN_STEM} equal tokens in a row in source and "

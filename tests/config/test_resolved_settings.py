@@ -40,6 +40,7 @@ MEANT = {
     "data.test",
     "data.unlabelled",
     "data.in_memory_mib",
+    "data.hallucinated_examples",
     "data.features.column",
     "data.train_examples",
     "data.dev_examples",

@@ -46,6 +46,18 @@ def test_they_depend_on_the_seed_alone(make_config: MakeConfig) -> None:
     assert make(make_config, 30) != make(make_config, 30, seed=2)
 
 
+@pytest.mark.parametrize(("examples", "made"), [(1, 999), (400, 600), (1000, 0), (1500, 0)])
+def test_by_rule_they_fill_a_small_set_up(
+    make_config: MakeConfig, examples: int, made: int
+) -> None:
+    train = (TRAIN * 500)[:examples]
+    assert len(with_hallucinated(train, make_config(hallucinated_examples=None))) == examples + made
+
+
+def test_by_rule_there_are_none_without_a_stem(make_config: MakeConfig) -> None:
+    assert with_hallucinated(TRAIN[1:2], make_config(hallucinated_examples=None)) == TRAIN[1:2]
+
+
 def test_only_training_has_them(
     make_config: MakeConfig, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
