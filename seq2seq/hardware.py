@@ -1,4 +1,4 @@
-"""Cores, GPUs, threads, the memory allocator of the C library, and the loading of TensorFlow.
+"""Device, cores, threads, the memory allocator of the C library, and the loading of TensorFlow.
 
 Functions import TensorFlow late, so that settings can be checked without it.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import importlib
 import os
+import platform
 import sys
 import tempfile
 from pathlib import Path
@@ -41,10 +42,38 @@ def load_tensorflow() -> None:
 
 
 def has_gpu() -> bool:
-    """Tells whether TensorFlow sees a GPU."""
+    """Tells whether a GPU computes."""
     import tensorflow as tf
 
-    return bool(tf.config.list_physical_devices("GPU"))
+    return bool(tf.config.get_visible_devices("GPU"))
+
+
+def multiplies_as_tf32() -> bool:
+    """Tells whether a GPU rounds the factors of float32 products to TF32, 10 bits of fraction."""
+    import tensorflow as tf
+
+    return has_gpu() and tf.config.experimental.tensor_float_32_execution_enabled()
+
+
+def device_name() -> str:
+    """Returns what computes, such as `CPU, 2 cores of Intel(R) Xeon(R) Processor`."""
+    import tensorflow as tf
+
+    gpus = tf.config.get_visible_devices("GPU")
+    if not gpus:
+        count = cores()
+        return f"CPU, {count} core{'s' * (count != 1)} of {processor()}"
+    name = tf.config.experimental.get_device_details(gpus[0]).get("device_name", gpus[0].name)
+    return f"GPU, {name}"
+
+
+def processor() -> str:
+    """Returns the name of the processor, which `platform` does not return on Linux."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if "model name" in line)
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
 
 
 def threads() -> dict[str, int]:

@@ -50,6 +50,8 @@ def step(spec: Spec) -> Task:
         largest_batch=(spec["batch"], spec["length"], spec["length"]),
         cores=cores(),
         has_gpu=has_gpu(),
+        shapes=1,
+        has_cudnn=True,
     )
     settings = resolve_training(config.training, facts)
     train_steps = _compile_training(model, config, settings)

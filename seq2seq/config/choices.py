@@ -43,6 +43,14 @@ class Normalization(StrEnum):
     none = "none"
 
 
+class Device(StrEnum):
+    """What computes; `auto`: a GPU if TensorFlow sees one."""
+
+    auto = "auto"
+    cpu = "cpu"
+    gpu = "gpu"
+
+
 class Cell(StrEnum):
     """Recurrent cells."""
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
-from seq2seq.config.choices import LAYERS, OutputFormat, ScoreFormat
+from seq2seq.config.choices import LAYERS, Device, OutputFormat, ScoreFormat
 from seq2seq.config.run_names import Runs
 from seq2seq.config.schema import DecodingConfig, LineBytes, Range, Seed
 
@@ -82,6 +82,7 @@ class InferConfig:
     source: InputColumnConfig
     features: InputColumnConfig
     decoding: AnswerSettings
+    device: Device
 
 
 @dataclass
@@ -100,6 +101,7 @@ class EvaluateConfig:
     decoding: AnswerSettings
     bleu: bool
     report: str | None
+    device: Device
 
 
 @dataclass
@@ -109,6 +111,7 @@ class CompareConfig:
     runs: Annotated[Any, Runs]
     data: EvaluateDataConfig
     report: str | None
+    device: Device
 
 
 @dataclass
@@ -120,6 +123,7 @@ class ScoreConfig:
     output: str
     format: ScoreFormat
     decoding: DecodingChanges
+    device: Device
 
 
 @dataclass
@@ -129,6 +133,7 @@ class ReproduceConfig:
     run: str
     output: str | None
     trust: bool
+    device: Device
 
 
 # All values of a layer are shown, one by one.
@@ -155,3 +160,4 @@ class StatesConfig:
     state: str | None
     mix: str | None
     examples: Annotated[int, Range(minimum=0, maximum=100_000)]
+    device: Device

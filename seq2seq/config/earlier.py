@@ -16,6 +16,8 @@ class Introduced(NamedTuple):
 # the default in `configs/` is today or later.
 INTRODUCED = {
     "trust": Introduced("0.1.0", before=False),
+    "device": Introduced("0.1.0", before="auto"),
+    "training.tf32": Introduced("0.1.0", before=None),
     "init_from": Introduced("0.1.0", before=None),
     "distill_from": Introduced("0.1.0", before=None),
     "data.unlabelled": Introduced("0.1.0", before=None),

@@ -105,7 +105,7 @@ def _run_hydra(name: str, task: Task, loading: ExitStack) -> None:
         has_begun = True
         try:
             config: Any = from_hydra(composed, SCHEMAS[name])
-            prepare()
+            prepare(config.device)
             loading.close()
             return task(config)
         except UserError as error:
@@ -185,11 +185,16 @@ def _remove_if_empty(folder: Path) -> None:
                 parent.rmdir()
 
 
-def prepare() -> None:
-    """Sets up memory and logging, and imports TensorFlow without its start-up chatter."""
+def prepare(device: str) -> None:
+    """Sets up memory and logging, and imports TensorFlow without its start-up chatter.
+
+    Raises:
+        UserError: See `use_device`.
+    """
     import gc
     import logging
 
+    from seq2seq.config.device import use_device
     from seq2seq.errors import LineFormatter
     from seq2seq.hardware import keep_freed_memory, load_tensorflow
 
@@ -211,3 +216,4 @@ def prepare() -> None:
         gc.enable()
         if is_shown:
             print("\r\033[K", end="", file=sys.stderr, flush=True)  # The line is empty again.
+    use_device(device)

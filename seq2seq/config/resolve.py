@@ -47,6 +47,9 @@ _MAX_SMALL_PARAMETERS = 2**18
 # About a quarter of a second on two cores.
 _MULTIPLICATIONS_PER_CALL = 10**10
 
+# On a GPU: a shape takes 8 to 24 seconds to compile, and saves 1 to 3 ms a step (NVIDIA H200).
+_STEPS_FOR_A_COMPILATION = 8000
+
 # A call cannot be interrupted: Ctrl-C is answered after its last step.
 _MAX_STEPS_PER_CALL = 32
 
@@ -63,6 +66,8 @@ class Facts:
         largest_batch: Rows, source steps and target steps of the largest batch.
         cores: CPU cores that this process may use.
         has_gpu: Whether a GPU computes.
+        shapes: Number of shapes of batches.
+        has_cudnn: Whether cuDNN has the cells of encoder and decoder.
     """
 
     examples: int
@@ -72,6 +77,8 @@ class Facts:
     largest_batch: tuple[int, int, int]
     cores: int
     has_gpu: bool
+    shapes: int
+    has_cudnn: bool
 
 
 def resolve(config: RunConfig, facts: Facts) -> RunConfig:
@@ -79,6 +86,7 @@ def resolve(config: RunConfig, facts: Facts) -> RunConfig:
 
     A `null` with a meaning of its own stays: `training.clip_norm` (off), `training.patience` and
     `training.checkpoint_steps` (never), `training.checkpoint_epochs` (as often as it is cheap),
+    `training.tf32` (as TensorFlow),
     `resume`, `init_from`, `distill_from`, `ensemble`, and those of `data` (no such file or column;
     all; as `normalization`).
     """
@@ -132,9 +140,7 @@ def resolve_training(settings: TrainingConfig, facts: Facts) -> TrainingConfig:
     epochs = settings.epochs or epochs_for(facts.examples)
     jit_compile = settings.jit_compile
     if jit_compile is None:
-        # XLA cannot call cuDNN, and on a CPU it multiplies bfloat16 matrices more slowly than
-        # float32 ones; oneDNN, outside XLA, multiplies them up to twice as fast.
-        jit_compile = settings.precision is Precision.float32 and not facts.has_gpu
+        jit_compile = _is_compiled(settings.precision, epochs * facts.steps_per_epoch, facts)
     is_small = jit_compile and facts.parameters <= _MAX_SMALL_PARAMETERS
     return _filled(
         settings,
@@ -230,6 +236,19 @@ def check_decoding(decoding: DecodingConfig, vocabulary: int = 1) -> None:
         raise UserError(
             f"decoding.min_length={least} must be below decoding.max_length={most} (with the end)"
         )
+
+
+def _is_compiled(precision: Precision, steps: int, facts: Facts) -> bool:
+    """Tells whether XLA compiles a training of this number of steps; `rnn/compiled.py` says more.
+
+    On a CPU XLA multiplies bfloat16 matrices more slowly than float32 ones; oneDNN, outside XLA,
+    multiplies them up to twice as fast. On a GPU our loop under XLA is faster than cuDNN, which is
+    faster than our loop without; what XLA saves must outlast its compilation of each shape.
+    """
+    if not facts.has_gpu:
+        return precision is Precision.float32
+    is_long = steps >= _STEPS_FOR_A_COMPILATION * facts.shapes
+    return is_long or precision is not Precision.float32 or not facts.has_cudnn
 
 
 def _micro_batches(size: int, is_small: bool, facts: Facts) -> int:

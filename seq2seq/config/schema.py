@@ -15,6 +15,7 @@ from seq2seq.config.choices import (
     BridgeKind,
     Cell,
     DecoderKind,
+    Device,
     Divergence,
     InputKind,
     Monitor,
@@ -194,6 +195,7 @@ class TrainingConfig:
     steps_per_execution: Annotated[int | None, Range(minimum=1)]
     micro_batches: Annotated[int | None, Range(minimum=1)]
     deterministic: bool
+    tf32: bool | None
     on_divergence: Divergence
     checkpoint_steps: Annotated[int | None, Range(minimum=1)]
     checkpoint_epochs: Annotated[int | None, Range(minimum=1)]
@@ -241,6 +243,7 @@ class RunConfig:
     distill_from: Annotated[Any, Runs]
     ensemble: Annotated[int | None, Range(minimum=1, maximum=100)]
     trust: bool
+    device: Device
     data: DataConfig
     model: ModelConfig
     training: TrainingConfig

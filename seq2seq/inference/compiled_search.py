@@ -18,6 +18,7 @@ from seq2seq.hardware import has_gpu
 from seq2seq.inference.ensemble import Ensemble, Memories, States
 from seq2seq.inference.search.hypotheses import Hypotheses, Search, SearchSpec, Step, tile
 from seq2seq.inference.trie import Trie, restrict
+from seq2seq.model.rnn.compiled import compiled
 from seq2seq.model.seq2seq import Seq2Seq
 from seq2seq.model.types import DecoderState, Memory
 from seq2seq.special_ids import EOS
@@ -42,16 +43,12 @@ def compile_search(
         UserError: `decoding.max_length` is not set (when the function is first called).
     """
 
-    @tf.function(
-        input_signature=[tf.TensorSpec([None, None], tf.int32), tf.TensorSpec([], tf.int32)],
-        autograph=False,
-        jit_compile=search_is_compiled(decoding, has_gpu()),
-    )
     def search(source: tf.Tensor, seed: tf.Tensor) -> Hypotheses:
         memory, state = model.encode(source, training=False)
         return search_from(model, memory, state, tf.shape(source)[0], decoding, seed, allowed)
 
-    return search
+    signature = [tf.TensorSpec([None, None], tf.int32), tf.TensorSpec([], tf.int32)]
+    return compiled(search, search_is_compiled(decoding, has_gpu()), signature)
 
 
 def search_from(

@@ -14,6 +14,7 @@ import tensorflow as tf
 from seq2seq.data.buckets import pad
 from seq2seq.inference.ensemble import Ensemble, longest, side_by_side
 from seq2seq.inference.shapes import bucket
+from seq2seq.model.rnn.compiled import compiled
 from seq2seq.model.seq2seq import Seq2Seq
 from seq2seq.special_ids import PAD
 
@@ -65,13 +66,12 @@ def in_batches(
 def compile_scoring(model: Seq2Seq | Ensemble, jit_compile: bool) -> Forced:
     """Returns the function whose only result is the log-probabilities `[B, T]` of the tokens."""
 
-    @tf.function(autograph=False, input_signature=[_IDS, _IDS], jit_compile=jit_compile)
     def score(source: tf.Tensor, target: tf.Tensor) -> list[tf.Tensor]:
         memory, state = model.encode(source, training=False)
         log_probs, _ = model.decoder.log_probs(target[:, :-1], state, memory)  # [B, T, V]
         return [tf.gather(log_probs, target[:, 1:], axis=2, batch_dims=2)]
 
-    return score
+    return compiled(score, jit_compile, [_IDS, _IDS])
 
 
 def compile_observation(model: Seq2Seq | Ensemble) -> Forced:

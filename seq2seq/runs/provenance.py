@@ -18,7 +18,7 @@ from seq2seq.config.load import to_yaml
 from seq2seq.config.schema import DataConfig, RunConfig
 from seq2seq.errors import UserError
 from seq2seq.files import checksum, local_path
-from seq2seq.hardware import cores, threads
+from seq2seq.hardware import cores, device_name, processor, threads
 from seq2seq.runs.run_dir import RunDir
 
 _SPLITS = ("train", "dev", "test")
@@ -51,8 +51,9 @@ def make_record(config: RunConfig) -> dict[str, Any]:
         "host": {
             "name": platform.node(),
             "system": platform.platform(),
-            "processor": _processor(),
+            "processor": processor(),
             "cores": cores(),
+            "device": device_name(),
         },
         "threads": threads(),
         "environment": {k: os.environ[k] for k in _VARIABLES if k in os.environ},
@@ -161,12 +162,3 @@ def differences_of_records(then: Mapping[str, Any], now: Mapping[str, Any]) -> l
             if before.get(name) != after.get(name):
                 found.append(f"{part}, {name}: {before.get(name)} → {after.get(name)}")
     return found
-
-
-def _processor() -> str:
-    """Returns the name of the processor, which `platform` does not return on Linux."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        return next(line.split(":", 1)[1].strip() for line in lines if "model name" in line)
-    except (OSError, StopIteration):
-        return platform.processor()

@@ -19,6 +19,7 @@ from seq2seq.evaluation.evaluate_model import Evaluation, prediction_rows
 from seq2seq.evaluation.metrics import format_mean
 from seq2seq.evaluation.summary import SUMMARY_CAPTION, summarize_splits, summary_rows
 from seq2seq.files import locked
+from seq2seq.hardware import has_gpu
 from seq2seq.inference.predictor import Predictor
 from seq2seq.runs.ensemble_dir import EnsembleDir
 from seq2seq.runs.run_dir import RunDir
@@ -93,13 +94,14 @@ def _train(
     ensemble: EnsembleDir, changes: Sequence[str] = (), trust: bool = False
 ) -> dict[str, Any]:
     screen, programs = Screen(), {}
+    device = "auto" if has_gpu() else "cpu"  # as this process chose, which has warned already
     for number, path in enumerate(ensemble.members(), start=1):
         run = RunDir(path)
         if not run.config_file.is_file():
-            programs[run] = ["seq2seq.training.member", str(ensemble.path), str(number)]
+            programs[run] = ["seq2seq.training.member", str(ensemble.path), str(number), device]
         elif changes or not find_finished(run, run.load_config().training):
             programs[run] = ["seq2seq", "train", f"resume={run.path}", *changes]
-            programs[run] += ["trust=true"] if trust else []
+            programs[run] += [f"device={device}", *(["trust=true"] if trust else [])]
     with locked(ensemble.path):
         try:
             train_side_by_side(programs, screen)

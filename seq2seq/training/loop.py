@@ -21,6 +21,7 @@ from seq2seq.errors import UserError
 from seq2seq.evaluation.evaluate_model import ScoredExample, prediction_rows
 from seq2seq.evaluation.summary import summarize_splits
 from seq2seq.files import DiskError
+from seq2seq.hardware import device_name
 from seq2seq.model.seq2seq import count_parameters
 from seq2seq.runs.calibration_file import save_calibration
 from seq2seq.runs.provenance import versions
@@ -229,7 +230,7 @@ def _finish(session: Session, state: TrainingState) -> dict[str, Any]:
         save_calibration(run, calibration)
         results["calibration"] = calibration
     results |= {"parameters": count_parameters(session.model), **progress.totals(len(train))}
-    results["versions"] = versions()
+    results |= {"versions": versions(), "device": device_name()}
     if session.tensorboard is not None:
         session.tensorboard.show_results(results, scored)
     run.save_results(results)  # The last file: a run that has it needs no resume.

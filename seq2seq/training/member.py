@@ -1,4 +1,4 @@
-"""Process that begins a member of an ensemble: `python -m seq2seq.training.member FOLDER N`."""
+"""Process that begins a member: `python -m seq2seq.training.member FOLDER NUMBER DEVICE`."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from seq2seq.runs.ensemble_dir import EnsembleDir
 
 def main() -> None:
     """Trains the member of this number; exits like `train.py`."""
-    ensemble, number = EnsembleDir(sys.argv[1]), int(sys.argv[2])
-    prepare()
-    from seq2seq.training.run import train
-
+    folder, number, device = sys.argv[1:]
+    ensemble = EnsembleDir(folder)
     try:
-        path = ensemble.path / str(number)
-        train(ensemble.member_config(number), path, ensemble.load_hydra_record())
+        prepare(device)
+        from seq2seq.training.run import train
+
+        config = ensemble.member_config(int(number))
+        train(config, ensemble.path / number, ensemble.load_hydra_record())
     except (UserError, OSError) as error:
         sys.exit(refuse(str(error)))
 

@@ -18,6 +18,7 @@ from seq2seq.data.vocabulary import Vocabularies
 from seq2seq.evaluation.evaluate_model import Evaluation
 from seq2seq.hardware import cores, has_gpu, memory
 from seq2seq.inference.predictor import Predictor
+from seq2seq.model.rnn.cells import cell_spec
 from seq2seq.model.seq2seq import Seq2Seq, build_model, count_parameters
 from seq2seq.runs.calibration_file import drop_calibration
 from seq2seq.runs.checkpoints import Arrays, Checkpoints, step_of
@@ -153,6 +154,8 @@ def build_session(
     keras.utils.set_random_seed(config.training.seed)
     if config.training.deterministic:
         tf.config.experimental.enable_op_determinism()
+    if config.training.tf32 is not None:
+        tf.config.experimental.enable_tensor_float_32_execution(config.training.tf32)
     plan = BatchPlan(splits.train, vocabularies, config.training.batch_size, config.data.buckets)
     _refuse_too_much(config, plan, vocabularies)
     sizes = vocabularies.source_size, len(vocabularies.target)
@@ -210,6 +213,7 @@ def _refuse_too_much(config: RunConfig, plan: BatchPlan, vocabularies: Vocabular
 
 def facts_of(model: Seq2Seq, plan: BatchPlan) -> Facts:
     """Returns the numbers that decide the settings left `null`."""
+    cells = [str(part.cell) for part in (model.settings.encoder, model.settings.decoder)]
     return Facts(
         examples=sum(bucket.size for bucket in plan.buckets),
         parameters=count_parameters(model),
@@ -218,4 +222,6 @@ def facts_of(model: Seq2Seq, plan: BatchPlan) -> Facts:
         largest_batch=plan.shapes[-1],
         cores=cores(),
         has_gpu=has_gpu(),
+        shapes=len(plan.shapes),
+        has_cudnn=all(cell_spec(cell).layer.has_cudnn for cell in cells),
     )

@@ -17,6 +17,7 @@ from seq2seq.config.choices import Divergence
 from seq2seq.config.schema import TrainingConfig
 from seq2seq.data.batches import Batch
 from seq2seq.model.losses import TokenSums
+from seq2seq.model.rnn.compiled import compiled
 from seq2seq.model.seq2seq import Seq2Seq
 
 Tensors = list[tf.Tensor]
@@ -127,7 +128,7 @@ def _compile_step(
 
     if parts == 1:
         # A batch that is not cut is one compiled call instead of two.
-        return tf.function(train_step, autograph=False, jit_compile=settings.jit_compile)
+        return compiled(train_step, bool(settings.jit_compile))
     return train_step
 
 
@@ -139,7 +140,6 @@ def _compile_gradients(model: Seq2Seq, settings: TrainingConfig) -> Differentiat
     """
     variables, dropout_states = model.trainable_variables, model.non_trainable_variables
 
-    @tf.function(autograph=False, jit_compile=settings.jit_compile)
     def differentiate(values: Tensors, dropout: Tensors, batch: Batch) -> Gradients:
         given = zip([*variables, *dropout_states], [*values, *dropout], strict=True)
         with tf.GradientTape() as tape:
@@ -156,7 +156,7 @@ def _compile_gradients(model: Seq2Seq, settings: TrainingConfig) -> Differentiat
         # be summed before the norm, which is that of [V, E].
         return Gradients([tf.convert_to_tensor(gradient) for gradient in found], dropout, sums)
 
-    return differentiate
+    return compiled(differentiate, bool(settings.jit_compile))
 
 
 def _compile_update(

@@ -15,6 +15,7 @@ from seq2seq.data.vocabulary import Tokenizer, Vocabularies
 from seq2seq.evaluation.evaluate_model import ScoredExample, best_and_worst
 from seq2seq.evaluation.metrics import METRICS, format_metric
 from seq2seq.evaluation.summary import SUMMARY_CAPTION, summary_rows
+from seq2seq.hardware import device_name, multiplies_as_tf32
 from seq2seq.model.seq2seq import Seq2Seq, count_parameters
 from seq2seq.runs.run_dir import RunDir
 from seq2seq.training.progress import Progress
@@ -46,6 +47,7 @@ def show_start(
         f"{len(vocabularies.target)} target",
         "model": f"{count_parameters(model):,} parameters: "
         + ", ".join(f"{name} {count:,}" for name, count in parts.items()),
+        "device": device_name() + (", products as TF32" if multiplies_as_tf32() else ""),
         "batches": f"{plan.steps:,} of {plan.batch_size} per epoch; steps padded to {shapes}",
         "run folder": short_path(run.path),
     }

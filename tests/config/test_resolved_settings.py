@@ -26,6 +26,8 @@ FACTS = Facts(
     largest_batch=(64, 5, 6),
     cores=2,
     has_gpu=False,
+    shapes=2,
+    has_cudnn=True,
 )
 # Settings whose null has a meaning.
 MEANT = {
@@ -41,6 +43,7 @@ MEANT = {
     "data.unlabelled",
     "data.in_memory_mib",
     "data.hallucinated_examples",
+    "training.tf32",
     "data.features.column",
     "data.train_examples",
     "data.dev_examples",
@@ -155,11 +158,19 @@ def test_a_batch_is_cut_by_cores_and_evenly(size, parts, of_small):
 
 
 @pytest.mark.parametrize(
-    ("precision", "has_gpu", "expected"),
-    [("float32", False, True), ("mixed_bfloat16", False, False), ("float32", True, False)],
+    ("precision", "changes", "expected"),
+    [
+        ("float32", {}, True),
+        ("mixed_bfloat16", {}, False),
+        ("float32", {"has_gpu": True}, False),
+        ("float32", {"has_gpu": True, "has_cudnn": False}, True),
+        ("mixed_bfloat16", {"has_gpu": True}, True),  # cuDNN's gradients in it are wrong
+        ("float32", {"has_gpu": True, "steps_per_epoch": 1000}, True),  # 40 epochs
+        ("float32", {"has_gpu": True, "steps_per_epoch": 1000, "shapes": 6}, False),
+    ],
 )
-def test_xla_compiles_where_it_is_faster(precision, has_gpu, expected):
-    facts = dataclasses.replace(FACTS, has_gpu=has_gpu)
+def test_xla_compiles_where_it_is_faster(precision, changes, expected):
+    facts = dataclasses.replace(FACTS, **changes)
     settings = compose_config("run_dir=x", f"training.precision={precision}").training
     assert resolve_training(settings, facts).jit_compile is expected
     asked = dataclasses.replace(settings, jit_compile=True)

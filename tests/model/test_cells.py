@@ -190,7 +190,7 @@ def test_class_indices_equal_dense_one_hot(cell, unroll):
 @pytest.mark.parametrize("cell", LAYERS)
 def test_they_run_our_loop_beside_a_gpu_too(cell, monkeypatch):
     """cuDNN has no such cells."""
-    monkeypatch.setattr("seq2seq.model.rnn.layer.has_gpu", lambda: True)
+    monkeypatch.setattr("seq2seq.model.rnn.compiled.has_gpu", lambda: True)
     assert LAYERS[cell](2).is_fast
     assert not LSTM(2).is_fast
 

@@ -95,6 +95,7 @@ class GRU(FastLayer, keras.layers.GRU):
     """`keras.layers.GRU` with the faster loop of `FastLayer`."""
 
     equations = GRUEquations
+    has_cudnn = True
 
     def _input_bias(self) -> Tensor:
         # With reset_after Keras keeps two biases [2, 3U]: of the input, and of the product.

@@ -2,8 +2,8 @@
 
 `FastLayer` projects the input of all time steps in one product and runs the loop of `loop.py`.
 Everything else is inherited from the Keras layer behind it: weights, configuration, masks,
-`Bidirectional`, `initial_state`, `return_sequences`, `return_state`. A GPU keeps Keras's path,
-which is cuDNN there. The cells' layers are in the files of the cells.
+`Bidirectional`, `initial_state`, `return_sequences`, `return_state`. On a GPU, Keras's path is
+cuDNN; `compiled.py` says when it is taken. The cells' layers are in the files of the cells.
 
 Above this file the only difference to a Keras layer is the input. An integer input `[B, T, 1]` may
 stand for vectors that are never made: one-hot vectors (`one_hot_depth`), or rows of a table
@@ -20,6 +20,7 @@ import tensorflow as tf
 from keras import ops
 
 from seq2seq.hardware import has_gpu
+from seq2seq.model.rnn.compiled import can_call_cudnn
 from seq2seq.model.rnn.equations import Equations, States
 from seq2seq.model.rnn.loop import (
     Weights,
@@ -43,7 +44,7 @@ class FastLayer(keras.layers.RNN):
     """
 
     equations: type[Equations]
-    has_cudnn = True
+    has_cudnn = False
     table: Callable[[], Tensor] | None = None
 
     def __init__(self, *args: Any, one_hot_depth: int | None = None, **kwargs: Any) -> None:
@@ -68,7 +69,12 @@ class FastLayer(keras.layers.RNN):
         """Returns the last output `[B, U]`, all outputs `[B, T, U]` and the final states."""
         if not self.is_fast:
             vectors = self._vectors(sequences)
-            return super().inner_loop(vectors, initial_state, mask, training=training)
+            last, sequence, final = super().inner_loop(vectors, initial_state, mask, training)
+            if self._is_left_to_cudnn and mask is not None and not self.zero_output_for_mask:
+                # cuDNN takes padding on the right alone, and writes zeros there.
+                is_real = tf.cast(keras.tree.flatten(mask)[0], tf.bool)[..., None]  # [B, T, 1]
+                sequence = tf.where(is_real, sequence, last[:, None])
+            return last, sequence, final
         x, time_mask = self._in_time(sequences, mask, training)  # [T, B, G], [T, B, 1]
         initial, weights = self._start(initial_state), self._weights()
         if x.shape[0] == 1 and time_mask is None:
@@ -131,9 +137,12 @@ class FastLayer(keras.layers.RNN):
         Keras runs layers on cuDNN, other activations, recurrent dropout, unrolled layers, and a GRU
         with `reset_after=False`.
         """
-        is_left_to_cudnn = self.has_cudnn and has_gpu()
         is_simple = not self.recurrent_dropout and not self.unroll
-        return self._is_standard and is_simple and not is_left_to_cudnn
+        return self._is_standard and is_simple and not self._is_left_to_cudnn
+
+    @property
+    def _is_left_to_cudnn(self) -> bool:
+        return self.has_cudnn and can_call_cudnn(self.compute_dtype)
 
     @property
     def _is_standard(self) -> bool:
@@ -208,7 +217,6 @@ class FastLayer(keras.layers.RNN):
 class CellLayer(FastLayer):
     """The base of layers over a cell that Keras lacks: no choice of activations, no dropout."""
 
-    has_cudnn = False
     _is_standard = use_bias = True
     dropout = recurrent_dropout = 0.0
 

@@ -100,6 +100,7 @@ class LSTM(FastLayer, keras.layers.LSTM):
     """`keras.layers.LSTM` with the faster loop of `FastLayer`."""
 
     equations = LSTMEquations
+    has_cudnn = True
 
 
 SPEC = CellSpec(layer=LSTM, equations=LSTMEquations, keras_layer=keras.layers.LSTM)
