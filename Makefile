@@ -9,7 +9,7 @@ PEERS := .venv-bench
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test test-slow lint format bench docs tensorboard clean
+.PHONY: help setup train test test-slow test-gpu lint format bench docs tensorboard clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,6 +52,9 @@ test: $(DEV) ## Run all tests
 
 test-slow: $(DEV) ## Run the tests that take minutes: trainings that are killed again and again
 	$(BIN)/python -m pytest -n auto -m slow $(ARGS)
+
+test-gpu: $(DEV) ## Run the tests that need a GPU, with `seq2seq[cuda]` installed
+	SEQ2SEQ_TEST_GPU=1 $(BIN)/python -m pytest -m gpu $(ARGS)
 
 lint: $(DEV) ## Check style, format and types
 	$(BIN)/ruff check .
