@@ -53,7 +53,7 @@ def outcome(cell, dtype, mask, jit_compile):
     def run(x, *states):
         with tf.GradientTape() as tape:
             tape.watch([x, *states])
-            sources = [x, *states, *layer.trainable_variables]
+            sources = [x, *states, *(one.value for one in layer.trainable_variables)]
             sequence, *final = layer(x, initial_state=[*states], mask=mask)
             loss = tf.reduce_sum(tf.cast(sequence, "float64") * wanted)
         zero = tf.UnconnectedGradients.ZERO  # of a trained initial state that is not used
