@@ -43,7 +43,6 @@ def step(spec: Spec) -> Task:
         "training.clip_norm=null",
     )
     facts = Facts(
-        examples=spec["batch"],
         parameters=count_parameters(model),
         max_target_tokens=spec["length"],
         steps_per_epoch=1,

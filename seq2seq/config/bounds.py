@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 
-from seq2seq.config.choices import AttentionKind, InputKind, SearchKind, Task
+from seq2seq.config.choices import AttentionKind, BridgeKind, InputKind, SearchKind, Task
 from seq2seq.config.schema import DataConfig, DecodingConfig, ModelConfig
 from seq2seq.errors import UserError
 
@@ -145,13 +145,22 @@ def check_batch(
 
 
 def width_and_depth(config: ModelConfig, side: str) -> tuple[int, int]:
-    """Returns units and layers of the encoder or the decoder."""
+    """Returns units and layers of the encoder or the decoder; of an encoder, per direction.
+
+    Raises:
+        UserError: `model.units` is not set, and no training data has decided it.
+    """
     own = getattr(config, side)
-    units, layers = own.units, own.layers
-    return (
-        config.units if units is None else units,
-        config.layers if layers is None else layers,
-    )
+    layers = config.layers if own.layers is None else own.layers
+    if own.units is not None:
+        return own.units, layers
+    if config.units is None:
+        raise UserError("model.units=null follows the size of the training data: give a number")
+    is_joined = config.encoder.bidirectional and config.bridge.kind is BridgeKind.concat
+    if side == "encoder" and is_joined:
+        # Two directions, one after the other, are as wide as the decoder.
+        return max(1, (config.decoder.units or config.units) // 2), layers
+    return config.units, layers
 
 
 def _refuse(what: str, needed: int, memory: int) -> None:

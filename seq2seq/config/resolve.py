@@ -10,7 +10,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from seq2seq.config.bounds import check_search
+from seq2seq.config.bounds import check_search, width_and_depth
 from seq2seq.config.choices import AttentionKind, Precision, SearchKind
 from seq2seq.config.commands import DecodingChanges
 from seq2seq.config.schema import (
@@ -23,7 +23,6 @@ from seq2seq.config.schema import (
     RunConfig,
     TrainingConfig,
 )
-from seq2seq.config.size_rule import epochs_for, evaluate_every_for
 from seq2seq.errors import UserError
 
 Settings = TypeVar(
@@ -59,7 +58,6 @@ class Facts:
     """Numbers that decide the settings left `null`.
 
     Attributes:
-        examples: Training examples.
         parameters: Trained weights of the model.
         max_target_tokens: Length of the longest training target, without its end.
         steps_per_epoch: Batches of one epoch.
@@ -70,7 +68,6 @@ class Facts:
         has_cudnn: Whether cuDNN has the cells of encoder and decoder.
     """
 
-    examples: int
     parameters: int
     max_target_tokens: int
     steps_per_epoch: int
@@ -120,11 +117,18 @@ def resolve_model(config: ModelConfig) -> ModelConfig:
     """Returns the model's settings without `null`. Idempotent.
 
     Encoder and decoder take the model's cell, units and layers, `bridge.state_h` and
-    `bridge.state_c` the bridge's kind, `attention.units` the decoder's units.
+    `bridge.state_c` the bridge's kind, `attention.units` the decoder's units. A bidirectional
+    encoder takes half of the decoder's units if its directions are joined to the decoder's state.
+
+    Raises:
+        UserError: See `width_and_depth`.
     """
-    shared = {"cell": config.cell, "units": config.units, "layers": config.layers}
-    encoder = _filled(config.encoder, shared)
-    decoder = _filled(config.decoder, shared)
+    sizes = {
+        side: dict(zip(("units", "layers"), width_and_depth(config, side), strict=True))
+        for side in ("encoder", "decoder")
+    }
+    encoder = _filled(config.encoder, {"cell": config.cell, **sizes["encoder"]})
+    decoder = _filled(config.decoder, {"cell": config.cell, **sizes["decoder"]})
     kind = config.bridge.kind
     return dataclasses.replace(
         config,
@@ -137,16 +141,16 @@ def resolve_model(config: ModelConfig) -> ModelConfig:
 
 def resolve_training(settings: TrainingConfig, facts: Facts) -> TrainingConfig:
     """Fills in what depends on the number of examples, the model's size and the machine."""
-    epochs = settings.epochs or epochs_for(facts.examples)
+    assert settings.epochs is not None  # by `size_rule.py`
     jit_compile = settings.jit_compile
     if jit_compile is None:
-        jit_compile = _is_compiled(settings.precision, epochs * facts.steps_per_epoch, facts)
+        jit_compile = _is_compiled(
+            settings.precision, settings.epochs * facts.steps_per_epoch, facts
+        )
     is_small = jit_compile and facts.parameters <= _MAX_SMALL_PARAMETERS
     return _filled(
         settings,
         {
-            "epochs": epochs,
-            "evaluate_every": evaluate_every_for(epochs),
             "jit_compile": jit_compile,
             "micro_batches": _micro_batches(settings.batch_size, is_small, facts),
             "steps_per_execution": _steps_per_call(facts),

@@ -163,13 +163,13 @@ class ModelConfig:
     """Model: an encoder, a bridge and a decoder."""
 
     cell: Cell
-    units: Annotated[int, Width]
+    units: Annotated[int | None, Width]
     layers: Annotated[int, Depth]
     input: InputKind
     embedding_size: Annotated[int, Width]
     tied_output: bool
     copy: bool
-    dropout: Annotated[float, Range(minimum=0.0, maximum=0.95)]
+    dropout: Annotated[float | None, Range(minimum=0.0, maximum=0.95)]
     encoder: EncoderConfig
     decoder: DecoderConfig
     bridge: BridgeConfig

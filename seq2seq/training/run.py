@@ -13,6 +13,7 @@ import keras
 from seq2seq.config.load import apply_changes
 from seq2seq.config.resolve import check_settings, settings_to_keep
 from seq2seq.config.schema import RunConfig
+from seq2seq.config.size_rule import by_size
 from seq2seq.data.plausibility import warn_of_implausible
 from seq2seq.data.splits import load_splits, resolve_forms
 from seq2seq.data.vocabulary import Vocabularies
@@ -60,6 +61,10 @@ def train(
     splits = load_splits(config.data)
     taught = teach(config, splits)
     splits = joined(splits, taught)
+    config, by_rule = by_size(config, len(splits.train))
+    if by_rule:
+        chosen = ", ".join(f"{name}={value}" for name, value in by_rule.items())
+        log.info("by the size of the training data, %s examples: %s", len(splits.train), chosen)
     data = config.data
     vocabularies = Vocabularies.build(splits.train, data.min_count, data.reverse_target)
     warn_of_implausible(splits, vocabularies, config.data)

@@ -215,7 +215,6 @@ def facts_of(model: Seq2Seq, plan: BatchPlan) -> Facts:
     """Returns the numbers that decide the settings left `null`."""
     cells = [str(part.cell) for part in (model.settings.encoder, model.settings.decoder)]
     return Facts(
-        examples=sum(bucket.size for bucket in plan.buckets),
         parameters=count_parameters(model),
         max_target_tokens=max(steps for _, _, steps in plan.shapes) - 1,  # less EOS
         steps_per_epoch=plan.steps,

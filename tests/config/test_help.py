@@ -71,7 +71,7 @@ def test_every_setting_is_explained_in_a_few_screens(command, show):
 
 def test_help_shows_values_comments_choices_and_ranges(show):
     found = entries(show("train", "--help", "data=addition", "model.units=17"))
-    assert found["model.units=17"] == "size of the state (from 1 to 65536)"
+    assert found["model.units=17"] == "size of the state; null: 256 or 512 (from 1 to 65536)"
     assert found["data.train_examples=50000"] == "null: all of them (from 1 to 100000000)"
     assert found["model.dropout=0.0"].endswith("(from 0.0 to 0.95)")
     assert found["model.cell=lstm"].startswith(", ".join(Cell))

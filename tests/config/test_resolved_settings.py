@@ -15,11 +15,11 @@ from seq2seq.config.resolve import (
     resolve_training,
     settings_to_keep,
 )
+from seq2seq.config.size_rule import by_size
 from seq2seq.errors import UserError
 from seq2seq.training.keras_objects import make_optimizer
 
 FACTS = Facts(
-    examples=1600,
     parameters=10**5,
     max_target_tokens=7,
     steps_per_epoch=25,
@@ -126,9 +126,35 @@ def test_a_run_keeps_what_later_processes_must_find_out_anew():
     [(1, 400, 7), (100, 360, 6), (1_000, 114, 2), (3_600, 60, 1), (108_000, 11, 1), (10**7, 5, 1)],
 )
 def test_a_larger_training_set_needs_more_steps_in_fewer_epochs(examples, epochs, every):
-    settings = training(epochs=None, evaluate_every=None)
-    resolved = resolve_training(settings, dataclasses.replace(FACTS, examples=examples))
-    assert (resolved.epochs, resolved.evaluate_every) == (epochs, every)
+    config = compose_config("run_dir=x", "training.epochs=null", "training.evaluate_every=null")
+    sized, chosen = by_size(config, examples)
+    assert (sized.training.epochs, sized.training.evaluate_every) == (epochs, every)
+    assert chosen == {"training.epochs": epochs, "training.evaluate_every": every}
+
+
+def test_a_larger_training_set_gets_a_larger_model():
+    config = compose_config("run_dir=x", "experiment=g2p", "data.train=a", "data.dev=b")
+    small, large = (by_size(config, n)[0].model for n in (29_999, 30_000))
+    assert (small.units, small.dropout, large.units, large.dropout) == (256, 0.4, 512, 0.3)
+    given = dataclasses.replace(config, model=dataclasses.replace(config.model, units=9))
+    sized, chosen = by_size(given, 10**6)
+    assert sized.model.units == 9
+    assert chosen.keys() == {"model.dropout", "training.epochs", "training.evaluate_every"}
+    assert by_size(sized, 10) == (sized, {})
+    with pytest.raises(UserError, match=r"model\.units=null follows the size"):
+        resolve_model(config.model)
+
+
+def test_directions_that_are_joined_are_half_as_wide_as_the_decoder():
+    def encoder(*words):
+        config = compose_config("run_dir=x", "model=attention", *words).model
+        return resolve_model(config).encoder.units
+
+    assert encoder("model.units=20") == 10
+    assert encoder("model.units=20", "model.decoder.units=12") == 6
+    assert encoder("model.units=20", "model.encoder.units=4") == 4
+    assert encoder("model.units=20", "model.bridge.kind=dense") == 20
+    assert encoder("model.units=20", "model.encoder.bidirectional=false") == 20
 
 
 def test_decay_covers_the_whole_run():
