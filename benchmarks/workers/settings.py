@@ -44,5 +44,5 @@ def read_examples(spec: dict[str, Any]) -> Examples:
     )
     splits = load_splits(config.data)
     vocabularies = Vocabularies.build(splits.train, config.data.min_count)
-    plan = BatchPlan(splits.train, vocabularies, config.training.batch_size, config.data.buckets)
+    plan = BatchPlan(splits.train, vocabularies, spec["batch"], config.data.buckets)
     return Examples(config, vocabularies, plan)

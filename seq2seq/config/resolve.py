@@ -141,7 +141,8 @@ def resolve_model(config: ModelConfig) -> ModelConfig:
 
 def resolve_training(settings: TrainingConfig, facts: Facts) -> TrainingConfig:
     """Fills in what depends on the number of examples, the model's size and the machine."""
-    assert settings.epochs is not None  # by `size_rule.py`
+    assert settings.epochs is not None  # by `size_rule.py`, as the next
+    assert settings.batch_size is not None
     jit_compile = settings.jit_compile
     if jit_compile is None:
         jit_compile = _is_compiled(
@@ -205,7 +206,7 @@ def check_settings(config: RunConfig) -> None:
     """
     check_decoding(config.decoding)
     size, parts = config.training.batch_size, config.training.micro_batches
-    if parts is not None and size % parts:
+    if parts is not None and size is not None and size % parts:
         raise UserError(
             f"training.micro_batches={parts} does not divide training.batch_size={size}"
         )

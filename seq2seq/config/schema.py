@@ -181,7 +181,7 @@ class TrainingConfig:
     """Training loop."""
 
     epochs: Annotated[int | None, Range(minimum=1)]
-    batch_size: Annotated[int, Rows]
+    batch_size: Annotated[int | None, Rows]
     seed: Annotated[int, Seed]
     label_smoothing: Annotated[float, Range(minimum=0.0, maximum=0.9)]
     clip_norm: Annotated[float | None, Range(minimum=1e-6)]

@@ -21,15 +21,16 @@ _MANY_EXAMPLES = 30_000
 def by_size(config: RunConfig, examples: int) -> tuple[RunConfig, dict[str, Any]]:
     """Returns the settings with those that follow the number of training examples, and these alone.
 
-    They are `model.units`, `model.dropout`, `training.epochs` and `training.evaluate_every` where
-    they are null. From 30,000 examples on, a model of 256 units with dropout 0.4 no longer learns
-    its training data, see `docs/quality.md`.
+    They are those below where they are null. From 30,000 examples on, a model of 256 units with
+    dropout 0.4 no longer learns its training data, and batches of 16 would take too long, see
+    `docs/quality.md`.
     """
     is_large = examples >= _MANY_EXAMPLES
     epochs = config.training.epochs or epochs_for(examples)
     rule: dict[str, Any] = {
         "model.units": 512 if is_large else 256,
         "model.dropout": 0.3 if is_large else 0.4,
+        "training.batch_size": 32 if is_large else 16,
         "training.epochs": epochs,
         "training.evaluate_every": math.ceil(epochs / _MAX_EVALUATIONS),
     }

@@ -119,8 +119,8 @@ def _score(ensemble: EnsembleDir, screen: Screen) -> dict[str, Any]:
     folder, runs = RunDir(ensemble.path), [RunDir.open(path) for path in ensemble.members()]
     alone = [run.load_results() for run in runs]
     predictor, config = Predictor.load(runs), runs[0].load_config()
-    size = config.training.batch_size
-    evaluate = Evaluation(predictor, size, config.training.bleu)
+    assert config.training.batch_size is not None  # A run keeps what was null.
+    evaluate = Evaluation(predictor, config.training.batch_size, config.training.bleu)
     splits = Splits([], load_split(config.data, "dev"), load_split(config.data, "test"))
     results, decoded = summarize_splits(evaluate, splits, config.training.word_error_rate)
     for name, scored in decoded.items():

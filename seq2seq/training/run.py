@@ -63,6 +63,7 @@ def train(
     splits = joined(splits, taught)
     config, by_rule = by_size(config, len(splits.train))
     if by_rule:
+        _check(config)
         chosen = ", ".join(f"{name}={value}" for name, value in by_rule.items())
         log.info("by the size of the training data, %s examples: %s", len(splits.train), chosen)
     data = config.data

@@ -156,7 +156,9 @@ def build_session(
         tf.config.experimental.enable_op_determinism()
     if config.training.tf32 is not None:
         tf.config.experimental.enable_tensor_float_32_execution(config.training.tf32)
-    plan = BatchPlan(splits.train, vocabularies, config.training.batch_size, config.data.buckets)
+    batch_size = config.training.batch_size
+    assert batch_size is not None  # by `size_rule.py`
+    plan = BatchPlan(splits.train, vocabularies, batch_size, config.data.buckets)
     _refuse_too_much(config, plan, vocabularies)
     sizes = vocabularies.source_size, len(vocabularies.target)
     model = build_model(config.model, *sizes, config.training.precision, vocabularies.copies)
@@ -191,7 +193,7 @@ def build_session(
         model=model,
         optimizer=optimizer,
         train_steps=compile_training(model, optimizer, settings),
-        evaluate=Evaluation(predictor, settings.batch_size, settings.bleu),
+        evaluate=Evaluation(predictor, batch_size, settings.bleu),
         screen=screen,
         bar=bar,
         tensorboard=tensorboard,

@@ -134,12 +134,14 @@ def test_a_larger_training_set_needs_more_steps_in_fewer_epochs(examples, epochs
 
 def test_a_larger_training_set_gets_a_larger_model():
     config = compose_config("run_dir=x", "experiment=g2p", "data.train=a", "data.dev=b")
-    small, large = (by_size(config, n)[0].model for n in (29_999, 30_000))
-    assert (small.units, small.dropout, large.units, large.dropout) == (256, 0.4, 512, 0.3)
+    small, large = (by_size(config, n)[0] for n in (29_999, 30_000))
+    assert (small.model.units, small.model.dropout, small.training.batch_size) == (256, 0.4, 16)
+    assert (large.model.units, large.model.dropout, large.training.batch_size) == (512, 0.3, 32)
     given = dataclasses.replace(config, model=dataclasses.replace(config.model, units=9))
     sized, chosen = by_size(given, 10**6)
     assert sized.model.units == 9
-    assert chosen.keys() == {"model.dropout", "training.epochs", "training.evaluate_every"}
+    names = {"batch_size", "epochs", "evaluate_every"}
+    assert chosen.keys() == {"model.dropout", *(f"training.{name}" for name in names)}
     assert by_size(sized, 10) == (sized, {})
     with pytest.raises(UserError, match=r"model\.units=null follows the size"):
         resolve_model(config.model)
