@@ -33,17 +33,15 @@ def with_hallucinated(train: Sequence[Example], config: DataConfig) -> Sequence[
         UserError: The examples are read from a large file, or none has a stem.
     """
     count = config.hallucinated_examples
-    is_by_rule = count is None
     if count is None:
-        count = hallucinated_for(len(train))
+        can_be_made = isinstance(train, list) and any(map(_stem, train))
+        count = hallucinated_for(len(train)) if can_be_made else 0
     if not count:
         return train
     setting = f"data.hallucinated_examples={count}"
     if not isinstance(train, list):
         raise UserError(f"{setting} is for small files: raise data.in_memory_mib, or leave it out")
     found = [(example, stem) for example in train if (stem := _stem(example))]
-    if not found and is_by_rule:
-        return train
     if not found:
         raise UserError(
             f"{setting}: no training example has {_MIN_STEM} equal tokens in a row in source and "

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from seq2seq import __version__
+from seq2seq.config.choices import Device
 from seq2seq.config.load import to_yaml
 from seq2seq.config.schema import DataConfig, RunConfig
 from seq2seq.errors import UserError
@@ -62,8 +63,8 @@ def make_record(config: RunConfig) -> dict[str, Any]:
 
 
 def inputs_of(config: RunConfig) -> dict[str, Any]:
-    """Returns checksums of the settings as requested, but for the run folder, and of all files."""
-    settings = to_yaml(dataclasses.replace(config, run_dir=""))
+    """Returns checksums of the settings as requested, less folder and device, and of all files."""
+    settings = to_yaml(dataclasses.replace(config, run_dir="", device=Device.auto))
     return {
         "settings": hashlib.sha256(settings.encode()).hexdigest(),
         "data": data_checksums(config.data, _TRAINED_FILES),
