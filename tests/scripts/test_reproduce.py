@@ -8,6 +8,7 @@ import h5py
 import pytest
 from project import TINY, run_process
 
+from seq2seq import cli, reproduce
 from seq2seq.runs.run_dir import RunDir
 from seq2seq.training.reproduction import Outcome, differences
 
@@ -19,7 +20,7 @@ def train(*options, cwd):
     assert result.returncode == 0, result.stderr.decode()
 
 
-def test_a_run_is_trained_again_to_the_last_bit(tmp_path):
+def test_a_run_is_trained_again_to_the_last_bit(tmp_path, command, capfd):
     lines = [f"{i % 7} {i % 3} {i % 11}\t{i % 11} {i % 3} {i % 7}" for i in range(200)]
     (tmp_path / "a.tsv").write_text("\n".join(lines))
     data = ["data=tsv", "data.train=a.tsv", "data.dev=a.tsv", "data.source.tokens=word",
@@ -39,11 +40,10 @@ def test_a_run_is_trained_again_to_the_last_bit(tmp_path):
     assert {"versions", "host", "threads", "commit", "environment"} <= record.keys()
     # Both commands refuse changed data, and name the file.
     (tmp_path / "a.tsv").write_text("\n".join(lines[1:]))
-    for arguments in (["-m", "seq2seq.reproduce", "run=run", "output=x"],
-                      ["-m", "train", "resume=run", "training.epochs=9"]):  # fmt: skip
-        refused = run_process(*arguments, cwd=tmp_path)
-        assert refused.returncode == 2
-        assert b"a.tsv: its content has changed" in refused.stderr
+    for program, arguments in ((reproduce.main, ["run=run", "output=x"]),
+                               (cli.train, ["resume=run", "training.epochs=9"])):  # fmt: skip
+        assert command(program, "x.py", *arguments) == 2
+        assert "a.tsv: its content has changed" in capfd.readouterr().err
     assert not (tmp_path / "x").exists()
 
 
