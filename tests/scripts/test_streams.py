@@ -46,8 +46,10 @@ def run_in_shell(command, cwd, *folders):
 
 @pytest.fixture
 def without_tensorflow(tmp_path):
-    """A folder with an empty `keras`, which is imported in place of the real one."""
+    """A folder with stand-ins for the real libraries: they load at once and find no GPU."""
     (tmp_path / "keras.py").write_text("")
+    no_gpu = "class config:\n    list_physical_devices = staticmethod(lambda kind: [])\n"
+    (tmp_path / "tensorflow.py").write_text(no_gpu)
     (tmp_path / "task.py").write_text(TASK)
     return tmp_path
 
