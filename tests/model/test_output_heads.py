@@ -157,8 +157,15 @@ def score_of(model, source, tokens):
     return log_probs.numpy()[0, np.arange(len(tokens)), tokens].sum()
 
 
-@pytest.mark.parametrize("jit_compile", [False, True])
-@pytest.mark.parametrize("search", ["greedy", "beam"])
+@pytest.mark.parametrize(
+    ("search", "jit_compile"),
+    [
+        ("greedy", False),
+        ("beam", True),
+        pytest.param("greedy", True, marks=pytest.mark.slow),
+        pytest.param("beam", False, marks=pytest.mark.slow),
+    ],
+)
 @pytest.mark.usefixtures("part")
 def test_the_carried_state_follows_its_hypothesis(compose, search, jit_compile):
     """A state that followed another row or parent would give other scores."""

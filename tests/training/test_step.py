@@ -65,7 +65,9 @@ def test_a_batch_of_padding_alone_moves_nothing(sgd):
     assert not sums.any()
 
 
-@pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
+@pytest.mark.parametrize(
+    "precision", ["float32", pytest.param("mixed_bfloat16", marks=pytest.mark.slow)]
+)
 def test_xla_with_all_that_a_recipe_uses(compose, precision):
     """Attention, embeddings, smoothing, clipping and Adam give the same with XLA and without.
 
@@ -136,8 +138,13 @@ def test_what_is_no_callback_is_refused(settings, words):
         make_callbacks({"x": settings})
 
 
-@pytest.mark.parametrize("jit_compile", [False, True])
-@pytest.mark.parametrize("parts", [2, 3, 6])
+@pytest.mark.parametrize(
+    ("parts", "jit_compile"),
+    [
+        *((2, False), (3, False), (6, True)),
+        *(pytest.param(parts, parts < 6, marks=pytest.mark.slow) for parts in (2, 3, 6)),
+    ],
+)
 def test_micro_batches_change_nothing(sgd, parts, jit_compile):
     rng = np.random.default_rng(2)
     batches = [random_batch(rng, 6), random_batch(rng, 4, filler=2)]
