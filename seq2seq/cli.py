@@ -46,9 +46,9 @@ def train(config: RunConfig) -> JobResult | None:
     from seq2seq.training.ensemble import find_ensemble, resume_ensemble, train_ensemble
 
     if config.resume:
-        others = ("resume=", "trust=", "device=")  # They are of the process, not of the run.
+        of_this_process = ("resume=", "trust=", "device=")  # The others change the run.
         words = [word.lstrip("+") for word in overrides()]
-        changes = [word for word in words if not word.startswith(others)]
+        changes = [word for word in words if not word.startswith(of_this_process)]
         if ensemble := find_ensemble(config.resume):
             resume_ensemble(ensemble, changes, config.trust)
         else:

@@ -17,7 +17,8 @@ from benchmarks.workers.protocol import Task, cores, serve, timed, timed_by_medi
 from benchmarks.workers.settings import compose_config, read_examples
 from seq2seq.config.choices import SearchKind
 from seq2seq.config.commands import DecodingChanges
-from seq2seq.config.resolve import Facts, resolve, resolve_training
+from seq2seq.config.machine_rule import Facts
+from seq2seq.config.resolve import resolve, resolve_training
 from seq2seq.config.schema import RunConfig, TrainingConfig
 from seq2seq.data.batches import Batch, BatchPlan, as_dataset
 from seq2seq.hardware import has_gpu, keep_freed_memory

@@ -94,17 +94,23 @@ def check_model(config: ModelConfig, source_size: int, target_size: int, memory:
     weights: dict[str, int] = {}
     for side, vocabulary in sizes.items():
         units, layers = width_and_depth(config, side)
-        for setting, value in (("units", units), ("layers", layers)):
-            is_own = getattr(getattr(config, side), setting) is not None
-            setting = f"model.{side}.{setting}" if is_own else f"model.{setting}"
-            # The recurrent kernel of the simplest cell.
-            weights[f"{setting}={value}"] = layers * units**2
+        names = [_name_of(config, side, setting) for setting in ("units", "layers")]
+        # The recurrent kernel of the simplest cell.
+        weights |= dict.fromkeys(names, layers * units**2)
         is_embedded = config.input is InputKind.embedding
         width = config.embedding_size if is_embedded else units
-        name = f"model.embedding_size={width}" if is_embedded else f"model.units={width}"
+        name = f"model.embedding_size={width}" if is_embedded else names[0]
         weights[f"{name} with {vocabulary} {side} tokens"] = vocabulary * width
     largest = max(weights, key=lambda name: weights[name])
     _refuse(f"{largest}: the weights", weights[largest] * _WEIGHT_BYTES, memory)
+
+
+def _name_of(config: ModelConfig, side: str, setting: str) -> str:
+    """Returns the setting that decides on a side's units or layers, as the user gave it."""
+    own = getattr(getattr(config, side), setting)
+    if own is not None:
+        return f"model.{side}.{setting}={own}"
+    return f"model.{setting}={getattr(config, setting)}"
 
 
 def check_batch(

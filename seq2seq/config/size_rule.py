@@ -19,11 +19,13 @@ _MANY_EXAMPLES = 30_000
 
 
 def by_size(config: RunConfig, examples: int) -> tuple[RunConfig, dict[str, Any]]:
-    """Returns the settings with those that follow the number of training examples, and these alone.
+    """Fills in what follows the number of training examples and is null.
 
-    They are those below where they are null. From 30,000 examples on, a model of 256 units with
-    dropout 0.4 no longer learns its training data, and batches of 16 would take too long, see
-    `docs/quality.md`.
+    From 30,000 examples on, a model of 256 units with dropout 0.4 no longer learns its training
+    data, and batches of 16 would take too long, see `docs/quality.md`.
+
+    Returns:
+        The settings, and the values that the rule chose: `model.units` → 512, for example.
     """
     is_large = examples >= _MANY_EXAMPLES
     epochs = config.training.epochs or epochs_for(examples)

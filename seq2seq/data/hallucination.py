@@ -32,11 +32,11 @@ def with_hallucinated(train: Sequence[Example], config: DataConfig) -> Sequence[
     Raises:
         UserError: The examples are read from a large file, or none has a stem.
     """
-    count = config.hallucinated_examples
+    count, is_by_rule = config.hallucinated_examples, config.hallucinated_examples is None
     if count is None:
-        can_be_made = isinstance(train, list) and any(map(_stem, train))
-        count = hallucinated_for(len(train)) if can_be_made else 0
-    if not count:
+        count = hallucinated_for(len(train))
+    # The rule asks for none where an error would say that none can be made.
+    if not count or (is_by_rule and not (isinstance(train, list) and any(map(_stem, train)))):
         return train
     setting = f"data.hallucinated_examples={count}"
     if not isinstance(train, list):

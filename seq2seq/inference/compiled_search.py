@@ -11,17 +11,23 @@ from typing import Any
 import tensorflow as tf
 
 from seq2seq.config.choices import SearchKind
-from seq2seq.config.resolve import search_is_compiled
+from seq2seq.config.machine_rule import search_is_compiled
 from seq2seq.config.schema import DecodingConfig
 from seq2seq.errors import UserError
 from seq2seq.hardware import has_gpu
 from seq2seq.inference.ensemble import Ensemble, Memories, States
-from seq2seq.inference.search.hypotheses import Hypotheses, Search, SearchSpec, Step, tile
+from seq2seq.inference.search.hypotheses import (
+    Hypotheses,
+    Search,
+    SearchSpec,
+    Step,
+    forbid_short,
+    tile,
+)
 from seq2seq.inference.trie import Trie, restrict
 from seq2seq.model.rnn.compiled import compiled
 from seq2seq.model.seq2seq import Seq2Seq
 from seq2seq.model.types import DecoderState, Memory
-from seq2seq.special_ids import EOS
 
 
 def search_spec(kind: SearchKind) -> SearchSpec:
@@ -81,22 +87,10 @@ def search_from(
     # search tiles and gathers the state.
     step = decoder_step(model, tile(memory, spec.rows_per_source(decoding)))
     if decoding.min_length:
-        step, state = not_shorter(step, state, rows, decoding.min_length)
+        step, state = forbid_short(step, state, rows, decoding.min_length)
     if allowed is not None:
         step, state = restrict(step, state, rows, allowed)
     return spec.find(step, state, rows, decoding.max_length, decoding, seed)
-
-
-def not_shorter(step: Step, state: Any, rows: int | tf.Tensor, min_length: int) -> tuple[Step, Any]:
-    """As `restrict`: a step that does not end before `min_length` tokens, and its first state."""
-
-    def longer(tokens: tf.Tensor, state: Any) -> tuple[tf.Tensor, Any]:
-        written, inner = state
-        log_probs, inner = step(tokens, inner)
-        is_early = (written < min_length)[:, None] & (tf.range(log_probs.shape[-1]) == EOS)
-        return tf.where(is_early, -float("inf"), log_probs), (written + 1, inner)
-
-    return longer, (tf.zeros([rows], tf.int32), state)
 
 
 def decoder_step(model: Seq2Seq | Ensemble, memory: Memory | Memories) -> Step:

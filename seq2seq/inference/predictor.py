@@ -8,8 +8,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from seq2seq.config.checks import check_decoding
 from seq2seq.config.commands import AnswerSettings, DecodingChanges
-from seq2seq.config.resolve import check_decoding, complete_decoding
+from seq2seq.config.resolve import complete_decoding
 from seq2seq.config.schema import DataConfig, DecodingConfig
 from seq2seq.data.vocabulary import Tokenizer, Vocabularies
 from seq2seq.inference.answers import Prediction

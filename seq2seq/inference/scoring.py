@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from seq2seq.config.choices import ScoreFormat
 from seq2seq.config.commands import ScoreConfig
-from seq2seq.config.resolve import search_is_compiled
+from seq2seq.config.machine_rule import search_is_compiled
 from seq2seq.config.schema import DataConfig
 from seq2seq.data.examples import Example
 from seq2seq.data.tsv import scan_examples

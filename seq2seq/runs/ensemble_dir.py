@@ -6,8 +6,8 @@ import contextlib
 import dataclasses
 from pathlib import Path
 
+from seq2seq.config.checks import check_settings
 from seq2seq.config.load import from_yaml, to_yaml
-from seq2seq.config.resolve import check_settings
 from seq2seq.config.schema import RunConfig
 from seq2seq.errors import UserError
 from seq2seq.files import read_text, refuse_odd_files, write_text

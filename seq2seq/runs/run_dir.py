@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from seq2seq import __version__
+from seq2seq.config.checks import check_settings
 from seq2seq.config.load import from_yaml, to_yaml
-from seq2seq.config.resolve import check_settings
 from seq2seq.config.schema import RunConfig
 from seq2seq.errors import UserError
 from seq2seq.files import locked, read_text, refuse_odd_files, write_text

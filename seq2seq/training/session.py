@@ -10,7 +10,8 @@ import keras
 import tensorflow as tf
 
 from seq2seq.config.bounds import check_batch, check_model
-from seq2seq.config.resolve import Facts, resolve
+from seq2seq.config.machine_rule import Facts
+from seq2seq.config.resolve import resolve
 from seq2seq.config.schema import RunConfig
 from seq2seq.data.batches import BatchPlan
 from seq2seq.data.examples import Splits

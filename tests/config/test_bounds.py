@@ -6,7 +6,7 @@ import pytest
 from project import compose_config
 
 from seq2seq.config.bounds import check_batch, check_model
-from seq2seq.config.resolve import check_decoding
+from seq2seq.config.checks import check_decoding
 from seq2seq.data.splits import load_splits
 from seq2seq.errors import UserError
 from seq2seq.training.run import train

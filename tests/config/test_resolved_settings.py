@@ -5,10 +5,10 @@ import dataclasses
 import pytest
 from project import compose_config
 
+from seq2seq.config.checks import check_settings
 from seq2seq.config.load import flatten
+from seq2seq.config.machine_rule import Facts
 from seq2seq.config.resolve import (
-    Facts,
-    check_settings,
     resolve,
     resolve_model,
     resolve_optimizer,

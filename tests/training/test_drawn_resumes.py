@@ -10,7 +10,7 @@ from killed_training import AtFile, train_or_resume
 from project import compose_config
 from same_runs import assert_same_runs
 
-from seq2seq.config.resolve import check_settings
+from seq2seq.config.checks import check_settings
 
 SEED = 1
 TRAININGS = trainings_for_all()

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from seq2seq.special_ids import BOS, PAD
+from seq2seq.special_ids import BOS, EOS, PAD
 
 State = Any
 """Any nest of tensors [N, ...]: tuples, named tuples, lists, dicts."""
@@ -79,6 +79,29 @@ def forbid_impossible(log_probs: tf.Tensor) -> tf.Tensor:
     ids = tf.range(log_probs.shape[-1])  # [V]
     is_possible = (log_probs > IMPOSSIBLE) & (ids != PAD) & (ids != BOS)
     return tf.where(is_possible, log_probs, -float("inf"))
+
+
+def forbid_short(
+    step: Step, state: State, rows: int | tf.Tensor, min_length: int
+) -> tuple[Step, State]:
+    """Returns a step that makes the end impossible before `min_length` tokens, and its first state.
+
+    The other log-probabilities stay as they are: a score is still that of the model.
+
+    Args:
+        step: The model, one token at a time.
+        state: The state before the first token, leaves [B, ...].
+        rows: B.
+        min_length: The least number of tokens of an answer, its end not counted.
+    """
+
+    def step_of_long(tokens: tf.Tensor, state: State) -> tuple[tf.Tensor, State]:
+        written, inner = state
+        log_probs, inner = step(tokens, inner)
+        is_early = (written < min_length)[:, None] & (tf.range(log_probs.shape[-1]) == EOS)
+        return tf.where(is_early, -float("inf"), log_probs), (written + 1, inner)
+
+    return step_of_long, (tf.zeros([rows], tf.int32), state)
 
 
 def write(buffer: tf.Tensor, position: tf.Tensor, tokens: tf.Tensor) -> tf.Tensor:

@@ -1,0 +1,53 @@
+"""Checks of settings against each other, which no single range can express."""
+
+from __future__ import annotations
+
+from seq2seq.config.bounds import check_search
+from seq2seq.config.choices import AttentionKind, SearchKind
+from seq2seq.config.schema import DecodingConfig, RunConfig
+from seq2seq.errors import UserError
+
+
+def check_settings(config: RunConfig) -> None:
+    """Refuses settings that contradict each other, which no single range can express.
+
+    Raises:
+        UserError: Names the setting and the way out.
+    """
+    check_decoding(config.decoding)
+    size, parts = config.training.batch_size, config.training.micro_batches
+    if parts is not None and size is not None and size % parts:
+        raise UserError(
+            f"training.micro_batches={parts} does not divide training.batch_size={size}"
+        )
+    if config.data.reverse_target and config.model.attention.kind is AttentionKind.monotonic:
+        raise UserError(
+            "data.reverse_target=true: monotonic attention needs source and target in one order; "
+            "choose model.attention.kind=hard"
+        )
+
+
+def check_decoding(decoding: DecodingConfig, vocabulary: int = 1) -> None:
+    """Refuses decoding settings that contradict each other or ask for too much memory.
+
+    Args:
+        decoding: The settings.
+        vocabulary: The number of target tokens, if it is known.
+
+    Raises:
+        UserError: Names the setting and the way out.
+    """
+    n_best, beam_size = decoding.n_best, decoding.beam_size
+    check_search(decoding, vocabulary)
+    if decoding.kind is SearchKind.greedy and n_best > 1:
+        raise UserError(f"decoding.n_best={n_best} needs decoding=beam or decoding=sampling")
+    if decoding.kind is SearchKind.beam and n_best > beam_size:
+        raise UserError(
+            f"decoding.n_best={n_best} is more than decoding.beam_size={beam_size}: "
+            "raise the beam size"
+        )
+    least, most = decoding.min_length, decoding.max_length
+    if most is not None and least >= most:
+        raise UserError(
+            f"decoding.min_length={least} must be below decoding.max_length={most} (with the end)"
+        )

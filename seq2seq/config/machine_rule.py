@@ -1,0 +1,96 @@
+"""Rules by which a training and a search follow the machine: compilation, parts, steps per call."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from seq2seq.config.choices import Precision
+from seq2seq.config.schema import DecodingConfig
+
+# A product of fewer rows does not keep a core busy.
+_MIN_ROWS_PER_PART = 16
+
+# Up to this size, more micro-batches than cores are worth the addition of their gradients: one is
+# computed while another is on its way into an XLA program or out of it. Measured on LSTMs: 178,000
+# weights train a tenth faster, 640,000 do not.
+_MAX_SMALL_PARAMETERS = 2**18
+
+# About a quarter of a second on two cores.
+_MULTIPLICATIONS_PER_CALL = 10**10
+
+# On a GPU: a shape takes 8 to 24 seconds to compile, and saves 1 to 3 ms a step (NVIDIA H200).
+_STEPS_FOR_A_COMPILATION = 8000
+
+# A call cannot be interrupted: Ctrl-C is answered after its last step.
+_MAX_STEPS_PER_CALL = 32
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Numbers that decide the settings left `null`.
+
+    Attributes:
+        parameters: Trained weights of the model.
+        max_target_tokens: Length of the longest training target, without its end.
+        steps_per_epoch: Batches of one epoch.
+        largest_batch: Rows, source steps and target steps of the largest batch.
+        cores: CPU cores that this process may use.
+        has_gpu: Whether a GPU computes.
+        shapes: Number of shapes of batches.
+        has_cudnn: Whether cuDNN has the cells of encoder and decoder.
+    """
+
+    parameters: int
+    max_target_tokens: int
+    steps_per_epoch: int
+    largest_batch: tuple[int, int, int]
+    cores: int
+    has_gpu: bool
+    shapes: int
+    has_cudnn: bool
+
+
+def search_is_compiled(settings: DecodingConfig, has_gpu: bool) -> bool:
+    """Whether XLA compiles the search; `null`: on a CPU, because XLA cannot call cuDNN."""
+    return not has_gpu if settings.jit_compile is None else settings.jit_compile
+
+
+def is_compiled(precision: Precision, steps: int, facts: Facts) -> bool:
+    """Tells whether XLA compiles a training of this number of steps; `rnn/compiled.py` says more.
+
+    On a CPU XLA multiplies bfloat16 matrices more slowly than float32 ones; oneDNN, outside XLA,
+    multiplies them up to twice as fast. On a GPU our loop under XLA is faster than cuDNN, which is
+    faster than our loop without; what XLA saves must outlast its compilation of each shape.
+    """
+    if not facts.has_gpu:
+        return precision is Precision.float32
+    is_long = steps >= _STEPS_FOR_A_COMPILATION * facts.shapes
+    return is_long or precision is not Precision.float32 or not facts.has_cudnn
+
+
+def micro_batches(size: int, jit_compile: bool, facts: Facts) -> int:
+    """Returns the number of equal parts of a batch of `size` rows that keeps the cores busiest.
+
+    One per core, but none of fewer than 16 rows; for a small model under XLA two per core, if each
+    then has 32 rows. A GPU computes a batch as a whole.
+    """
+    if facts.has_gpu:
+        return 1
+    limit = min(facts.cores, size // _MIN_ROWS_PER_PART)
+    is_small = jit_compile and facts.parameters <= _MAX_SMALL_PARAMETERS
+    if is_small and size >= 2 * facts.cores * 2 * _MIN_ROWS_PER_PART:
+        limit = 2 * facts.cores
+    return next(n for n in range(max(1, limit), 0, -1) if size % n == 0)
+
+
+def steps_per_call(facts: Facts) -> int:
+    """Returns the number of steps that take about a quarter of a second on a present-day laptop.
+
+    Small models notice the way back to Python after each step; large ones would only be late to
+    see a signal.
+    """
+    rows, source, target = facts.largest_batch
+    # Half of the weights are the encoder's, which take part in source steps only; half are the
+    # decoder's.
+    multiplications = facts.parameters * rows * (source + target) // 2
+    return max(1, min(_MAX_STEPS_PER_CALL, _MULTIPLICATIONS_PER_CALL // multiplications))
