@@ -127,7 +127,7 @@ def train_with_kills(kills, kill, options, cwd, seed):
     ],
 )
 def test_a_killed_run_ends_as_if_never_killed(kill, seed, straight, tmp_path):
-    assert train_with_kills(2, kill, [*OPTIONS, *UNCOMPILED], tmp_path, seed) > 0
+    assert train_with_kills(3, kill, [*OPTIONS, *UNCOMPILED], tmp_path, seed) > 0
     assert_same_runs(straight, tmp_path / "run")
 
 

@@ -213,11 +213,13 @@ def test_a_callback_of_keras_is_restored(compose, tmp_path, observed, name, argu
 def test_callbacks_of_keras_that_act_are_restored_together(compose, tmp_path, observed):
     """One of each class; `make test-slow` has every class alone, with all its settings."""
     chosen = {
+        "LearningRateScheduler": RESTORED["LearningRateScheduler"][0],
         "ReduceLROnPlateau": {"patience": 1, "min_delta": 0.05, "factor": 0.5},
         "SwapEMAWeights": {},
         "BackupAndRestore": {"backup_dir": "FOLDER/b"},
         "EarlyStopping": {"patience": 9, "min_delta": 10, "restore_best_weights": True},
     }
+    assert chosen.keys() == {name for name in RESTORED if name not in WATCHING}
     assert all(arguments in RESTORED[name] for name, arguments in chosen.items())
     callbacks = [(f"keras.callbacks.{name}", one) for name, one in chosen.items()]
     callbacks.append((f"{__name__}.Collector", {}))
