@@ -28,7 +28,7 @@ def main() -> None:
     """Measures the selected parts and writes the results after each of them."""
     arguments = _parse()
     about = {"date": datetime.now().astimezone().isoformat(timespec="seconds")}
-    about |= machine.describe() | {"rounds": str(arguments.rounds)}
+    about |= machine.describe(arguments.device) | {"rounds": str(arguments.rounds)}
     parts, versions = _earlier(arguments.output / "results.json")
     versions["ours"] = machine.versions(sys.executable)
     if arguments.peers:
@@ -37,7 +37,15 @@ def main() -> None:
         work = Path(folder)
         train, dev = _files(arguments, work)
         about["data"] = arguments.train.name if arguments.train else "generated"
-        context = Context(arguments.peers, arguments.rounds, arguments.quick, train, dev, work)
+        context = Context(
+            arguments.peers,
+            arguments.rounds,
+            arguments.quick,
+            arguments.device,
+            train,
+            dev,
+            work,
+        )
         for name in arguments.only:
             part = PARTS[name](context)
             part.about = about
@@ -55,6 +63,7 @@ def _parse() -> argparse.Namespace:
     add("--peers", metavar="PYTHON", type=_interpreter, help="interpreter of the peers")
     add("--only", type=_parts, default=[*PARTS], help=f"comma-separated: {','.join(PARTS)}")
     add("--rounds", type=int, default=7, help="rounds per case (long cases take fewer)")
+    add("--device", choices=("cpu", "gpu"), default="cpu", help="what computes")
     add("--train", type=Path, metavar="FILE", help="source, tab, target (default: generated)")
     add("--dev", type=Path, metavar="FILE", help="same format; its sources are decoded")
     add("--quick", action="store_true", help="tiny sizes, to check that everything runs")
@@ -65,6 +74,8 @@ def _parse() -> argparse.Namespace:
     for file in (arguments.train, arguments.dev):
         if file and not file.is_file():
             parser.error(f"{file} is not a file")
+    if arguments.device == "gpu" and "words" in arguments.only:
+        parser.error("--device gpu: add --only step,epoch,decoding (words: on the CPU alone)")
     if arguments.rounds < 1:
         parser.error("--rounds must be at least 1")
     return arguments

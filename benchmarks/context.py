@@ -32,6 +32,7 @@ class Context:
         peers: Interpreter of the peers' environment; None leaves out their columns.
         rounds: Rounds per case; cases with long turns take fewer.
         is_quick: Tiny sizes, to check that everything runs; the numbers mean nothing.
+        device: `cpu` or `gpu`.
         train: File of training examples, source and target separated by a tab.
         dev: File whose first column holds the words to decode.
         work: Folder for temporary files and trained models.
@@ -41,6 +42,7 @@ class Context:
     peers: str | None
     rounds: int
     is_quick: bool
+    device: str
     train: Path
     dev: Path
     work: Path
@@ -52,9 +54,20 @@ class Context:
         """Path of the file with the words to decode."""
         return self.work / "words.txt"
 
+    @property
+    def has_gpu(self) -> bool:
+        """Whether the contestants compute on a GPU."""
+        return self.device == "gpu"
+
+    def here(self, name: str, worker: str, spec: dict, work: float = 1.0) -> Contestant:
+        """Returns a contestant in this project's environment."""
+        return Contestant(name, worker, spec, work=work, device=self.device)
+
     def peer(self, name: str, worker: str, spec: dict, work: float = 1.0) -> list[Contestant]:
         """Returns a contestant in the peers' environment, or an empty list without one."""
-        return [Contestant(name, worker, spec, self.peers, work)] if self.peers else []
+        if not self.peers:
+            return []
+        return [Contestant(name, worker, spec, self.peers, work, self.device)]
 
     def measure(
         self,

@@ -12,13 +12,16 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from benchmarks.results import CaseResult, Measured
+from benchmarks.utilisation import Utilisation
 from benchmarks.workers.protocol import cores
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -35,6 +38,7 @@ class Contestant:
         spec: Description of the work, passed as JSON.
         python: Interpreter of its environment.
         work: Units of work in one repetition, by which the seconds are divided.
+        device: `cpu`, which hides a GPU, or `gpu`.
     """
 
     name: str
@@ -42,6 +46,7 @@ class Contestant:
     spec: dict[str, Any]
     python: str = sys.executable
     work: float = 1.0
+    device: str = "cpu"
 
 
 @dataclass(frozen=True)
@@ -87,7 +92,7 @@ class Worker:
             stderr=self._errors,
             text=True,
             cwd=ROOT,
-            env=environment(),
+            env=environment(contestant.device),
         )
 
     def wait_until_ready(self) -> None:
@@ -142,40 +147,59 @@ def measure(
 ) -> CaseResult:
     """Runs all rounds of a case; a contestant that fails takes no part in the remaining rounds."""
     result = CaseResult(case.name, [Measured(c.name, c.work) for c in case.contestants])
-    with ExitStack() as stack:
-        running: dict[int, tuple[Worker, int]] = {}  # worker, repetitions per turn
-        for i, contestant in enumerate(case.contestants):
-            # One after another: workers that load or compile at the same time delay each other.
+    # On a CPU one after another: workers that load or compile at the same time delay each other. A
+    # GPU has more cores beside it than there are contestants, and its compilations are long.
+    devices = [contestant.device for contestant in case.contestants]
+    at_once = len(devices) if "gpu" in devices else 1
+    with ExitStack() as stack, ThreadPoolExecutor(at_once) as pool:
+
+        def start(contestant: Contestant, measured: Measured) -> Worker | None:
             worker = Worker(contestant, timeout)
             stack.callback(worker.finish)
             try:
                 worker.wait_until_ready()
-                measured = result.contestants[i]
                 measured.info = worker.info
                 measured.first_seconds = worker.go(1)["seconds"]
-                running[i] = worker, _repetitions(worker, case.turn_seconds)
             except WorkerFailedError as failure:
-                result.contestants[i].error = str(failure)
-            on_progress(result)
+                measured.error = str(failure)
+                return None
+            finally:
+                on_progress(result)
+            return worker
+
+        running: dict[int, tuple[Worker, int]] = {}  # worker, repetitions per turn
+        started = pool.map(start, case.contestants, result.contestants)
+        for i, worker in enumerate([*started]):
+            if worker is not None:
+                running[i] = worker, _repetitions(worker, case.turn_seconds)
+        use = stack.enter_context(Utilisation()) if "gpu" in devices else None
         for number in range(case.rounds):
-            _round(number, running, result)
+            _round(number, running, result, use)
             on_progress(result)
     return result
 
 
-def _round(number: int, running: dict[int, tuple[Worker, int]], result: CaseResult) -> None:
+def _round(
+    number: int,
+    running: dict[int, tuple[Worker, int]],
+    result: CaseResult,
+    use: Utilisation | None,
+) -> None:
     """Gives every contestant one turn; each round starts with the next contestant."""
     order = sorted(running)
     start = number % len(order) if order else 0
     for i in order[start:] + order[:start]:
         worker, repetitions = running[i]
         measured = result.contestants[i]
+        began = time.monotonic()
         try:
             answer = worker.go(repetitions)
         except WorkerFailedError as failure:
             measured.error = str(failure)
             del running[i]
             continue
+        if use is not None:
+            answer["gpu_percent"] = use.percent(began, time.monotonic())
         measured.rounds[number] = answer.pop("seconds") / repetitions / measured.work
         measured.answers.append(answer)
 
@@ -187,9 +211,14 @@ def _repetitions(worker: Worker, turn_seconds: float | None) -> int:
     return max(1, min(MAX_REPETITIONS, round(turn_seconds / worker.go(1)["seconds"])))
 
 
-def environment() -> dict[str, str]:
-    """Returns the environment variables of a worker: equal thread counts for all, no GPU."""
+def environment(device: str = "cpu") -> dict[str, str]:
+    """Returns the environment variables of a worker: equal thread counts for all, no other GPU."""
     threads = str(cores())
     names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")
-    settings = {"TF_CPP_MIN_LOG_LEVEL": "2", "CUDA_VISIBLE_DEVICES": "-1", "PYTHONPATH": str(ROOT)}
+    settings = {"TF_CPP_MIN_LOG_LEVEL": "2", "PYTHONPATH": str(ROOT)}
+    if device == "cpu":
+        settings["CUDA_VISIBLE_DEVICES"] = "-1"
+    else:
+        # TensorFlow would take the whole memory, and the contestants share it.
+        settings["TF_FORCE_GPU_ALLOW_GROWTH"] = "true"
     return {**os.environ, **dict.fromkeys(names, threads), **settings}

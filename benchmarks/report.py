@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from statistics import fmean
 
 from rich import box
 from rich.markup import escape
@@ -103,6 +104,22 @@ def failures(cases: Sequence[CaseResult]) -> list[str]:
         for measured in case.contestants
         if measured.error
     ]
+
+
+def utilisation(cases: Sequence[CaseResult]) -> Table:
+    """Returns a table of the share of its turns in which a contestant kept the GPU busy."""
+    names = list(dict.fromkeys(m.name for case in cases for m in case.contestants))
+    rows = []
+    for case in cases:
+        by_name = {measured.name: measured for measured in case.contestants}
+        rows.append([case.name, *(_percent(by_name.get(name)) for name in names)])
+    return Table("Time in which some kernel runs on the GPU (%)", ["case", *names], rows)
+
+
+def _percent(measured: Measured | None) -> str:
+    answers = measured.answers if measured else []
+    found = [a["gpu_percent"] for a in answers if a.get("gpu_percent") is not None]
+    return f"{fmean(found):.0f}" if found else "–"
 
 
 def parameters(cases: Sequence[CaseResult]) -> Table:

@@ -12,6 +12,9 @@ os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
 # Numbers, and the choices that depend on the device, are those of a CPU; but see `make test-gpu`.
 if os.environ.get("SEQ2SEQ_TEST_GPU") != "1":
     os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+else:
+    # Tests in several processes share its memory.
+    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
 
 import hypothesis
 import pytest

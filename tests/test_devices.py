@@ -5,6 +5,8 @@ import logging
 import numpy as np
 import pytest
 import tensorflow as tf
+from project import compose_config
+from small_trainings import TOY
 
 from seq2seq import hardware
 from seq2seq.config import device as device_setting
@@ -13,6 +15,7 @@ from seq2seq.model.rnn.compiled import can_call_cudnn, compiled
 from seq2seq.model.rnn.gru import GRU
 from seq2seq.model.rnn.lstm import LSTM
 from seq2seq.model.rnn.simple_rnn import SimpleRNN
+from seq2seq.training.run import train
 
 GPU = tf.config.PhysicalDevice("/physical_device:GPU:0", "GPU")
 
@@ -133,22 +136,69 @@ def test_xla_compiles_our_loop_beside_a_gpu(layer, beside_a_gpu):
     np.testing.assert_allclose(ours, left_to_keras, atol=1e-6)
 
 
+def gradients_of(layer, x, mask):
+    def run(x):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            outputs = layer(x, mask=mask)
+            loss = tf.add_n([tf.reduce_sum(one**2) for one in outputs])
+        return *outputs, *tape.gradient(loss, [x, *(w.value for w in layer.trainable_variables)])
+
+    return compiled(run, jit_compile=True)(x)
+
+
+@pytest.mark.parametrize("layer", [LSTM, GRU])
+@pytest.mark.parametrize("go_backwards", [False, True])
+def test_all_steps_are_run_beside_a_gpu(layer, go_backwards, monkeypatch):
+    """XLA knows the number of steps there; on a CPU the steps that are masked for all are left."""
+    x = tf.constant(np.random.default_rng(3).normal(size=(3, 7, 4)), "float32")
+    mask = np.array([[0, 0, 1, 1, 0, 1, 0], [0, 0, 0, 1, 1, 0, 0], [0] * 7], bool)
+    one = layer(6, return_sequences=True, return_state=True, go_backwards=go_backwards)
+    on_a_cpu = gradients_of(one, x, mask)
+    monkeypatch.setattr("seq2seq.model.rnn.loop.has_gpu", lambda: True)
+    for found, expected in zip(gradients_of(one, x, mask), on_a_cpu, strict=True):
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+MASKS = {
+    "right": np.arange(5) < np.array([[5], [2], [1]]),
+    "a row of padding": np.arange(5) < np.array([[5], [0], [1]]),
+    "left": np.arange(5) >= np.array([[0], [3], [4]]),
+    "holes": np.array([[1, 0, 1, 1, 0], [1, 1, 1, 1, 1], [0, 1, 0, 0, 1]], bool),
+}
+
+
 @pytest.mark.parametrize("layer", [LSTM, GRU])
 @pytest.mark.parametrize("zeros", [False, True])
-def test_masked_steps_are_those_of_our_loop(layer, zeros, monkeypatch):
-    """cuDNN writes zeros where a layer repeats its last output; Keras's own loop stands for it."""
+@pytest.mark.parametrize("go_backwards", [False, True])
+@pytest.mark.parametrize("mask", MASKS)
+def test_masked_steps_are_those_of_our_loop(layer, zeros, go_backwards, mask, monkeypatch):
+    """cuDNN takes padding on the right, and writes zeros; Keras's own loop stands for it."""
     x = np.random.default_rng(2).normal(size=(3, 5, 4)).astype("float32")
-    mask = np.arange(5) < np.array([[5], [2], [1]])
-    one = layer(6, return_sequences=True, return_state=True, zero_output_for_mask=zeros)
-    ours = one(x, mask=mask)
+    sequences = {"return_sequences": True, "return_state": True, "go_backwards": go_backwards}
+    one = layer(6, **sequences, zero_output_for_mask=zeros)
+    ours = one(x, mask=MASKS[mask])
     monkeypatch.setattr("seq2seq.model.rnn.layer.can_call_cudnn", lambda dtype: True)
     base = next(one for one in layer.__mro__ if one.__module__.startswith("keras."))
-    own = base.inner_loop
+    own, calls = base.inner_loop, []
 
     def with_zeros(self, sequences, initial_state, mask, training=False):
+        calls.append(mask)
         last, sequence, final = own(self, sequences, initial_state, mask, training)
-        return last, tf.where(tf.cast(mask, tf.bool)[..., None], sequence, 0.0), final
+        in_order = mask[:, ::-1] if go_backwards else mask
+        return last, tf.where(in_order[..., None], sequence, 0.0), final
 
     monkeypatch.setattr(base, "inner_loop", with_zeros)
-    for found, expected in zip(one(x, mask=mask), ours, strict=True):
+    for found, expected in zip(one(x, mask=MASKS[mask]), ours, strict=True):
         np.testing.assert_allclose(found, expected, atol=1e-6)
+    assert len(calls) == (mask == "right")
+
+
+def test_the_start_says_how_a_gpu_computes(tmp_path, monkeypatch, capsys, caplog):
+    caplog.set_level(logging.INFO)
+    for room in ("session", "terminal"):
+        monkeypatch.setattr(f"seq2seq.training.{room}.has_gpu", lambda: True)
+    small = [word for word in TOY if "training.jit_compile" not in word]
+    train(compose_config(*small, "training.epochs=1"), tmp_path / "r")
+    assert ", not compiled" in capsys.readouterr().out
+    assert any("this training is short" in message for message in caplog.messages)

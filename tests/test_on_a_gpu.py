@@ -1,6 +1,6 @@
 """What a GPU computes: `make test-gpu` on a machine that has one; every other run hides it.
 
-The reference is float64, in which every layer runs this project's loop.
+The reference is float64 on the CPU, where every layer runs this project's loop.
 """
 
 import numpy as np
@@ -24,6 +24,7 @@ B, T, F, U = 8, 11, 7, 64
 MASKS = {
     "none": None,
     "right": np.arange(T) < np.array([[T], [3], [1], [7], [T], [2], [5], [9]]),
+    "anywhere": np.random.default_rng(4).random((B, T)) < np.linspace(0, 1, B)[:, None],
 }
 CELLS = ["lstm", "gru", "simple_rnn", "peephole_lstm", "rwa"]
 
@@ -36,12 +37,14 @@ def exact_products():
     tf.config.experimental.enable_tensor_float_32_execution(before)
 
 
-def outcome(cell, dtype, mask, jit_compile):
+def outcome(cell, dtype, mask, jit_compile, go_backwards):
     """Outputs, final states and gradients of a layer that starts from given states."""
     rng = np.random.default_rng(5)
     make = cell_spec(cell).make
     policy = {"float32": "float32", "float64": "float64", "bfloat16": "mixed_bfloat16"}[dtype]
-    layer = make(U, return_sequences=True, return_state=True, dtype=policy)
+    layer = make(
+        U, return_sequences=True, return_state=True, dtype=policy, go_backwards=go_backwards
+    )
     x = tf.constant(rng.normal(size=(B, T, F)), layer.compute_dtype)
     layer.build(x.shape)
     layer.set_weights([rng.normal(0, 0.2, w.shape) for w in layer.get_weights()])
@@ -71,13 +74,15 @@ def worst_error(found, expected):
     )
 
 
+@pytest.mark.parametrize("go_backwards", [False, True])
 @pytest.mark.parametrize("mask", MASKS)
 @pytest.mark.parametrize("jit_compile", [False, True])
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-4), ("bfloat16", 0.03)])
-def test_a_layer_and_its_gradients(cell, dtype, tolerance, mask, jit_compile):
-    expected = outcome(cell, "float64", MASKS[mask], jit_compile=False)
-    found = outcome(cell, dtype, MASKS[mask], jit_compile)
+def test_a_layer_and_its_gradients(cell, dtype, tolerance, mask, jit_compile, go_backwards):
+    with tf.device("CPU"):
+        expected = outcome(cell, "float64", MASKS[mask], False, go_backwards)
+    found = outcome(cell, dtype, MASKS[mask], jit_compile, go_backwards)
     assert worst_error(found, expected) < tolerance
 
 

@@ -17,7 +17,7 @@ NOTES = [
 
 def run(context: Context) -> PartResult:
     """Measures greedy and beam search at three batch sizes."""
-    result = PartResult("Decoding")
+    result = PartResult("Decoding on a GPU" if context.has_gpu else "Decoding")
     length, units = (4, 16) if context.is_quick else (20, 256)
     for search in ("greedy", "beam"):
         for batch in (1, 3) if context.is_quick else (1, 64, 1024):
@@ -31,9 +31,9 @@ def run(context: Context) -> PartResult:
                 "source_vocabulary": 50,
                 "target_vocabulary": 50,
             }
-            contestants = [Contestant("ours", "ours", spec)]
+            contestants = _ours(context, spec)
             if search == "greedy":
-                contestants.append(Contestant("keras predict loop", "keras_fit", spec))
+                contestants.append(context.here("keras predict loop", "keras_fit", spec))
             contestants += context.peer("PyTorch loop", "torch_model", spec)
             title = "greedy" if search == "greedy" else "beam 5"
             result.cases.append(context.measure(f"{title}, batch {batch}", contestants))
@@ -42,9 +42,22 @@ def run(context: Context) -> PartResult:
     )
     table.notes += NOTES
     result.tables += [table, report.parameters(result.cases)]
-    result.cases += (cases := _ensembles(context))
-    result.tables.append(report.comparison("An ensemble of 5, BiLSTM with attention", cases))
+    if not context.has_gpu:
+        result.cases += (cases := _ensembles(context))
+        result.tables.append(report.comparison("An ensemble of 5, BiLSTM with attention", cases))
     return result
+
+
+def _ours(context: Context, spec: dict) -> list[Contestant]:
+    """Returns this project; on a GPU with and without XLA, and on the CPU beside it."""
+    if not context.has_gpu:
+        return [Contestant("ours", "ours", spec)]
+    with_xla, without = ({"settings": [f"decoding.jit_compile={x}"]} for x in ("true", "false"))
+    return [
+        context.here("ours, XLA", "ours", spec | with_xla),
+        context.here("ours, not compiled", "ours", spec | without),
+        Contestant("ours, CPU", "ours", spec),
+    ]
 
 
 def _ensembles(context: Context) -> list[CaseResult]:

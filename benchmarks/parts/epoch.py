@@ -9,7 +9,7 @@ from typing import Any
 from benchmarks import report
 from benchmarks.context import Context, Trained
 from benchmarks.data import max_target_length
-from benchmarks.interleave import Contestant
+from benchmarks.interleave import Contestant, Worker
 from benchmarks.results import CaseResult, PartResult, Table
 
 MAX_ROUNDS = 4
@@ -27,6 +27,8 @@ NOTES = [
 
 def run(context: Context) -> PartResult:
     """Measures epochs in turns and leaves the trained models for the part `words`."""
+    if context.has_gpu:
+        return _run_on_gpu(context)
     spec = make_spec(context)
     from_memory = {**spec, "in_memory": True, "save_to": None, "batches_to": None}
     in_keras = {**spec, "steps": 10}
@@ -53,6 +55,46 @@ def run(context: Context) -> PartResult:
     table = report.comparison("An epoch", [case], unit="s", scale=1.0)
     table.notes += NOTES
     return PartResult("Epoch", [case], [table, _details(case)])
+
+
+def _run_on_gpu(context: Context) -> PartResult:
+    """Measures epochs with batches of 64 and 256."""
+    cases = []
+    for batch in (64, 256):
+        spec = {**make_spec(context), "batch": batch, "save_to": None}
+        alone = {**spec, "batches_to": None}
+        in_torch = {**spec, "batches": spec["batches_to"], "products": "tf32"}
+        contestants = [
+            context.here("ours, XLA", "ours", alone | _compiled(True)),
+            context.here("ours, cuDNN", "ours", alone | _compiled(False)),
+            context.here(
+                "ours, XLA, mixed_bfloat16",
+                "ours",
+                alone | _compiled(True) | {"precision": "mixed_bfloat16"},
+            ),
+            context.here("keras fit", "keras_fit", {**spec, "steps": 10, "jit": False}),
+        ]
+        _write_batches(spec)
+        contestants += context.peer("PyTorch, tf32", "torch_model", in_torch)
+        name = f"Epoch, attentive LSTM {spec['units']}, batches of {batch}"
+        cases.append(context.measure(name, contestants, MAX_ROUNDS, turn_seconds=None))
+    table = report.comparison("An epoch", cases, unit="s", scale=1.0)
+    table.notes += NOTES[:2]
+    details = [_details(case) for case in cases]
+    return PartResult("Epoch on a GPU", cases, [table, report.utilisation(cases), *details])
+
+
+def _write_batches(spec: dict[str, Any]) -> None:
+    """Writes the batches for PyTorch before all contestants start at once."""
+    worker = Worker(Contestant("batches", "ours", {**spec, "task": "batches"}), timeout=600.0)
+    try:
+        worker.wait_until_ready()
+    finally:
+        worker.finish()
+
+
+def _compiled(jit: bool) -> dict[str, Any]:
+    return {"settings": [f"training.jit_compile={str(jit).lower()}"]}
 
 
 def make_spec(context: Context) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Callable, Sequence
 
 from benchmarks import report
 from benchmarks.context import Context
@@ -12,6 +13,8 @@ from benchmarks.results import CaseResult, PartResult
 # (length of source and target, tokens in either vocabulary, units, batch)
 SIZES = ((12, 40, 128, 32), (12, 40, 128, 128), (10, 50, 256, 64), (20, 100, 512, 64),
          (20, 30, 512, 256))  # fmt: skip
+GPU_SIZES = ((12, 40, 128, 128), (10, 50, 256, 64), (20, 100, 512, 64), (20, 100, 512, 256),
+             (20, 100, 1024, 256))  # fmt: skip
 STEPS_PER_CALL = 10
 KERAS = ("keras fit", "keras fit, jit_compile")
 PRODUCTS = "products alone"
@@ -33,22 +36,50 @@ NOTES = [
     f"`{PRODUCTS}`: time of the step's matrix products at the rate of TensorFlow's product of two "
     "square float32 matrices in the same round, a lower bound for every contestant. " + FORMULA,
 ]
+GPU_NOTES = [
+    NOTES[0],
+    f"Ours and Keras run {STEPS_PER_CALL} steps per call. `XLA` is our loop (training.jit_compile="
+    "true), `cuDNN` Keras's layers on cuDNN (false), as in `keras fit`. TensorFlow multiplies in "
+    "TF32 by default; PyTorch does so for cuDNN's layers.",
+]
 
 
 def run(context: Context) -> PartResult:
     """Measures every size with both cells."""
+    if context.has_gpu:
+        return _run_on_gpu(context)
     result = PartResult("Training step")
     for cell in ("lstm",) if context.is_quick else ("lstm", "gru"):
-        cases = []
-        for size in [(5, 12, 16, 32)] if context.is_quick else SIZES:
-            spec = make_spec(cell, *size)
-            name = f"{cell.upper()} T={size[0]} V={size[1]} U={size[2]} B={size[3]}"
-            cases.append(context.measure(name, contestants(context, spec)))
+        sizes = [(5, 12, 16, 32)] if context.is_quick else SIZES
+        cases = [_measure(context, cell, size, contestants) for size in sizes]
         result.cases += cases
         table = report.comparison(f"{cell.upper()}, one training step", cases)
         table.notes += [*NOTES, possible(cases)]
         result.tables += [table, report.parameters(cases)]
     return result
+
+
+def _run_on_gpu(context: Context) -> PartResult:
+    result = PartResult("Training step on a GPU")
+    for cell in ("lstm",) if context.is_quick else ("lstm", "gru"):
+        sizes = [(5, 12, 16, 32)] if context.is_quick else GPU_SIZES
+        cases = [_measure(context, cell, size, contestants_on_gpu) for size in sizes]
+        result.cases += cases
+        table = report.comparison(f"{cell.upper()}, one training step", cases)
+        table.notes += GPU_NOTES
+        result.tables += [table, report.utilisation(cases), report.parameters(cases)]
+    return result
+
+
+def _measure(
+    context: Context,
+    cell: str,
+    size: tuple[int, int, int, int],
+    make: Callable[[Context, dict], list[Contestant]],
+) -> CaseResult:
+    length, vocabulary, units, batch = size
+    name = f"{cell.upper()} T={length} V={vocabulary} U={units} B={batch}"
+    return context.measure(name, make(context, make_spec(cell, *size)))
 
 
 def possible(cases: Sequence[CaseResult]) -> str:
@@ -94,6 +125,27 @@ def contestants(context: Context, spec: dict) -> list[Contestant]:
         Contestant(KERAS[1], "keras_fit", {**spec, "jit": True}, work=steps),
         *context.peer("PyTorch", "torch_model", spec, work=steps),
         _products(context, spec),
+    ]
+
+
+def contestants_on_gpu(context: Context, spec: dict) -> list[Contestant]:
+    """Returns all contestants of a step on a GPU."""
+    steps = spec["steps"]
+
+    def ours(name: str, jit: str, precision: str = "float32") -> Contestant:
+        settings = {"precision": precision, "settings": [f"training.jit_compile={jit}"]}
+        return context.here(name, "ours", spec | settings, steps)
+
+    peers = [
+        context.peer(f"PyTorch, {products}", "torch_model", spec | {"products": products}, steps)
+        for products in ("float32", "tf32", "bfloat16")
+    ]
+    return [
+        ours("ours, XLA", "true"),
+        ours("ours, cuDNN", "false"),
+        ours("ours, XLA, mixed_bfloat16", "true", "mixed_bfloat16"),
+        context.here("keras fit", "keras_fit", spec | {"jit": False}, steps),
+        *itertools.chain.from_iterable(peers),
     ]
 
 

@@ -99,6 +99,12 @@ def epoch(spec: Spec) -> Task:
     return Task(timed(one_epoch), info, save)
 
 
+def batches(spec: Spec) -> Task:
+    """Nothing but the batches of one epoch, written for PyTorch."""
+    _save_batches(read_examples(spec).plan, Path(spec["batches_to"]))
+    return Task(lambda count: 0.0)
+
+
 def decode(spec: Spec) -> Task:
     """Encoding and search of a batch of random ids as in `Predictor`, NumPy in and out."""
     words = f"decoding={spec['search']}", f"decoding.max_length={spec['length']}"
@@ -183,6 +189,7 @@ def _decoding_changes(search: str) -> DecodingChanges:
 TASKS = {
     "step": step,
     "epoch": epoch,
+    "batches": batches,
     "decode": decode,
     "words": words,
     "single_words": single_words,

@@ -41,6 +41,7 @@ def read_examples(spec: dict[str, Any]) -> Examples:
         f"training.batch_size={spec['batch']}",
         f"training.precision={spec['precision']}",
         "training.clip_norm=null",
+        *spec.get("settings", ()),
     )
     splits = load_splits(config.data)
     vocabularies = Vocabularies.build(splits.train, config.data.min_count)

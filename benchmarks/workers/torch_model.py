@@ -17,6 +17,7 @@ Spec = dict[str, Any]
 State = Any
 BEAM_SIZE = 5
 BEGIN = 2
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
 class EncoderDecoder(nn.Module):
@@ -68,7 +69,7 @@ class AttentiveModel(nn.Module):
         """Returns logits `[B, T, V]` for ids `[B, S]` and `[B, T]` under teacher forcing."""
         is_real = source != 0
         packed = pack_padded_sequence(
-            self.dropout(self.source(source)), is_real.sum(1), True, enforce_sorted=False
+            self.dropout(self.source(source)), is_real.sum(1).cpu(), True, enforce_sorted=False
         )
         packed, final = self.encoder(packed)
         memory = self.dropout(pad_packed_sequence(packed, True)[0])  # [B, S', 2U]
@@ -89,52 +90,60 @@ class AttentiveModel(nn.Module):
 def epoch(spec: Spec) -> Task:
     """Epochs of the model with attention on batches of this project's pipeline, from memory."""
     with np.load(spec["batches"]) as arrays:
-        ids = [torch.from_numpy(array).long() for array in arrays.values()]
+        ids = [torch.from_numpy(array).long().to(DEVICE) for array in arrays.values()]
     batches = list(zip(ids[::3], ids[1::3], ids[2::3], strict=True))
     sizes = (1 + max(int(ids.max()) for ids in side) for side in zip(*batches, strict=True))
     source_size, _, target_size = sizes
-    model = AttentiveModel(spec, source_size, target_size)
+    model = AttentiveModel(spec, source_size, target_size).to(DEVICE)
     optimizer = torch.optim.Adam(model.parameters(), lr=0.001, fused=True)
+    in_bfloat16 = _multiply_in(spec.get("products", "float32"))
 
     def one_epoch() -> None:
         for source, target_in, target_out in batches:
             optimizer.zero_grad(set_to_none=True)
-            logits = model(source, target_in).flatten(0, 1)
-            loss = functional.cross_entropy(logits, target_out.flatten(), ignore_index=0)
+            with torch.autocast(DEVICE, torch.bfloat16, enabled=in_bfloat16):
+                logits = model(source, target_in).flatten(0, 1)
+            loss = functional.cross_entropy(logits.float(), target_out.flatten(), ignore_index=0)
             loss.backward()
             optimizer.step()
+        _wait()
 
     return Task(timed(one_epoch), {**_info(model), "steps": len(batches)})
 
 
 def step(spec: Spec) -> Task:
     """Training steps on one batch of ids, the form in which real data would arrive."""
-    model = EncoderDecoder(spec)
+    model = EncoderDecoder(spec).to(DEVICE)
     optimizer = torch.optim.Adam(model.parameters(), lr=0.001, fused=True)
-    source, target_in, target_out = (torch.from_numpy(ids).long() for ids in random_batch(spec))
+    source, target_in, target_out = (
+        torch.from_numpy(ids).long().to(DEVICE) for ids in random_batch(spec)
+    )
+    in_bfloat16 = _multiply_in(spec.get("products", "float32"))
 
     def one_call() -> None:
         for _ in range(spec["steps"]):
             optimizer.zero_grad(set_to_none=True)
-            logits = model(source, target_in)
-            loss = functional.cross_entropy(logits.flatten(0, 1), target_out.flatten())
+            with torch.autocast(DEVICE, torch.bfloat16, enabled=in_bfloat16):
+                logits = model(source, target_in)
+            loss = functional.cross_entropy(logits.flatten(0, 1).float(), target_out.flatten())
             loss.backward()
             optimizer.step()
+        _wait()
 
     return Task(timed(one_call), _info(model))
 
 
 def decode(spec: Spec) -> Task:
     """Search in a Python loop over the steps, with one call for all rows per step."""
-    model = EncoderDecoder(spec).eval()
+    model = EncoderDecoder(spec).to(DEVICE).eval()
     with torch.no_grad():
         model.logits.bias[END] = -50.0
     search = {"greedy": _greedy, "beam": _beam}[spec["search"]]
-    source = torch.from_numpy(random_batch(spec).source).long()
+    source = torch.from_numpy(random_batch(spec).source).long().to(DEVICE)
 
     def one_batch() -> None:
         with torch.inference_mode():
-            search(model, source, spec["length"]).numpy()
+            search(model, source, spec["length"]).cpu().numpy()
 
     return Task(timed(one_batch), _info(model))
 
@@ -142,7 +151,7 @@ def decode(spec: Spec) -> Task:
 def _greedy(model: EncoderDecoder, source: torch.Tensor, length: int) -> torch.Tensor:
     """Returns ids `[B, T]`, without a check for the end of sequence, which never wins here."""
     state = model.encode(source)
-    tokens, written = torch.full([len(source), 1], BEGIN), []
+    tokens, written = torch.full([len(source), 1], BEGIN, device=DEVICE), []
     for _ in range(length):
         logits, state = model.decode(tokens, state)
         tokens = logits.argmax(-1)
@@ -154,12 +163,12 @@ def _beam(model: EncoderDecoder, source: torch.Tensor, length: int) -> torch.Ten
     """Returns ids `[B, T]` of the best hypotheses, of which none ends early."""
     rows, size = len(source), model.target_size
     state = _map(lambda s: s.repeat_interleave(BEAM_SIZE, 1), model.encode(source))
-    tokens = torch.full([rows * BEAM_SIZE, 1], BEGIN)
-    written = torch.zeros([rows * BEAM_SIZE, 0], dtype=torch.long)
+    tokens = torch.full([rows * BEAM_SIZE, 1], BEGIN, device=DEVICE)
+    written = torch.zeros([rows * BEAM_SIZE, 0], dtype=torch.long, device=DEVICE)
     # All hypotheses of a row are equal at first, so only one of them may be extended.
-    scores = torch.full([rows, BEAM_SIZE], -torch.inf)
+    scores = torch.full([rows, BEAM_SIZE], -torch.inf, device=DEVICE)
     scores[:, 0] = 0.0
-    first = torch.arange(rows)[:, None] * BEAM_SIZE  # [B, 1]
+    first = torch.arange(rows, device=DEVICE)[:, None] * BEAM_SIZE  # [B, 1]
     for _ in range(length):
         logits, state = model.decode(tokens, state)
         log_probs = logits[:, 0].log_softmax(-1).view(rows, BEAM_SIZE, size)
@@ -169,6 +178,19 @@ def _beam(model: EncoderDecoder, source: torch.Tensor, length: int) -> torch.Ten
         state = _map(lambda s, parents=parents: s[:, parents], state)
         written = torch.cat([written[parents], tokens], 1)
     return written.view(rows, BEAM_SIZE, length)[:, 0]
+
+
+def _multiply_in(products: str) -> bool:
+    """Sets how a GPU multiplies float32 matrices; tells whether products are to be in bfloat16."""
+    torch.backends.cuda.matmul.allow_tf32 = products == "tf32"
+    torch.backends.cudnn.allow_tf32 = products == "tf32"
+    return products == "bfloat16"
+
+
+def _wait() -> None:
+    """Waits until the GPU is done; on a CPU every call does."""
+    if DEVICE == "cuda":
+        torch.cuda.synchronize()
 
 
 def _map(function: Any, state: State) -> State:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from seq2seq.config.choices import Precision
-from seq2seq.config.schema import DecodingConfig
 
 # A product of fewer rows does not keep a core busy.
 _MIN_ROWS_PER_PART = 16
@@ -15,11 +14,12 @@ _MIN_ROWS_PER_PART = 16
 # weights train a tenth faster, 640,000 do not.
 _MAX_SMALL_PARAMETERS = 2**18
 
-# About a quarter of a second on two cores.
+# About a quarter of a second on two cores, and a minute.
 _MULTIPLICATIONS_PER_CALL = 10**10
+_FEW_MULTIPLICATIONS = 240 * _MULTIPLICATIONS_PER_CALL
 
-# On a GPU: a shape takes 8 to 24 seconds to compile, and saves 1 to 3 ms a step (NVIDIA H200).
-_STEPS_FOR_A_COMPILATION = 8000
+# On a GPU: XLA takes 10 to 20 seconds for a shape, and saves 3 to 5 ms a step (NVIDIA H200).
+_STEPS_FOR_A_COMPILATION = 4000
 
 # A call cannot be interrupted: Ctrl-C is answered after its last step.
 _MAX_STEPS_PER_CALL = 32
@@ -48,11 +48,6 @@ class Facts:
     has_gpu: bool
     shapes: int
     has_cudnn: bool
-
-
-def search_is_compiled(settings: DecodingConfig, has_gpu: bool) -> bool:
-    """Whether XLA compiles the search; `null`: on a CPU, because XLA cannot call cuDNN."""
-    return not has_gpu if settings.jit_compile is None else settings.jit_compile
 
 
 def is_compiled(precision: Precision, steps: int, facts: Facts) -> bool:
@@ -89,8 +84,21 @@ def steps_per_call(facts: Facts) -> int:
     Small models notice the way back to Python after each step; large ones would only be late to
     see a signal.
     """
+    return max(1, min(_MAX_STEPS_PER_CALL, _MULTIPLICATIONS_PER_CALL // _multiplications(facts)))
+
+
+def is_short(epochs: int, facts: Facts) -> bool:
+    """Tells whether a training takes no more than a minute or two on a CPU.
+
+    A GPU spends that time on compilation, and on launches: the toy took one of an NVIDIA H200 twice
+    as long as the 16 cores beside it.
+    """
+    return epochs * facts.steps_per_epoch * _multiplications(facts) < _FEW_MULTIPLICATIONS
+
+
+def _multiplications(facts: Facts) -> int:
+    """Returns those of the forward pass of the largest batch."""
     rows, source, target = facts.largest_batch
     # Half of the weights are the encoder's, which take part in source steps only; half are the
     # decoder's.
-    multiplications = facts.parameters * rows * (source + target) // 2
-    return max(1, min(_MAX_STEPS_PER_CALL, _MULTIPLICATIONS_PER_CALL // multiplications))
+    return max(1, facts.parameters * rows * (source + target) // 2)

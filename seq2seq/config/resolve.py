@@ -16,7 +16,6 @@ from seq2seq.config.machine_rule import (
     Facts,
     is_compiled,
     micro_batches,
-    search_is_compiled,
     steps_per_call,
 )
 from seq2seq.config.schema import (
@@ -62,17 +61,13 @@ def resolve(config: RunConfig, facts: Facts) -> RunConfig:
 
 
 def settings_to_keep(resolved: RunConfig, requested: RunConfig) -> RunConfig:
-    """Returns the settings for `config.yaml`: `resolved`, but for three values as `requested`.
+    """Returns the settings for `config.yaml`: `resolved`, but for two parts as `requested`.
 
-    `decay_steps` of the optimizer depends on `training.epochs`, which a resumed run may raise;
-    `decoding.jit_compile` depends on the machine that decodes, which may be another one; a test
-    file may be missing for a while. Whatever influences the trained numbers, such as
+    `decay_steps` of the optimizer depends on `training.epochs`, which a resumed run may raise; a
+    test file may be missing for a while. Whatever influences the trained numbers, such as
     `micro_batches`, is kept resolved, so that a run resumes with the same arithmetic anywhere.
     """
-    decoding = dataclasses.replace(resolved.decoding, jit_compile=requested.decoding.jit_compile)
-    return dataclasses.replace(
-        resolved, optimizer=requested.optimizer, decoding=decoding, data=requested.data
-    )
+    return dataclasses.replace(resolved, optimizer=requested.optimizer, data=requested.data)
 
 
 def resolve_model(config: ModelConfig) -> ModelConfig:
@@ -137,14 +132,8 @@ def resolve_optimizer(settings: dict[str, Any], total_steps: int) -> dict[str, A
 
 
 def resolve_decoding(settings: DecodingConfig, facts: Facts) -> DecodingConfig:
-    """Fills in `jit_compile`, and `max_length`: twice the longest training target, and its end."""
-    return _filled(
-        settings,
-        {
-            "jit_compile": search_is_compiled(settings, facts.has_gpu),
-            "max_length": 2 * facts.max_target_tokens + 1,
-        },
-    )
+    """Fills in `max_length`: twice the longest training target, and its end."""
+    return _filled(settings, {"max_length": 2 * facts.max_target_tokens + 1})
 
 
 def complete_decoding(changes: DecodingChanges | None, base: DecodingConfig) -> DecodingConfig:

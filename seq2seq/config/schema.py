@@ -204,7 +204,10 @@ class TrainingConfig:
 
 @dataclass
 class DecodingConfig:
-    """Search; `max_length: null` is derived from the training data."""
+    """Search; `max_length: null` is derived from the training data.
+
+    `jit_compile: null` stands in earlier runs, and is true.
+    """
 
     kind: SearchKind
     batch_size: Annotated[int, Rows]

@@ -31,7 +31,7 @@ def by_size(config: RunConfig, examples: int) -> tuple[RunConfig, dict[str, Any]
     epochs = config.training.epochs or epochs_for(examples)
     rule: dict[str, Any] = {
         "model.units": 512 if is_large else 256,
-        "model.dropout": 0.3 if is_large else 0.4,
+        "model.dropout": 0.2 if is_large else 0.4,
         "training.batch_size": 32 if is_large else 16,
         "training.epochs": epochs,
         "training.evaluate_every": math.ceil(epochs / _MAX_EVALUATIONS),

@@ -11,10 +11,8 @@ from typing import Any
 import tensorflow as tf
 
 from seq2seq.config.choices import SearchKind
-from seq2seq.config.machine_rule import search_is_compiled
 from seq2seq.config.schema import DecodingConfig
 from seq2seq.errors import UserError
-from seq2seq.hardware import has_gpu
 from seq2seq.inference.ensemble import Ensemble, Memories, States
 from seq2seq.inference.search.hypotheses import (
     Hypotheses,
@@ -41,9 +39,9 @@ def compile_search(
 ) -> Search:
     """Returns (source ids `[B, S]`, seed) → `Hypotheses`, one function traced once for all shapes.
 
-    With `decoding.jit_compile` XLA compiles it once per shape, see `shapes.py`; null means: on a
-    CPU. The seed, an int32 scalar, matters to sampling only. `Ensemble.encode` says how the
-    sources of several members are one matrix. With `allowed` no other answers are possible.
+    With `decoding.jit_compile` XLA compiles it once per shape, see `shapes.py`. The seed, an int32
+    scalar, matters to sampling only. `Ensemble.encode` says how the sources of several members are
+    one matrix. With `allowed` no other answers are possible.
 
     Raises:
         UserError: `decoding.max_length` is not set (when the function is first called).
@@ -54,7 +52,7 @@ def compile_search(
         return search_from(model, memory, state, tf.shape(source)[0], decoding, seed, allowed)
 
     signature = [tf.TensorSpec([None, None], tf.int32), tf.TensorSpec([], tf.int32)]
-    return compiled(search, search_is_compiled(decoding, has_gpu()), signature)
+    return compiled(search, decoding.jit_compile is not False, signature)
 
 
 def search_from(

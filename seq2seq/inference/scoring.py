@@ -11,13 +11,11 @@ from typing import NamedTuple
 
 from seq2seq.config.choices import ScoreFormat
 from seq2seq.config.commands import ScoreConfig
-from seq2seq.config.machine_rule import search_is_compiled
 from seq2seq.config.schema import DataConfig
 from seq2seq.data.examples import Example
 from seq2seq.data.tsv import scan_examples
 from seq2seq.data.vocabulary import Tokenizer
 from seq2seq.errors import UserError
-from seq2seq.hardware import has_gpu
 from seq2seq.inference.directions import Voters, mean
 from seq2seq.inference.forcing import compile_scoring
 from seq2seq.inference.output_file import opening_output, write_visibly
@@ -65,7 +63,7 @@ class Scorer:
         """
         self._predictor = predictor
         if is_compiled is None:
-            is_compiled = search_is_compiled(predictor.decoding, has_gpu())
+            is_compiled = predictor.decoding.jit_compile is not False
         self._score = Voters(predictor.members, lambda one: compile_scoring(one, is_compiled))
 
     def __call__(self, examples: Sequence[Example]) -> list[Score]:

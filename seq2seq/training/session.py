@@ -10,7 +10,7 @@ import keras
 import tensorflow as tf
 
 from seq2seq.config.bounds import check_batch, check_model
-from seq2seq.config.machine_rule import Facts
+from seq2seq.config.machine_rule import Facts, is_short
 from seq2seq.config.resolve import resolve
 from seq2seq.config.schema import RunConfig
 from seq2seq.data.batches import BatchPlan
@@ -163,8 +163,12 @@ def build_session(
     _refuse_too_much(config, plan, vocabularies)
     sizes = vocabularies.source_size, len(vocabularies.target)
     model = build_model(config.model, *sizes, config.training.precision, vocabularies.copies)
-    config = resolve(config, facts_of(model, plan))
+    facts = facts_of(model, plan)
+    config = resolve(config, facts)
     settings = config.training
+    assert settings.epochs is not None  # by `size_rule.py`
+    if facts.has_gpu and is_short(settings.epochs, facts):
+        log.info("this training is short: a CPU may be as fast as the GPU (device=cpu)")
     optimizer = make_optimizer(config.optimizer)
     optimizer.build(model.trainable_variables)
     model.compile(optimizer=optimizer)  # Callbacks look for the optimizer at the model.

@@ -15,7 +15,7 @@ from seq2seq.data.vocabulary import Tokenizer, Vocabularies
 from seq2seq.evaluation.evaluate_model import ScoredExample, best_and_worst
 from seq2seq.evaluation.metrics import METRICS, format_metric
 from seq2seq.evaluation.summary import SUMMARY_CAPTION, summary_rows
-from seq2seq.hardware import device_name, multiplies_as_tf32
+from seq2seq.hardware import device_name, has_gpu, multiplies_as_tf32
 from seq2seq.model.seq2seq import Seq2Seq, count_parameters
 from seq2seq.runs.run_dir import RunDir
 from seq2seq.training.progress import Progress
@@ -47,11 +47,19 @@ def show_start(
         f"{len(vocabularies.target)} target",
         "model": f"{count_parameters(model):,} parameters: "
         + ", ".join(f"{name} {count:,}" for name, count in parts.items()),
-        "device": device_name() + (", products as TF32" if multiplies_as_tf32() else ""),
+        "device": _device(config.training),
         "batches": f"{plan.steps:,} of {plan.batch_size} per epoch; steps padded to {shapes}",
         "run folder": short_path(run.path),
     }
     screen.rows(rows)
+
+
+def _device(settings: TrainingConfig) -> str:
+    """Returns what computes, and on a GPU how."""
+    if not has_gpu():
+        return device_name()
+    tf32 = ", products as TF32" if multiplies_as_tf32() else ""
+    return f"{device_name()}{tf32}, {'compiled by XLA' if settings.jit_compile else 'not compiled'}"
 
 
 def show_end(screen: Screen, progress: Progress, settings: TrainingConfig) -> None:

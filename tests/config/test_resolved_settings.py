@@ -7,7 +7,7 @@ from project import compose_config
 
 from seq2seq.config.checks import check_settings
 from seq2seq.config.load import flatten
-from seq2seq.config.machine_rule import Facts
+from seq2seq.config.machine_rule import Facts, is_short
 from seq2seq.config.resolve import (
     resolve,
     resolve_model,
@@ -112,12 +112,11 @@ def test_a_run_keeps_what_later_processes_must_find_out_anew():
     config = compose_config(*OPTIONS)
     resolved = resolve(config, FACTS)
     kept = settings_to_keep(resolved, config)
-    assert nulls(kept) - MEANT == {"optimizer.learning_rate.decay_steps", "decoding.jit_compile"}
+    assert nulls(kept) - MEANT == {"optimizer.learning_rate.decay_steps"}
     assert resolve(kept, FACTS) == resolved
     longer = dataclasses.replace(kept, training=dataclasses.replace(kept.training, epochs=99))
     assert resolve(longer, FACTS).optimizer["learning_rate"]["decay_steps"] == 99 * 25 - 200
     on_a_gpu = dataclasses.replace(FACTS, has_gpu=True)
-    assert resolve(kept, on_a_gpu).decoding.jit_compile is False
     assert resolve(kept, on_a_gpu).training == resolved.training
 
 
@@ -136,7 +135,7 @@ def test_a_larger_training_set_gets_a_larger_model():
     config = compose_config("run_dir=x", "experiment=g2p", "data.train=a", "data.dev=b")
     small, large = (by_size(config, n)[0] for n in (29_999, 30_000))
     assert (small.model.units, small.model.dropout, small.training.batch_size) == (256, 0.4, 16)
-    assert (large.model.units, large.model.dropout, large.training.batch_size) == (512, 0.3, 32)
+    assert (large.model.units, large.model.dropout, large.training.batch_size) == (512, 0.2, 32)
     given = dataclasses.replace(config, model=dataclasses.replace(config.model, units=9))
     sized, chosen = by_size(given, 10**6)
     assert sized.model.units == 9
@@ -194,7 +193,7 @@ def test_a_batch_is_cut_by_cores_and_evenly(size, parts, of_small):
         ("float32", {"has_gpu": True, "has_cudnn": False}, True),
         ("mixed_bfloat16", {"has_gpu": True}, True),  # cuDNN's gradients in it are wrong
         ("float32", {"has_gpu": True, "steps_per_epoch": 1000}, True),  # 40 epochs
-        ("float32", {"has_gpu": True, "steps_per_epoch": 1000, "shapes": 6}, False),
+        ("float32", {"has_gpu": True, "steps_per_epoch": 1000, "shapes": 11}, False),
     ],
 )
 def test_xla_compiles_where_it_is_faster(precision, changes, expected):
@@ -203,6 +202,12 @@ def test_xla_compiles_where_it_is_faster(precision, changes, expected):
     assert resolve_training(settings, facts).jit_compile is expected
     asked = dataclasses.replace(settings, jit_compile=True)
     assert resolve_training(asked, facts).jit_compile is True
+
+
+def test_a_minute_of_a_cpu_is_a_short_training():
+    per_epoch = 10**5 * 64 * (5 + 6) // 2 * 25
+    assert is_short(24 * 10**11 // per_epoch, FACTS)
+    assert not is_short(25 * 10**11 // per_epoch, FACTS)
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,9 @@ from seq2seq.model.rnn.loop import (
 )
 from seq2seq.model.types import Tensor, at_least_float32
 
+# The last output, all outputs, the final states.
+Outputs = tuple[Tensor, Tensor, list[Tensor]]
+
 
 class FastLayer(keras.layers.RNN):
     """The base of all recurrent layers; stands before the Keras layer in their bases.
@@ -65,16 +68,44 @@ class FastLayer(keras.layers.RNN):
 
     def inner_loop(
         self, sequences: Tensor, initial_state: Any, mask: Tensor | None, training: bool = False
-    ) -> tuple[Tensor, Tensor, list[Tensor]]:
+    ) -> Outputs:
         """Returns the last output `[B, U]`, all outputs `[B, T, U]` and the final states."""
-        if not self.is_fast:
-            vectors = self._vectors(sequences)
-            last, sequence, final = super().inner_loop(vectors, initial_state, mask, training)
-            if self._is_left_to_cudnn and mask is not None and not self.zero_output_for_mask:
-                # cuDNN takes padding on the right alone, and writes zeros there.
-                is_real = tf.cast(keras.tree.flatten(mask)[0], tf.bool)[..., None]  # [B, T, 1]
-                sequence = tf.where(is_real, sequence, last[:, None])
-            return last, sequence, final
+        arguments = sequences, initial_state, mask, training
+        if self.is_fast:
+            return self._run_steps(*arguments)
+        if mask is None or not self._is_left_to_cudnn:
+            return self._run_keras(*arguments)
+        # cuDNN takes padding on the right alone, and no row of padding.
+        is_real = tf.cast(keras.tree.flatten(mask)[0], tf.bool)  # [B, T]
+        is_padded_right = tf.reduce_all(is_real[:, 0]) & tf.reduce_all(
+            is_real[:, :-1] | ~is_real[:, 1:]
+        )
+        return tf.cond(
+            is_padded_right,
+            lambda: self._run_cudnn(sequences, initial_state, is_real, training),
+            lambda: self._run_steps(*arguments),
+        )
+
+    def _run_keras(
+        self, sequences: Tensor, initial_state: Any, mask: Tensor | None, training: bool
+    ) -> Outputs:
+        last, sequence, final = super().inner_loop(
+            self._vectors(sequences), initial_state, mask, training
+        )
+        return last, sequence, [*final]
+
+    def _run_cudnn(
+        self, sequences: Tensor, initial_state: Any, is_real: Tensor, training: bool
+    ) -> Outputs:
+        last, sequence, final = self._run_keras(sequences, initial_state, is_real, training)
+        if not self.zero_output_for_mask and not self.go_backwards:
+            # cuDNN writes zeros. In a backward layer they come first, where zeros belong.
+            sequence = tf.where(is_real[..., None], sequence, last[:, None])
+        return last, sequence, final
+
+    def _run_steps(
+        self, sequences: Tensor, initial_state: Any, mask: Tensor | None, training: bool
+    ) -> Outputs:
         x, time_mask = self._in_time(sequences, mask, training)  # [T, B, G], [T, B, 1]
         initial, weights = self._start(initial_state), self._weights()
         if x.shape[0] == 1 and time_mask is None:
@@ -137,12 +168,15 @@ class FastLayer(keras.layers.RNN):
         Keras runs layers on cuDNN, other activations, recurrent dropout, unrolled layers, and a GRU
         with `reset_after=False`.
         """
-        is_simple = not self.recurrent_dropout and not self.unroll
-        return self._is_standard and is_simple and not self._is_left_to_cudnn
+        return self._can_run_steps and not self._is_left_to_cudnn
 
     @property
     def _is_left_to_cudnn(self) -> bool:
-        return self.has_cudnn and can_call_cudnn(self.compute_dtype)
+        return self._can_run_steps and self.has_cudnn and can_call_cudnn(self.compute_dtype)
+
+    @property
+    def _can_run_steps(self) -> bool:
+        return self._is_standard and not self.recurrent_dropout and not self.unroll
 
     @property
     def _is_standard(self) -> bool:

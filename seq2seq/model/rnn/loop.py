@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
+from seq2seq.hardware import has_gpu
 from seq2seq.model.rnn.equations import Equations, LocalGradients, Saved, States
 from seq2seq.model.types import Tensor, at_least_float32
 
@@ -52,8 +53,8 @@ def run_steps(
         mask: `[T, B, 1]` bool, or None; a masked step leaves the states as they are.
 
     Returns:
-        state_h after every step `[T, B, U]`, zeros before the first step at which some row is not
-        masked; and the final states `[B, U]`.
+        state_h after every step `[T, B, U]`, of no meaning before the first step at which some row
+        is not masked; and the final states `[B, U]`.
     """
 
     # Weights and states are arguments, not captured: a custom gradient returns gradients only for
@@ -79,7 +80,7 @@ def run_steps(
 
         return (states[0], *final), gradient
 
-    count, span = len(weights.others), _span(mask)
+    count, span = len(weights.others), None if has_gpu() else _span(mask)
     sequence, *final = differentiable(x, weights.kernel, weights.bias, *weights.others, *initial)
     if span is not None:
         # The loop ends with the last real step. From there on all rows are masked, and a masked
@@ -90,7 +91,11 @@ def run_steps(
 
 
 def _span(mask: Tensor | None) -> Span | None:
-    """Returns the steps at which some row of the mask `[T, B, 1]` is real; all steps if none is."""
+    """Returns the steps at which some row of the mask `[T, B, 1]` is real; all steps if none is.
+
+    This saves steps on a CPU. On a GPU all T steps are run: of a loop whose number of steps it does
+    not know XLA asks after each step whether there is another, and the GPU waits for the answer.
+    """
     if mask is None:
         return None
     is_real = tf.cast(tf.reduce_any(mask, axis=[1, 2]), tf.int32)  # [T]
