@@ -13,7 +13,7 @@ from pathlib import Path
 
 from benchmarks import data, machine, report
 from benchmarks.context import Context
-from benchmarks.parts import decoding, epoch, step, words
+from benchmarks.parts import choices, decoding, epoch, step, words
 from benchmarks.results import PartResult
 
 PARTS: dict[str, Callable[[Context], PartResult]] = {
@@ -21,7 +21,10 @@ PARTS: dict[str, Callable[[Context], PartResult]] = {
     "epoch": epoch.run,
     "decoding": decoding.run,
     "words": words.run,
+    "choices": choices.run,
 }
+# Without --only: what is compared with others.
+COMPARISONS = ["step", "epoch", "decoding", "words"]
 
 
 def main() -> None:
@@ -61,7 +64,7 @@ def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     add = parser.add_argument
     add("--peers", metavar="PYTHON", type=_interpreter, help="interpreter of the peers")
-    add("--only", type=_parts, default=[*PARTS], help=f"comma-separated: {','.join(PARTS)}")
+    add("--only", type=_parts, default=COMPARISONS, help=f"comma-separated: {','.join(PARTS)}")
     add("--rounds", type=int, default=7, help="rounds per case (long cases take fewer)")
     add("--device", choices=("cpu", "gpu"), default="cpu", help="what computes")
     add("--train", type=Path, metavar="FILE", help="source, tab, target (default: generated)")
@@ -74,8 +77,9 @@ def _parse() -> argparse.Namespace:
     for file in (arguments.train, arguments.dev):
         if file and not file.is_file():
             parser.error(f"{file} is not a file")
-    if arguments.device == "gpu" and "words" in arguments.only:
-        parser.error("--device gpu: add --only step,epoch,decoding (words: on the CPU alone)")
+    on_gpu = {"step", "epoch", "decoding"}
+    if arguments.device == "gpu" and (others := {*arguments.only} - on_gpu):
+        parser.error(f"--device gpu does not measure {', '.join(sorted(others))}: add --only step")
     if arguments.rounds < 1:
         parser.error("--rounds must be at least 1")
     return arguments

@@ -21,7 +21,7 @@ from seq2seq.config.machine_rule import Facts
 from seq2seq.config.resolve import resolve, resolve_training
 from seq2seq.config.schema import RunConfig, TrainingConfig
 from seq2seq.data.batches import Batch, BatchPlan, as_dataset
-from seq2seq.hardware import has_gpu, keep_freed_memory
+from seq2seq.hardware import cache_per_core, has_gpu, keep_freed_memory
 from seq2seq.inference.compiled_search import compile_search
 from seq2seq.inference.ensemble import Ensemble
 from seq2seq.inference.predictor import Predictor
@@ -29,7 +29,7 @@ from seq2seq.model.seq2seq import Seq2Seq, build_model, count_parameters
 from seq2seq.runs.run_dir import RunDir
 from seq2seq.runs.weights import write_weights
 from seq2seq.training.keras_objects import make_optimizer
-from seq2seq.training.session import facts_of
+from seq2seq.training.session import facts_of, largest_kernel
 from seq2seq.training.step import TrainSteps, compile_training
 
 Spec = dict[str, Any]
@@ -52,6 +52,8 @@ def step(spec: Spec) -> Task:
         has_gpu=has_gpu(),
         shapes=1,
         has_cudnn=True,
+        kernel_bytes=largest_kernel(model),
+        cache_bytes=cache_per_core(),
     )
     settings = resolve_training(config.training, facts)
     train_steps = _compile_training(model, config, settings)

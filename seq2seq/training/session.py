@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -17,7 +18,7 @@ from seq2seq.data.batches import BatchPlan
 from seq2seq.data.examples import Splits
 from seq2seq.data.vocabulary import Vocabularies
 from seq2seq.evaluation.evaluate_model import Evaluation
-from seq2seq.hardware import cores, has_gpu, memory
+from seq2seq.hardware import cache_per_core, cores, has_gpu, memory
 from seq2seq.inference.predictor import Predictor
 from seq2seq.model.rnn.cells import cell_spec
 from seq2seq.model.seq2seq import Seq2Seq, build_model, count_parameters
@@ -230,4 +231,12 @@ def facts_of(model: Seq2Seq, plan: BatchPlan) -> Facts:
         has_gpu=has_gpu(),
         shapes=len(plan.shapes),
         has_cudnn=all(cell_spec(cell).layer.has_cudnn for cell in cells),
+        kernel_bytes=largest_kernel(model),
+        cache_bytes=cache_per_core(),
     )
+
+
+def largest_kernel(model: Seq2Seq) -> int:
+    """Returns the bytes of the largest recurrent kernel in float32; 0 if a cell has none."""
+    kernels = (w for w in model.trainable_weights if w.name == "recurrent_kernel")
+    return max((math.prod(kernel.shape) * 4 for kernel in kernels), default=0)
