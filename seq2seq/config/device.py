@@ -19,6 +19,12 @@ _WAY_TO_A_GPU = (
 )
 
 
+def may_have_gpu(device: str) -> bool:
+    """Tells, before TensorFlow is loaded, whether it may find an NVIDIA GPU."""
+    is_hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")
+    return device != "cpu" and _DRIVER.exists() and not is_hidden
+
+
 def use_device(device: str) -> None:
     """Decides what computes, before TensorFlow computes anything.
 
@@ -40,8 +46,7 @@ def use_device(device: str) -> None:
         tf.config.experimental.set_memory_growth(gpu, True)
     if not gpus and device == "gpu":
         raise UserError(f"device=gpu: TensorFlow sees no GPU; {_WAY_TO_A_GPU}")
-    is_hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")
-    if not gpus and device == "auto" and _DRIVER.exists() and not is_hidden:
+    if not gpus and device == "auto" and may_have_gpu(device):
         log.warning(
             "this machine has an NVIDIA GPU that TensorFlow does not see, so that the CPU computes "
             "(device=cpu: without this warning); %s",

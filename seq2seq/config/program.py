@@ -194,11 +194,14 @@ def prepare(device: str) -> None:
     import gc
     import logging
 
-    from seq2seq.config.device import use_device
+    from seq2seq.config.compilation_cache import use_compilation_cache
+    from seq2seq.config.device import may_have_gpu, use_device
     from seq2seq.errors import LineFormatter
     from seq2seq.hardware import keep_freed_memory, load_tensorflow
 
     keep_freed_memory()
+    if not may_have_gpu(device):  # It was measured and attacked on CPUs alone.
+        use_compilation_cache()
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(LineFormatter("%(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
