@@ -93,16 +93,21 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
-def cache_per_core() -> int:
-    """Returns the bytes of a core's second-level cache; 0 where only Linux would say."""
-    for level in Path("/sys/devices/system/cpu/cpu0/cache").glob("index*/level"):
-        try:
-            if level.read_text(encoding="ascii").strip() == "2":
-                size = level.with_name("size").read_text(encoding="ascii").strip()  # 2048K
-                return int(size.removesuffix("K")) * 2**10
-        except (OSError, ValueError):
-            continue
-    return 0
+def slow_cache_bytes() -> int:
+    """Returns the bytes of a core's second-level cache, before a shared one that is slow.
+
+    0 for all but Intel's processors, whose cores reach their shared cache over a mesh, and where
+    the system does not say (not Linux).
+    """
+    try:
+        if "GenuineIntel" not in Path("/proc/cpuinfo").read_text(encoding="utf-8"):
+            return 0
+        levels = Path("/sys/devices/system/cpu/cpu0/cache").glob("index*/level")
+        [second] = [level for level in levels if level.read_text(encoding="ascii").strip() == "2"]
+        size = second.with_name("size").read_text(encoding="ascii").strip()  # 2048K
+        return int(size.removesuffix("K")) * 2**10
+    except (OSError, ValueError):
+        return 0
 
 
 def memory() -> int:

@@ -14,7 +14,8 @@ _MIN_ROWS_PER_PART = 16
 # weights train a tenth faster, 640,000 do not.
 _MAX_SMALL_PARAMETERS = 2**18
 
-# A part of so few rows multiplies a kernel no faster than it comes from beyond a core's own cache.
+# On an Intel Xeon (Sapphire Rapids) a kernel takes about 55 / rows times as long to come from the
+# shared cache as to be multiplied by so many rows.
 _MAX_FEW_ROWS = 32
 
 # About a quarter of a second on two cores, and a minute.
@@ -42,7 +43,8 @@ class Facts:
         shapes: Number of shapes of batches.
         has_cudnn: Whether cuDNN has the cells of encoder and decoder.
         kernel_bytes: Size of the largest recurrent kernel in float32.
-        cache_bytes: Size of a core's own (second-level) cache; 0: unknown.
+        cache_bytes: Size of a core's own (second-level) cache where the shared one is slow, as on
+            Intel's processors; 0: it is not, or nothing is known.
     """
 
     parameters: int
@@ -74,8 +76,8 @@ def micro_batches(size: int, jit_compile: bool, facts: Facts) -> int:
     """Returns the number of equal parts of a batch of `size` rows that keeps the cores busiest.
 
     One per core, but none of fewer than 16 rows; for a small model under XLA two per core, if each
-    then has 32 rows. A GPU computes a batch as a whole, and so do two cores if only half of the
-    recurrent kernel fits into a core's own cache.
+    then has 32 rows. A GPU computes a batch as a whole, and so do two cores if the recurrent kernel
+    comes from a slow cache at every step.
     """
     if facts.has_gpu or (jit_compile and _is_better_whole(size, facts)):
         return 1
@@ -90,14 +92,12 @@ def _is_better_whole(size: int, facts: Facts) -> bool:
     """Tells whether a batch that is not cut saves more than it costs.
 
     With a part for each core, each core reads the whole kernel at every step. XLA cuts the product
-    of a whole batch by columns instead, so that a core reads its share; but then everything beside
-    the products, a fifth of the time, runs on one core. Two cores gain if that share fits into
-    their caches, the whole kernel does not, and the rows are too few to hide its way from beyond;
-    with more cores that fifth is dearer. `docs/speed.md` has the numbers.
+    of a whole batch by columns instead, so that a core reads its share; but everything beside the
+    products, a quarter of the time, then runs on one core. `docs/speed.md` has the model, and what
+    it is made of.
     """
-    share = facts.kernel_bytes // facts.cores
-    is_split_by_cache = share <= facts.cache_bytes < facts.kernel_bytes
-    return facts.cores == 2 and is_split_by_cache and size <= 2 * _MAX_FEW_ROWS
+    is_read_anew = 0 < facts.cache_bytes < facts.kernel_bytes
+    return facts.cores == 2 and is_read_anew and size <= 2 * _MAX_FEW_ROWS
 
 
 def steps_per_call(facts: Facts) -> int:

@@ -18,7 +18,7 @@ from seq2seq.data.batches import BatchPlan
 from seq2seq.data.examples import Splits
 from seq2seq.data.vocabulary import Vocabularies
 from seq2seq.evaluation.evaluate_model import Evaluation
-from seq2seq.hardware import cache_per_core, cores, has_gpu, memory
+from seq2seq.hardware import cores, has_gpu, memory, slow_cache_bytes
 from seq2seq.inference.predictor import Predictor
 from seq2seq.model.rnn.cells import cell_spec
 from seq2seq.model.seq2seq import Seq2Seq, build_model, count_parameters
@@ -232,7 +232,7 @@ def facts_of(model: Seq2Seq, plan: BatchPlan) -> Facts:
         shapes=len(plan.shapes),
         has_cudnn=all(cell_spec(cell).layer.has_cudnn for cell in cells),
         kernel_bytes=largest_kernel(model),
-        cache_bytes=cache_per_core(),
+        cache_bytes=slow_cache_bytes(),
     )
 
 
