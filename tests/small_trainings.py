@@ -39,14 +39,19 @@ def steps(batches):
 
 
 def weights_after(config, batches, per_call=None):
+    weights, sums = weights_and_sums(config, batches, per_call)
+    return weights, sum(sums)
+
+
+def weights_and_sums(config, batches, per_call=None):
+    """The weights after all batches, and the sums of every call of the compiled steps."""
     keras.utils.set_random_seed(1)
     model = build_model(config.model, 9, 8)
     optimizer = make_optimizer(config.optimizer)
     optimizer.build(model.trainable_variables)
     train_steps = compile_training(model, optimizer, config.training)
-    iterator, sums = steps(batches), 0
-    for count in per_call or [1] * len(batches):
-        sums += np.array(train_steps(iterator, tf.constant(count)).sums)
+    iterator, counts = steps(batches), per_call or [1] * len(batches)
+    sums = [np.array(train_steps(iterator, tf.constant(count)).sums) for count in counts]
     return model.get_weights(), sums
 
 
