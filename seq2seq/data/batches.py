@@ -19,6 +19,8 @@ from seq2seq.data.examples import Example
 from seq2seq.data.vocabulary import Vocabularies
 from seq2seq.special_ids import BOS, EOS, PAD
 
+_PREPARED = 16  # batches ahead of the consumer
+
 
 class Batch(NamedTuple):
     """Padded batch of int32 ids: `source` [B, S], `target_in` [B, T], `target_out` [B, T].
@@ -119,7 +121,10 @@ def as_dataset(plan: BatchPlan, batches: Iterator[Batch]) -> tf.data.Dataset:
     """Wraps batches in a `tf.data.Dataset` that prepares some of them ahead of the consumer."""
     ids = tf.TensorSpec([plan.batch_size, None], tf.int32)
     dataset = tf.data.Dataset.from_generator(lambda: batches, output_signature=Batch(ids, ids, ids))
-    return dataset.prefetch(tf.data.AUTOTUNE)
+    options = tf.data.Options()
+    # Its thread sleeps for ever longer, up to a minute, and a process that ends waits for it.
+    options.autotune.enabled = False
+    return dataset.prefetch(_PREPARED).with_options(options)
 
 
 class BatchStream:
