@@ -161,14 +161,16 @@ class Recurrent:
     def project_ids(self, ids: np.ndarray) -> np.ndarray:
         """Returns the projected input `[..., G]` of ids `[...]`."""
         if self.rows is None:
-            if self.table is None:  # One-hot vectors pick rows of the kernel.
-                self.rows = self.kernel + self.bias
-            elif len(self.table) * len(self.bias) <= MAX_KEPT:
-                self.rows = self.project(self.table)
-            else:
-                return self.project(self.table[ids])
+            vectors = self.kernel if self.table is None else self.table
+            if len(vectors) * len(self.bias) > MAX_KEPT:
+                return self._project_rows(vectors[ids])
+            self.rows = self._project_rows(vectors)
         found: np.ndarray = self.rows[ids]
         return found
+
+    def _project_rows(self, rows: np.ndarray) -> np.ndarray:
+        # One-hot vectors are never made: they pick rows of the kernel.
+        return rows + self.bias if self.table is None else self.project(rows)
 
     def project(self, vectors: np.ndarray) -> np.ndarray:
         """Returns the projected input `[..., G]` of vectors `[..., I]`."""
@@ -290,17 +292,15 @@ class Head:
 class PointerGenerator(Head):
     """Words mixed with the source symbols under soft attention (See, Liu & Manning 2017)."""
 
-    def memory(self, memory: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Returns the symbols as one-hot vectors; the last column is for those without a copy."""
-        return {
-            "symbols": (memory["copies"][..., None] == np.arange(self.size + 1)) * np.float32(1)
-        }
-
     def __call__(
         self, step: Step, memory: dict[str, np.ndarray], carried: np.ndarray | None
     ) -> tuple[np.ndarray, np.ndarray | None]:
         """Returns log-probabilities; attention on what cannot be copied counts for the words."""
-        copied = step.attention @ memory["symbols"]  # [B, K, V + 1]
+        assert step.attention is not None
+        # [B, K, V + 1]: by target id; the last column is for symbols that cannot be copied.
+        copied = np.zeros((*step.tokens.shape, self.size + 1), np.float32)
+        batch, beams = np.indices(step.tokens.shape)[..., None]  # [B, K, 1] each
+        np.add.at(copied, (batch, beams, memory["copies"][:, None]), step.attention)
         copied = np.where(copied > SMALLEST, np.log(np.maximum(copied, SMALLEST)), NEVER)
         gate = step.vectors @ self.weights["gate.kernel"] + self.weights["gate.bias"]
         word, copy = log_sigmoid(gate), log_sigmoid(-gate)
@@ -627,6 +627,9 @@ class Hypothesis(NamedTuple):
     score: float
 
 
+NO_ANSWER = "the model has no answer: its scores are not finite"
+
+
 class Prediction(NamedTuple):
     """The answers to a line, the best first; `problem` says why there are none.
 
@@ -687,8 +690,12 @@ class Transducer:
             OSError: A file cannot be read.
             ValueError: A file is not what it should be, or the search cannot be run.
         """
-        description = json.loads((Path(folder) / "model.json").read_text(encoding="utf-8"))
-        return cls(description, read_tensors(Path(folder) / "model.safetensors"), decoding)
+        path = Path(folder) / "model.json"
+        try:
+            description = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise ValueError(f"{path}: cannot be read as JSON: {error}") from error
+        return cls(description, read_tensors(path.with_name("model.safetensors")), decoding)
 
     def __call__(self, lines: Sequence[str], features: Sequence[str] | None = None) -> list[str]:
         """Returns the best answer to each line; see `predict`."""
@@ -708,8 +715,8 @@ class Transducer:
             TypeError: `lines` is a string, not a list of strings.
             ValueError: There are more or fewer features than lines.
         """
-        if isinstance(lines, str):
-            raise TypeError("lines must be a list of strings, not a string")
+        if isinstance(lines, str) or isinstance(features, str):
+            raise TypeError("lines and features must be lists of strings, not a string")
         tags = [""] * len(lines) if features is None else features
         found: dict[int, Prediction] = {}
         sources: dict[int, list[int]] = {}
@@ -729,11 +736,8 @@ class Transducer:
             confidences = self.confidences(source, answers) if with_confidence else None
             for n, i in enumerate(rows):
                 hypotheses = [self.write(ids, score) for ids, score in answers[n]]
-                problem = (
-                    None if hypotheses else "the model has no answer: its scores are not finite"
-                )
                 confidence = confidences[n] if confidences and hypotheses else None
-                found[i] = Prediction(hypotheses, problem, confidence)
+                found[i] = Prediction(hypotheses, None if hypotheses else NO_ANSWER, confidence)
         return [found[i] for i in range(len(lines))]
 
     def read(self, text: str, side: str) -> list[str]:
@@ -741,6 +745,7 @@ class Transducer:
         rule = self.text[side]
         if rule is None:
             return []
+        text = text.removesuffix("\n").removesuffix("\r")
         if rule["normalization"] != "none":
             text = unicodedata.normalize(rule["normalization"], text)
         if rule["tokens"] == "char":
@@ -798,12 +803,15 @@ def make_search(decoding: Mapping[str, Any], known: Mapping[str, Any]) -> Search
     """
     if unknown := sorted(decoding.keys() - known.keys()):
         raise ValueError(f"decoding: no such setting: {unknown[0]}; there are {', '.join(known)}")
+    for name in ("batch_size", "beam_size", "max_length"):
+        if decoding[name] < 1:
+            raise ValueError(f"decoding: {name}={decoding[name]} must be at least 1")
     kind, n_best = decoding["kind"], decoding["n_best"]
     if kind not in SEARCHES:
         raise ValueError(f"decoding: kind={kind} is not in this file; use {' or '.join(SEARCHES)}")
-    size, penalty = (
-        (1, 0.0) if kind == "greedy" else (decoding["beam_size"], decoding["length_penalty"])
-    )
+    size, penalty = decoding["beam_size"], decoding["length_penalty"]
+    if kind == "greedy":
+        size, penalty = 1, 0.0
     if not 1 <= n_best <= size:
         raise ValueError(f"decoding: n_best={n_best} must be from 1 to the beam size, {size}")
     return Search(size, penalty, decoding["max_length"], decoding["min_length"], n_best)
@@ -862,21 +870,32 @@ def read_lines(descriptor: int) -> Iterator[list[bytes]]:
         yield [rest]
 
 
+def parse(line: bytes, has_features: bool) -> tuple[str, str, str | None]:
+    """Returns the source and the features of a line, its first columns, and a problem if any."""
+    try:
+        columns = line.decode("utf-8").removesuffix("\r").split("\t")
+    except UnicodeDecodeError as error:
+        return "", "", f"not UTF-8: byte 0x{line[error.start]:02x} at position {error.start + 1}"
+    if has_features and len(columns) < 2:
+        return columns[0], "", "the line has no second column, for the features"
+    return columns[0], columns[1] if has_features else "", None
+
+
 def answer_lines(model: Transducer, lines: list[bytes], first: int, as_table: bool) -> None:
-    """Writes the answers to lines, the columns of which are the source and its features."""
-    columns = [line.decode("utf-8", "replace").removesuffix("\r").split("\t") for line in lines]
-    features = [row[1] if len(row) > 1 else "" for row in columns]
-    found = model.predict([row[0] for row in columns], features)
-    for number, (row, prediction) in enumerate(zip(columns, found, strict=True), first):
-        if prediction.problem:
-            print(f"line {number}: {prediction.problem}", file=sys.stderr)
-        if not as_table:
-            print(prediction.text)
-        elif prediction.problem:
-            print(row[0], 0, "", prediction.problem, sep="\t")
-        else:
+    """Writes the answers to lines, which are counted from `first`."""
+    sources, tags, problems = zip(*(parse(x, "features" in model.ids) for x in lines), strict=True)
+    found = model.predict(sources, tags)
+    for number, (source, problem, prediction) in enumerate(
+        zip(sources, problems, found, strict=True), first
+    ):
+        if problem := problem or prediction.problem:
+            print(f"line {number}: {problem}", file=sys.stderr)
+            print(*((source, 0, "", problem) if as_table else ()), sep="\t")
+        elif as_table:
             for rank, one in enumerate(prediction.hypotheses, 1):
-                print(row[0], rank, one.text, f"{one.score:.6f}", sep="\t")
+                print(source, rank, one.text, f"{one.score:.6f}", sep="\t")
+        else:
+            print(prediction.text)
     sys.stdout.flush()
 
 

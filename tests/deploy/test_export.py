@@ -15,6 +15,7 @@ from project import ROOT, compose_config
 from seq2seq import export as door
 from seq2seq.deploy import transducer
 from seq2seq.deploy.export import export
+from seq2seq.deploy.formats.numpy import example
 from seq2seq.deploy.transducer import Transducer, read_tensors
 from seq2seq.errors import UserError
 
@@ -96,6 +97,20 @@ def test_the_example_runs_without_this_package(folder, tmp_path):
     result = run_alone(folder / "example.py", cwd=tmp_path)
     expected = "".join(f"{one['source']}\t{one['predictions'][0]['text']}\n" for one in ANSWERS[:2])
     assert result.stdout.decode() == expected, result.stderr.decode()
+
+
+def test_columns_of_a_line():
+    assert transducer.parse("ä\tV;P\tx\r".encode(), True) == ("ä", "V;P", None)
+    assert transducer.parse(b"a\tV", False) == ("a", "", None)
+    assert transducer.parse(b"a", True)[2] == "the line has no second column, for the features"
+    assert transducer.parse(b"ab\xff", False)[2] == "not UTF-8: byte 0xff at position 3"
+
+
+def test_an_example_has_features_if_the_model_has():
+    for examples in ([("ä'", "V;P"), ("b", "")], []):
+        code = example(examples, has_features=True)
+        compile(code, "example.py", "exec")
+        assert ("model(lines, ['V;P', ''])" in code) == bool(examples)
 
 
 def test_the_program_refuses_in_one_line(folder, tmp_path):
@@ -220,9 +235,12 @@ def test_nothing_is_left_of_an_export_that_fails(folder, tmp_path, monkeypatch):
 
 def test_the_command_prints_the_folder_or_one_line(folder, tmp_path, command, capsys):
     (tmp_path / "empty").mkdir()
-    run = folder.parent.parent
+    run = shutil.copytree(FIXTURES / "run_0_1", tmp_path / "unfinished")
+    for name in ("results.json", "record.json", "predictions/dev.tsv"):
+        (run / name).unlink()
     assert command(door.main, "export", f"run={run}", "output=empty") == 0
     assert capsys.readouterr().out == "empty\n"
-    assert (tmp_path / "empty" / "model.json").is_file()
+    assert "['a line', 'another line']" in (tmp_path / "empty" / "example.py").read_text()
+    assert "has not finished" in (tmp_path / "empty" / "model_card.md").read_text()
     assert command(door.main, "export", f"run={run}", "output=empty") == 2
     assert capsys.readouterr().err.startswith("error: output=empty already exists")

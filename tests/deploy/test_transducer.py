@@ -180,6 +180,7 @@ def test_a_search_is_changed_when_a_model_is_loaded(exported):
         ({"kind": "sampling"}, "kind=sampling is not in this file; use greedy or beam"),
         ({"beams": 3}, "no such setting: beams"),
         ({"n_best": 2}, "n_best=2 must be from 1 to the beam size, 1"),
+        ({"batch_size": 0}, "batch_size=0 must be at least 1"),
     ):
         with pytest.raises(ValueError, match=message):
             changed(exported, **wrong)
@@ -199,6 +200,7 @@ def test_a_large_table_is_read_row_by_row(monkeypatch):
     words = {"model.units": UNITS, "model.input": "embedding", "decoding.max_length": 6}
     _, one = make(words)
     expected = one.predict(["a b", "c"])
+    assert one(["a b\r\n", "c\n"]) == [prediction.text for prediction in expected]
     monkeypatch.setattr(transducer, "MAX_KEPT", 0)
     _, other = make(words)
     for ours, theirs in zip(expected, other.predict(["a b", "c"]), strict=True):
@@ -207,8 +209,10 @@ def test_a_large_table_is_read_row_by_row(monkeypatch):
 
 
 def test_a_string_is_no_list_of_lines(exported):
-    with pytest.raises(TypeError, match="list of strings"):
+    with pytest.raises(TypeError, match="lists of strings"):
         exported("abc")
+    with pytest.raises(TypeError, match="lists of strings"):
+        exported(["abc"], "V")
 
 
 def test_the_special_ids_are_those_of_the_package(exported):

@@ -7,7 +7,7 @@ imports nothing of it, and is copied as it is.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +65,9 @@ def write(trained: Trained, folder: Path) -> None:
     text = json.dumps(graph.description, ensure_ascii=False, indent=1)
     (folder / "model.json").write_text(text + "\n", encoding="utf-8")
     (folder / "transducer.py").write_bytes(Path(transducer.__file__).read_bytes())
-    (folder / "example.py").write_text(_example(trained), encoding="utf-8")
+    has_features = graph.description["text"]["features"] is not None
+    program = example(trained.examples, has_features)
+    (folder / "example.py").write_text(program, encoding="utf-8")
     card = model_card(trained, FILES, len(content))
     (folder / "model_card.md").write_text(card, encoding="utf-8")
 
@@ -88,10 +90,10 @@ def _refuse_unknown(setting: str, word: str, known: Iterable[str]) -> None:
         raise UserError(f"format=numpy does not have {setting}={word}; it has {', '.join(known)}")
 
 
-def _example(trained: Trained) -> str:
-    lines = [source for source, _ in trained.examples] or ["a line", "another line"]
-    tags = [features for _, features in trained.examples]
-    has_features = bool(tags) and trained.graph.description["text"]["features"] is not None
+def example(examples: Sequence[tuple[str, str]], has_features: bool) -> str:
+    """Returns the program that answers these sources with their features."""
+    lines = [source for source, _ in examples] or ["a line", "another line"]
+    tags = [features for _, features in examples] or ["", ""]
     return _EXAMPLE.format(lines=repr(lines), features=f", {tags!r}" if has_features else "")
 
 
