@@ -1,6 +1,7 @@
 """Command `export`: the folder works where nothing of this package can be imported; mistakes."""
 
 import json
+import random
 import re
 import shutil
 import stat
@@ -13,6 +14,8 @@ import yaml
 from project import ROOT, compose_config
 
 from seq2seq import export as door
+from seq2seq.config.choices import Normalization
+from seq2seq.data.unicode_forms import normalize
 from seq2seq.deploy import transducer
 from seq2seq.deploy.export import export
 from seq2seq.deploy.formats.numpy import example
@@ -97,6 +100,21 @@ def test_the_example_runs_without_this_package(folder, tmp_path):
     result = run_alone(folder / "example.py", cwd=tmp_path)
     expected = "".join(f"{one['source']}\t{one['predictions'][0]['text']}\n" for one in ANSWERS[:2])
     assert result.stdout.decode() == expected, result.stderr.decode()
+
+
+def test_lines_arrive_at_once_and_long_ones_are_cut(monkeypatch):
+    monkeypatch.setattr(transducer, "MAX_LINE", 4)
+    blocks = iter([b"a\nb\nc", b"d", b"efgh", b"ij\nk", b""])
+    monkeypatch.setattr(transducer.os, "read", lambda *_: next(blocks))
+    assert list(transducer.read_lines(0)) == [[b"a", b"b"], [b"cdefij"], [b"k"]]
+
+
+@pytest.mark.parametrize("form", Normalization)
+def test_text_has_the_unicode_form_that_the_package_gives_it(form):
+    marks = "".join(random.Random(1).choices("\u0301\u0323\u0345\u05b0", k=300))
+    for text in ("e\u0301 ﬁ 한국", f"a{marks}b\u0323\u0301"):
+        if form is not Normalization.auto:
+            assert transducer.normalize(text, str(form)) == normalize(text, form)
 
 
 def test_columns_of_a_line():
@@ -236,11 +254,13 @@ def test_nothing_is_left_of_an_export_that_fails(folder, tmp_path, monkeypatch):
 def test_the_command_prints_the_folder_or_one_line(folder, tmp_path, command, capsys):
     (tmp_path / "empty").mkdir()
     run = shutil.copytree(FIXTURES / "run_0_1", tmp_path / "unfinished")
-    for name in ("results.json", "record.json", "predictions/dev.tsv"):
+    for name in ("record.json", "predictions/dev.tsv"):
         (run / name).unlink()
+    hostile = {"dev": {"sequence_accuracy": "1", "intervals": 3}, "test": 7}
+    (run / "results.json").write_text(json.dumps(hostile))
     assert command(door.main, "export", f"run={run}", "output=empty") == 0
     assert capsys.readouterr().out == "empty\n"
     assert "['a line', 'another line']" in (tmp_path / "empty" / "example.py").read_text()
-    assert "has not finished" in (tmp_path / "empty" / "model_card.md").read_text()
+    assert "there are none" in (tmp_path / "empty" / "model_card.md").read_text()
     assert command(door.main, "export", f"run={run}", "output=empty") == 2
     assert capsys.readouterr().err.startswith("error: output=empty already exists")
