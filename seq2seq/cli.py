@@ -34,6 +34,7 @@ COMMANDS = {
     "compare": Command("seq2seq.compare", "main", "show on which examples two runs differ"),
     "score": Command("seq2seq.score", "main", "log-probabilities of given pairs"),
     "states": Command("seq2seq.states.__main__", "main", "show the states of a layer or a run"),
+    "export": Command("seq2seq.export", "main", "write a model that runs without this package"),
     "reproduce": Command("seq2seq.reproduce", "main", "train a run again and compare"),
 }
 

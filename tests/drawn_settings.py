@@ -131,6 +131,16 @@ def draw_settings(decks, count, folder):
     return [list(_draw_training(decks, folder)) for _ in range(count)]
 
 
+def draw_model(decks):
+    """Returns overrides of a model and its search alone, which fit each other."""
+    drawn = {}
+    for section in ("model", "decoding"):
+        drawn |= _draw_section(decks, section, SECTIONS[section])
+    _remove_contradictions(drawn)
+    _fit_state(drawn)
+    return {key: _word(value) for key, value in drawn.items()}
+
+
 def write_files(folder):
     """Writes examples with features for `data=tsv`."""
     words = ["abcdef"[i % 6] + "abc"[i % 3] * (1 + i % 2) + "fed"[i // 7 % 3] for i in range(70)]
@@ -193,7 +203,7 @@ def _remove_contradictions(drawn):
         drawn["model.copy"] = False
     if drawn["model.tied_output"]:
         drawn |= {"model.input": "embedding", "model.decoder.kind": "state_seeded"}
-    if drawn["training.monitor"] in (Monitor.bleu, Monitor.chrf):
+    if drawn.get("training.monitor") in (Monitor.bleu, Monitor.chrf):
         drawn["training.bleu"] = True
     if drawn["decoding.kind"] == SearchKind.greedy:
         drawn["decoding.n_best"] = 1

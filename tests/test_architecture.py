@@ -16,9 +16,9 @@ FLOORS = [
     {"config", "files", "console"},
     {"data", "model", "runs"},
     {"inference"},
-    {"evaluation"},
+    {"evaluation", "deploy"},
     {"training", "states"},
-    {"cli", "compare", "evaluate", "reproduce", "score"},
+    {"cli", "compare", "evaluate", "export", "reproduce", "score"},
 ]
 MAX_DEPTH = 6  # of imports inside a room
 NO_TENSORFLOW = [
@@ -35,9 +35,12 @@ NO_TENSORFLOW = [
     "data.vocabulary",
     "data.splits",
     "evaluation.metrics",
+    "deploy.export",
+    "deploy.formats.numpy",
     "cli",
     "compare",
     "evaluate",
+    "export",
     "reproduce",
     "score",
 ]

@@ -265,7 +265,7 @@ def test_the_map_s_rooms_and_floors_are_those_of_the_package():
 
 
 def test_the_map_s_files_exist():
-    named = set(re.findall(r"`([\w/]+(?:\.py|\.yaml|/))`", MAP)) - {"deploy/"}
+    named = set(re.findall(r"`([\w/]+(?:\.py|\.yaml|/))`", MAP))
     named = {path for path in named if "NAME" not in path}
     assert len(named) > 40
     missing = {
@@ -287,7 +287,7 @@ def test_the_core_is_read_in_an_hour():
     ["README.md", "CONTRIBUTING.md", "data/README.md"]
     + [
         f"docs/{name}.md"
-        for name in ("ARCHITECTURE", "questions", "reliability", "speed", "states")
+        for name in ("ARCHITECTURE", "export", "questions", "reliability", "speed", "states")
     ],
 )
 def test_links_between_pages_lead_somewhere(page):

@@ -145,6 +145,12 @@ class ScoreFormat(StrEnum):
     jsonl = auto()
 
 
+class ExportFormat(StrEnum):
+    """Formats of `python -m seq2seq.export`: a word here, and `deploy/formats/WORD.py`."""
+
+    numpy = auto()
+
+
 STACKED = "stacked"
 LAYERS = (*map(str, Cell), *(f"bidirectional_{cell}" for cell in Cell), STACKED)
 """The layers whose states can be shown; `stacked` is two LSTM cells in one `keras.layers.RNN`."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
-from seq2seq.config.choices import LAYERS, Device, OutputFormat, ScoreFormat
+from seq2seq.config.choices import LAYERS, Device, ExportFormat, OutputFormat, ScoreFormat
 from seq2seq.config.run_names import Runs
 from seq2seq.config.schema import DecodingConfig, LineBytes, Range, Seed
 
@@ -122,6 +122,18 @@ class ScoreConfig:
     data: EvaluateDataConfig
     output: str
     format: ScoreFormat
+    decoding: DecodingChanges
+    device: Device
+
+
+@dataclass
+class ExportConfig:
+    """Settings of `python -m seq2seq.export`."""
+
+    run: str
+    format: ExportFormat
+    output: str | None
+    license: str
     decoding: DecodingChanges
     device: Device
 

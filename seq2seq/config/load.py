@@ -22,6 +22,7 @@ from omegaconf.errors import OmegaConfBaseException
 from seq2seq.config.commands import (
     CompareConfig,
     EvaluateConfig,
+    ExportConfig,
     InferConfig,
     ReproduceConfig,
     ScoreConfig,
@@ -42,6 +43,7 @@ SCHEMAS: dict[str, type] = {
     "infer": InferConfig,
     "evaluate": EvaluateConfig,
     "compare": CompareConfig,
+    "export": ExportConfig,
     "reproduce": ReproduceConfig,
     "score": ScoreConfig,
     "states": StatesConfig,

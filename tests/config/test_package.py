@@ -76,7 +76,16 @@ def test_commands_are_listed(words, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["seq2seq", *words])
     cli.main()
     listed = re.findall(r"^  (\w+) ", capsys.readouterr().out, re.MULTILINE)
-    assert listed == ["train", "infer", "evaluate", "compare", "score", "states", "reproduce"]
+    assert listed == [
+        "train",
+        "infer",
+        "evaluate",
+        "compare",
+        "score",
+        "states",
+        "export",
+        "reproduce",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""Deployment: trained models that run without this package, in one format per file."""

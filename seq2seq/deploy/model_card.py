@@ -1,0 +1,167 @@
+"""Model card: one page in Markdown about an exported model, with the header that hubs read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import PurePath
+from typing import Any, TypeGuard
+
+import yaml
+
+from seq2seq import __version__
+from seq2seq.config.choices import Precision, Task
+from seq2seq.deploy.trained import Trained
+from seq2seq.errors import visible
+
+# Of `results.json`, those that are shown where they are there.
+_SCORES = (
+    "sequence_accuracy",
+    "symbol_error_rate",
+    "word_error_rate",
+    "bleu",
+    "chrf",
+    "token_accuracy",
+)
+_SPLITS = ("dev", "test")
+
+
+def model_card(trained: Trained, files: Mapping[str, str], weight_bytes: int) -> str:
+    """Returns the page.
+
+    Args:
+        trained: The run.
+        files: Names of the exported files, and what is in them.
+        weight_bytes: Size of the file of weights.
+    """
+    header = yaml.safe_dump(_header(trained), sort_keys=False, allow_unicode=True)
+    sections = (
+        ("Task", _task(trained)),
+        ("Model", _model(trained, weight_bytes)),
+        ("Scores", _scores(trained)),
+        ("Data", _data(trained)),
+        ("Limits", _limits(trained)),
+        ("Files", (f"- `{name}`: {content}" for name, content in files.items())),
+    )
+    text = "".join(f"\n## {title}\n\n" + "\n".join(lines) + "\n" for title, lines in sections)
+    return f"---\n{header}---\n\n# {_plain(trained.config.name)}\n{text}"
+
+
+def _header(trained: Trained) -> dict[str, Any]:
+    """Returns the metadata, with the keys of the Hugging Face Hub."""
+    model = trained.config.model
+    tags = [trained.config.name, "seq2seq", str(model.encoder.cell), str(model.attention.kind)]
+    results = [
+        {
+            "task": {"type": "text2text-generation"},
+            "dataset": {"name": _data_name(trained, split), "type": "tsv", "split": split},
+            "metrics": [{"type": name, "value": value} for name, value, _ in found],
+        }
+        for split in _SPLITS
+        if (found := list(_found(trained, split)))
+    ]
+    index = [{"name": trained.config.name, "results": results}] if results else []
+    return {
+        "license": trained.license,
+        "library_name": "seq2seq",
+        "pipeline_tag": "text2text-generation",
+        "tags": [tag for tag in tags if tag != "none"],
+        **({"model-index": index} if index else {}),
+    }
+
+
+def _task(trained: Trained) -> Iterator[str]:
+    text = trained.graph.description["text"]
+    yield f"Writes a target for a line of source text; trained as `{_plain(trained.config.name)}`."
+    yield ""
+    for side in ("source", "target", "features"):
+        if rule := text[side]:
+            tokens, form = _plain(rule["tokens"]), rule["normalization"]
+            yield f"- {side}: tokens `{tokens}`, Unicode form {form}"
+    search = trained.graph.description["decoding"]
+    kind = f"beam search of {search['beam_size']}" if search["kind"] == "beam" else "greedy search"
+    yield f"- answers: {kind}, at most {search['max_length']} tokens"
+
+
+def _model(trained: Trained, weight_bytes: int) -> Iterator[str]:
+    model, names = trained.config.model, trained.graph.description["vocabularies"]
+    yield f"- {_layers(trained.graph.description['model'])}"
+    yield f"- attention: {model.attention.kind}; bridge: {model.bridge.kind}"
+    sizes = ", ".join(f"{len(own)} {side}" for side, own in names.items() if own)
+    yield f"- vocabularies: {sizes}"
+    yield f"- {trained.graph.parameters:,} weights, {weight_bytes / 1e6:.1f} MB"
+
+
+def _layers(model: dict[str, Any]) -> str:
+    encoder, decoder = model["encoder"], model["decoder"]
+    directions = "bidirectional " if encoder["directions"] == 2 else ""
+    read = f"{encoder['layers']} × {directions}{encoder['cell']} of {encoder['units']} units"
+    written = f"{decoder['layers']} × {decoder['cell']} of {decoder['units']} units"
+    return f"encoder: {read}; decoder: {written}"
+
+
+def _scores(trained: Trained) -> Iterator[str]:
+    rows = [(split, *one) for split in _SPLITS for one in _found(trained, split)]
+    if not rows:
+        yield "The training has left no results, so there are none."
+        return
+    yield "| data | metric | value | 95 % interval |"
+    yield "|---|---|---|---|"
+    for split, name, value, interval in rows:
+        shown = f"{interval[0]:.4g} to {interval[1]:.4g}" if interval else ""
+        yield f"| {split} | {name} | {value:.4g} | {shown} |"
+
+
+def _found(trained: Trained, split: str) -> Iterator[tuple[str, float, list[float]]]:
+    """Yields the scores of a split: name, value, and the two ends of its interval if there is one.
+
+    The file may come from anywhere: what is not a number is left out.
+    """
+    scores = _mapping(trained.results.get(split))
+    intervals = _mapping(scores.get("intervals"))
+    for name in _SCORES:
+        value, interval = scores.get(name), intervals.get(name)
+        if not isinstance(interval, list) or [*map(_is_number, interval)] != [True, True]:
+            interval = []
+        if _is_number(value):
+            yield name, value, interval
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _is_number(value: Any) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _data(trained: Trained) -> Iterator[str]:
+    if trained.config.data.task is not Task.tsv:
+        yield f"Generated by the task `{trained.config.data.task}`."
+        return
+    checksums = _mapping(trained.record.get("data"))
+    for split in ("train", *_SPLITS):
+        if split in checksums:
+            name, checksum = _data_name(trained, split), _plain(checksums[split])
+            yield f"- {split}: `{name}`, SHA-256 `{checksum}`"
+
+
+def _data_name(trained: Trained, split: str) -> str:
+    """Returns the name of the file, without the folders of the machine of the training."""
+    path = getattr(trained.config.data, split, None)
+    return _plain(PurePath(path).name) if path else str(trained.config.data.task)
+
+
+def _limits(trained: Trained) -> Iterable[str]:
+    text = trained.graph.description["text"]
+    yield f"- Sources of more than {text['max_source_length']} tokens are refused."
+    yield "- It knows the symbols of its training alone. It reads all others as one unknown symbol."
+    yield "- It can be wrong, also where its score is high. Measure it on data of your own."
+    if trained.config.training.precision is not Precision.float32:
+        precision = trained.config.training.precision
+        yield f"- It was trained in {precision}. In float32, as here, its scores differ a little."
+    yield f"- Written by seq2seq {__version__}."
+
+
+def _plain(text: str) -> str:
+    """Returns a text from settings as one short line without marks of Markdown."""
+    return visible(text, 80).replace("`", "'")
