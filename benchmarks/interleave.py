@@ -212,7 +212,7 @@ def _repetitions(worker: Worker, turn_seconds: float | None) -> int:
 
 
 def environment(device: str = "cpu") -> dict[str, str]:
-    """Returns the environment variables of a worker: equal thread counts for all, no other GPU."""
+    """Returns the environment variables of a worker: equal thread counts, and its device."""
     threads = str(cores())
     names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")
     settings = {"TF_CPP_MIN_LOG_LEVEL": "2", "PYTHONPATH": str(ROOT)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from statistics import fmean
 
 from rich import box
@@ -108,12 +108,7 @@ def failures(cases: Sequence[CaseResult]) -> list[str]:
 
 def utilisation(cases: Sequence[CaseResult]) -> Table:
     """Returns a table of the share of its turns in which a contestant kept the GPU busy."""
-    names = list(dict.fromkeys(m.name for case in cases for m in case.contestants))
-    rows = []
-    for case in cases:
-        by_name = {measured.name: measured for measured in case.contestants}
-        rows.append([case.name, *(_percent(by_name.get(name)) for name in names)])
-    return Table("Time in which some kernel runs on the GPU (%)", ["case", *names], rows)
+    return _by_contestant("Time in which some kernel runs on the GPU (%)", cases, _percent)
 
 
 def _percent(measured: Measured | None) -> str:
@@ -124,12 +119,19 @@ def _percent(measured: Measured | None) -> str:
 
 def parameters(cases: Sequence[CaseResult]) -> Table:
     """Returns a table of every contestant's trained weights and first repetition."""
+    title = "Parameters; seconds of the first repetition, which includes compilation"
+    return _by_contestant(title, cases, _about)
+
+
+def _by_contestant(
+    title: str, cases: Sequence[CaseResult], cell: Callable[[Measured | None], str]
+) -> Table:
+    """Returns a table with a row per case and a column per contestant."""
     names = list(dict.fromkeys(m.name for case in cases for m in case.contestants))
     rows = []
     for case in cases:
         by_name = {measured.name: measured for measured in case.contestants}
-        rows.append([case.name, *(_about(by_name.get(name)) for name in names)])
-    title = "Parameters; seconds of the first repetition, which includes compilation"
+        rows.append([case.name, *(cell(by_name.get(name)) for name in names)])
     return Table(title, ["case", *names], rows)
 
 

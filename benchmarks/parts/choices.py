@@ -29,10 +29,9 @@ def run(context: Context) -> PartResult:
     if context.is_quick:
         sizes = [("lstm", 5, 12, 16, 32)]
     result = PartResult("Choices that follow the machine")
-    for cell, length, vocabulary, units, batch in sizes:
-        spec = step.make_spec(cell, length, vocabulary, units, batch)
-        name = f"{cell.upper()} T={length} V={vocabulary} U={units} B={batch}"
-        result.cases.append(context.measure(name, contestants(spec), turn_seconds=0.5))
+    for size in sizes:
+        made = contestants(step.make_spec(*size))
+        result.cases.append(context.measure(step.case_name(*size), made, turn_seconds=0.5))
     result.tables.append(verdicts(result.cases))
     return result
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from benchmarks import report
 from benchmarks.context import Context
@@ -40,46 +40,30 @@ GPU_NOTES = [
     NOTES[0],
     f"Ours and Keras run {STEPS_PER_CALL} steps per call. `XLA` is our loop (training.jit_compile="
     "true), `cuDNN` Keras's layers on cuDNN (false), as in `keras fit`. TensorFlow multiplies in "
-    "TF32 by default; PyTorch does so for cuDNN's layers.",
+    "TF32 by default; the names of PyTorch's contestants say how it multiplies.",
 ]
 
 
 def run(context: Context) -> PartResult:
     """Measures every size with both cells."""
-    if context.has_gpu:
-        return _run_on_gpu(context)
-    result = PartResult("Training step")
+    result = PartResult("Training step on a GPU" if context.has_gpu else "Training step")
+    sizes, make = (GPU_SIZES, contestants_on_gpu) if context.has_gpu else (SIZES, contestants)
     for cell in ("lstm",) if context.is_quick else ("lstm", "gru"):
-        sizes = [(5, 12, 16, 32)] if context.is_quick else SIZES
-        cases = [_measure(context, cell, size, contestants) for size in sizes]
+        cases = []
+        for size in [(5, 12, 16, 32)] if context.is_quick else sizes:
+            spec = make_spec(cell, *size)
+            cases.append(context.measure(case_name(cell, *size), make(context, spec)))
         result.cases += cases
         table = report.comparison(f"{cell.upper()}, one training step", cases)
-        table.notes += [*NOTES, possible(cases)]
-        result.tables += [table, report.parameters(cases)]
+        table.notes += GPU_NOTES if context.has_gpu else [*NOTES, possible(cases)]
+        used = [report.utilisation(cases)] if context.has_gpu else []
+        result.tables += [table, *used, report.parameters(cases)]
     return result
 
 
-def _run_on_gpu(context: Context) -> PartResult:
-    result = PartResult("Training step on a GPU")
-    for cell in ("lstm",) if context.is_quick else ("lstm", "gru"):
-        sizes = [(5, 12, 16, 32)] if context.is_quick else GPU_SIZES
-        cases = [_measure(context, cell, size, contestants_on_gpu) for size in sizes]
-        result.cases += cases
-        table = report.comparison(f"{cell.upper()}, one training step", cases)
-        table.notes += GPU_NOTES
-        result.tables += [table, report.utilisation(cases), report.parameters(cases)]
-    return result
-
-
-def _measure(
-    context: Context,
-    cell: str,
-    size: tuple[int, int, int, int],
-    make: Callable[[Context, dict], list[Contestant]],
-) -> CaseResult:
-    length, vocabulary, units, batch = size
-    name = f"{cell.upper()} T={length} V={vocabulary} U={units} B={batch}"
-    return context.measure(name, make(context, make_spec(cell, *size)))
+def case_name(cell: str, length: int, vocabulary: int, units: int, batch: int) -> str:
+    """Returns the name of a case in the report."""
+    return f"{cell.upper()} T={length} V={vocabulary} U={units} B={batch}"
 
 
 def possible(cases: Sequence[CaseResult]) -> str:

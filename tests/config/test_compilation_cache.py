@@ -45,7 +45,7 @@ def test_a_private_folder_for_this_processor_and_tensorflow(start, tmp_path):
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
 
 
-def test_another_processor_has_another_folder(start, monkeypatch):
+def test_another_tensorflow_or_flag_has_another_folder(start, monkeypatch):
     here = compilation_cache._fingerprint()
     monkeypatch.setattr(compilation_cache.importlib.metadata, "version", lambda name: "9.9")
     assert compilation_cache._fingerprint() != here

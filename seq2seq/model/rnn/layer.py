@@ -22,9 +22,9 @@ from keras import ops
 from seq2seq.hardware import has_gpu
 from seq2seq.model.rnn.compiled import can_call_cudnn
 from seq2seq.model.rnn.equations import Equations, States
+from seq2seq.model.rnn.input_rows import gather_rows, multiply_rows
 from seq2seq.model.rnn.loop import (
     Weights,
-    gather_rows,
     run_forward,
     run_step,
     run_steps,
@@ -198,7 +198,7 @@ class FastLayer(keras.layers.RNN):
             # [B, T, 1] -> ids [T, B] -> rows of the kernel [T, B, G]
             x = gather_rows(kernel, tf.transpose(sequences[..., 0]))
         elif self.table is not None and sequences.dtype.is_integer:
-            x = _multiply_rows(self.table(), kernel, tf.transpose(sequences[..., 0]))
+            x = multiply_rows(self.table(), kernel, tf.transpose(sequences[..., 0]))
         else:
             if training and self.dropout:
                 # Keras's mask: the same units at every step (Gal & Ghahramani 2016).
@@ -266,16 +266,3 @@ class CellLayer(FastLayer):
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> CellLayer:
         return cls(**config)
-
-
-def _multiply_rows(table: Tensor, kernel: Tensor, ids: Tensor) -> Tensor:
-    """Returns the rows of `table` `[V, I]` with the ids `[T, B]`, times `kernel`: `[T, B, G]`.
-
-    Where more rows are read than the table has, the whole table is multiplied once and rows of the
-    product are read. In a search XLA moves this product out of the loop.
-    """
-    return tf.cond(
-        tf.size(ids) >= table.shape[0],
-        lambda: gather_rows(tf.matmul(table, kernel), ids),
-        lambda: tf.matmul(tf.gather(table, ids), kernel),
-    )

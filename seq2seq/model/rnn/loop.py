@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from seq2seq.hardware import has_gpu
 from seq2seq.model.rnn.equations import Equations, LocalGradients, Saved, States
-from seq2seq.model.types import Tensor, at_least_float32
+from seq2seq.model.types import Tensor
 
 
 class Span(NamedTuple):
@@ -231,18 +231,3 @@ def _loop(
 def _rows(sequence: Tensor) -> Tensor:
     """Returns `[T, B, N]` as `[T · B, N]`."""
     return tf.reshape(sequence, [-1, sequence.shape[-1]])
-
-
-@tf.custom_gradient
-def gather_rows(kernel: Tensor, ids: Tensor) -> tuple[Tensor, Any]:
-    """Returns kernel rows `[T, B, G]` for ids `[T, B]`: one-hot vectors times the kernel."""
-
-    def gradient(d_rows: Tensor) -> tuple[Tensor, None]:
-        depth = kernel.shape[0]
-        # Many rows fall on one class: a sum in bfloat16 would soon stop growing. Under XLA adding
-        # them up is faster than a product with one-hot rows, whatever the depth.
-        rows = tf.cast(_rows(d_rows), at_least_float32(d_rows.dtype))  # [T · B, G]
-        sums = tf.math.unsorted_segment_sum(rows, tf.reshape(ids, [-1]), depth)  # [V, G]
-        return tf.cast(sums, kernel.dtype), None
-
-    return tf.gather(kernel, ids), gradient
