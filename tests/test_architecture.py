@@ -36,6 +36,7 @@ NO_TENSORFLOW = [
     "data.splits",
     "evaluation.metrics",
     "deploy.export",
+    "deploy.formats.litert",
     "deploy.formats.numpy",
     "cli",
     "compare",

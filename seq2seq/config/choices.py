@@ -149,6 +149,14 @@ class ExportFormat(StrEnum):
     """Formats of `python -m seq2seq.export`: a word here, and `deploy/formats/WORD.py`."""
 
     numpy = auto()
+    litert = auto()
+
+
+class Quantization(StrEnum):
+    """Numbers in which an exported model stores its matrices."""
+
+    float16 = auto()
+    int8 = auto()
 
 
 STACKED = "stacked"

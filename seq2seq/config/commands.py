@@ -6,8 +6,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
-from seq2seq.config.choices import LAYERS, Device, ExportFormat, OutputFormat, ScoreFormat
-from seq2seq.config.run_names import Runs
+from seq2seq.config.choices import (
+    LAYERS,
+    Device,
+    ExportFormat,
+    OutputFormat,
+    Quantization,
+    ScoreFormat,
+)
+from seq2seq.config.names import Runs, Words
 from seq2seq.config.schema import DecodingConfig, LineBytes, Range, Seed
 
 AnyClass = TypeVar("AnyClass")
@@ -130,8 +137,9 @@ class ScoreConfig:
 class ExportConfig:
     """Settings of `python -m seq2seq.export`."""
 
-    run: str
-    format: ExportFormat
+    run: Annotated[Any, Runs]
+    format: Annotated[Any, Words(ExportFormat)]
+    quantize: Quantization | None
     output: str | None
     license: str
     decoding: DecodingChanges

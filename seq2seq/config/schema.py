@@ -25,7 +25,7 @@ from seq2seq.config.choices import (
     SearchKind,
     Task,
 )
-from seq2seq.config.run_names import Runs
+from seq2seq.config.names import Runs
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Export of a run: a folder in one of the formats, written whole or not at all."""
+"""Export of a run: a folder in each of the formats, written whole or not at all, and compared."""
 
 from __future__ import annotations
 
@@ -10,37 +10,43 @@ from seq2seq.config.checks import check_decoding
 from seq2seq.config.choices import ExportFormat
 from seq2seq.config.commands import ExportConfig
 from seq2seq.config.resolve import complete_decoding
-from seq2seq.config.schema import DecodingConfig, RunConfig
+from seq2seq.config.schema import RunConfig
+from seq2seq.deploy.comparison import compare_answers
 from seq2seq.deploy.trained import Format, Trained
 from seq2seq.errors import UserError
 from seq2seq.files import DiskError, local_path
-from seq2seq.runs.calibration_file import load_temperature
-from seq2seq.runs.ensemble_dir import EnsembleDir
 from seq2seq.runs.run_dir import RunDir
 
-_SHOWN = 2  # examples that a folder shows
+_COMPARED = 64  # examples of the dev set
 _MAX_BYTES = 2**16  # of the file that they are in
 
 
-def export(config: ExportConfig) -> Path:
-    """Exports a run, prints the folder, and returns it.
+def export(config: ExportConfig) -> list[Path]:
+    """Exports a run or an ensemble, prints the folders, and returns them.
+
+    What each folder answers to some of the run's dev examples is compared with the run's answers.
 
     Raises:
-        UserError: The run cannot be loaded; the format cannot have this model, or lacks a package;
-            or the folder is not empty, or cannot be written.
+        UserError: The run cannot be loaded; a format cannot have this model, or lacks a package; a
+            folder is not empty, or cannot be written; or it answers otherwise than the run.
     """
-    run = _find(config.run)
-    output = local_path(config.output) if config.output else run.path / "export" / config.format
-    _refuse_filled(output)
-    settings = run.load_config()
-    decoding = complete_decoding(config.decoding, settings.decoding)
+    runs = RunDir.find_all(config.run)
+    formats = config.format if isinstance(config.format, list) else [config.format]
+    outputs = {word: _output(config, runs, word, len(formats)) for word in formats}
+    for output in outputs.values():
+        _refuse_filled(output)
+    made = {word: format_named(word) for word in formats}
+    settings = [run.load_config() for run in runs]
+    decoding = complete_decoding(config.decoding, settings[0].decoding)
     check_decoding(decoding)
-    made = format_named(config.format)
-    made.check(decoding)
-    trained = _load(run, settings, decoding, config.license)
-    _write(made, trained, output)
-    print(output)
-    return output
+    for word, one in made.items():
+        _refuse_missing(word, one.needs)
+        one.check(decoding)
+    trained = _load(runs, settings[0], config)
+    for word, output in outputs.items():
+        _write(made[word], trained, output)
+        print(output)
+    return [*outputs.values()]
 
 
 def format_named(name: ExportFormat) -> Format:
@@ -49,10 +55,14 @@ def format_named(name: ExportFormat) -> Format:
     return found
 
 
-def _find(name: str) -> RunDir:
-    if name != "latest" and EnsembleDir(Path(name)).exists:
-        raise UserError(f"run={name} is an ensemble: export its members one by one")
-    return RunDir.find(name)
+def _output(config: ExportConfig, runs: list[RunDir], word: str, count: int) -> Path:
+    name = f"{word}_{config.quantize}" if config.quantize else word
+    if config.output:
+        output = local_path(config.output)
+        return output / name if count > 1 else output
+    if len(runs) > 1:
+        raise UserError("output is not set; an ensemble has no run folder: add output=FOLDER")
+    return runs[0].path / "export" / name
 
 
 def _refuse_filled(output: Path) -> None:
@@ -60,25 +70,36 @@ def _refuse_filled(output: Path) -> None:
         raise UserError(f"output={output} already exists and is not an empty folder; name another")
 
 
-def _load(run: RunDir, config: RunConfig, decoding: DecodingConfig, license: str) -> Trained:
+def _refuse_missing(word: str, packages: tuple[str, ...]) -> None:
+    for package in packages:
+        try:
+            importlib.import_module(package)
+        except ImportError as error:
+            raise UserError(
+                f'format={word} needs {package}: pip install "seq2seq[export]"'
+            ) from error
+
+
+def _load(runs: list[RunDir], settings: RunConfig, config: ExportConfig) -> Trained:
     from seq2seq.hardware import load_tensorflow
 
     load_tensorflow()
     from seq2seq.deploy.graph import make_graph
-    from seq2seq.inference.members import Member
+    from seq2seq.inference.predictor import Predictor
 
-    member = Member.load(run, config)
-    temperature = load_temperature(run)
-    graph = make_graph(member.model, member.vocabularies, member.data, decoding, temperature)
+    predictor = Predictor.load(runs, config.decoding)
+    first, is_alone = runs[0], len(runs) == 1
+    temperature = predictor.observer.temperature
     return Trained(
-        name=run.short_name,
-        config=config,
-        record=run.load_record() if run.record.is_file() else {},
-        results=run.load_results() if run.results.is_file() else {},
-        examples=_examples(run),
-        license=license,
-        model=member.model,
-        graph=graph,
+        name=first.short_name,
+        config=settings,
+        record=first.load_record() if first.record.is_file() else {},
+        results=first.load_results() if is_alone and first.results.is_file() else {},
+        examples=_examples(first),
+        license=config.license,
+        quantize=config.quantize,
+        predictor=predictor,
+        graph=make_graph(predictor.members.all, predictor.decoding, temperature),
     )
 
 
@@ -89,10 +110,10 @@ def _examples(run: RunDir) -> list[tuple[str, str]]:
         return []
     with path.open("rb") as file:
         text = file.read(_MAX_BYTES).decode("utf-8", "replace")
-    header, *rows = (line.split("\t") for line in text.split("\n"))
+    header, *rows = (line.split("\t") for line in text.split("\n")[:-1])
     if header[:2] != ["source", "features"]:  # The run is of an earlier version.
         return []
-    return [(row[0], row[1]) for row in rows[:_SHOWN] if len(row) == len(header)]
+    return [(row[0], row[1]) for row in rows[:_COMPARED] if len(row) == len(header)]
 
 
 def _write(made: Format, trained: Trained, output: Path) -> None:
@@ -102,6 +123,7 @@ def _write(made: Format, trained: Trained, output: Path) -> None:
         shutil.rmtree(temporary, ignore_errors=True)  # of an export that was killed
         temporary.mkdir(parents=True)
         made.write(trained, temporary)
+        compare_answers(made, trained, temporary)
         temporary.replace(output)
     except OSError as error:
         raise DiskError(f"{output}: cannot be written: {error.strerror or error}") from error

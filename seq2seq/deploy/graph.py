@@ -1,4 +1,4 @@
-"""Graph of a trained model: one description as plain data, and named weights.
+"""Graph of a trained model or an ensemble: one description as plain data, and named weights.
 
 Every format is made from it. It says what is computed, and a format says how. It is no file format:
 `formats/numpy.py` writes it as JSON, others may take parts of it.
@@ -6,7 +6,7 @@ Every format is made from it. It says what is computed, and a format says how. I
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ import numpy.typing as npt
 from seq2seq.config.schema import DataConfig, DecodingConfig, SideConfig
 from seq2seq.data.vocabulary import Vocabularies, Vocabulary
 from seq2seq.errors import UserError
+from seq2seq.inference.members import Member
 from seq2seq.model.decoder import head_kind
 from seq2seq.model.seq2seq import Seq2Seq
 from seq2seq.special_ids import BOS, EOS, PAD, UNK
@@ -32,8 +33,8 @@ class Graph:
     """A trained model.
 
     Attributes:
-        description: JSON data: `version`, `model`, `text`, `vocabularies`, `special_ids`,
-            `decoding` and `confidence`.
+        description: JSON data: `version`, `model`, `others`, `text`, `vocabularies`,
+            `special_ids`, `decoding` and `confidence`.
         weights: Arrays by names such as `encoder.0.forward.kernel`.
     """
 
@@ -47,28 +48,37 @@ class Graph:
 
 
 def make_graph(
-    model: Seq2Seq,
-    vocabularies: Vocabularies,
-    data: DataConfig,
-    decoding: DecodingConfig,
-    temperature: float | None = None,
+    members: Sequence[Member], decoding: DecodingConfig, temperature: float | None = None
 ) -> Graph:
-    """Returns the graph of a model.
+    """Returns the graph of a model, or of an ensemble.
 
     Args:
-        model: The model.
-        vocabularies: Its vocabularies.
-        data: The settings of its text.
+        members: The model with its vocabularies, or several that answer together.
         decoding: The settings of the search.
         temperature: That of confidences; None: they are not calibrated.
 
     Raises:
-        UserError: `decoding.max_length` is not set, or two weights have one name.
+        UserError: `decoding.max_length` is not set, two weights have one name, or the members do
+            not read and write the same ids.
     """
+    first, *others = members
+    vocabularies, data = first.vocabularies, first.data
+    text = _text(data, vocabularies)
+    for other in others:
+        if other.vocabularies != vocabularies or _text(other.data, other.vocabularies) != text:
+            raise UserError(
+                f"an exported ensemble needs members that read and write alike: {other.name} has "
+                f"other vocabularies or rules of text than {first.name}"
+            )
+    weights = _weights(first.model)
+    for i, other in enumerate(others):
+        weights |= {f"others.{i}.{name}": w for name, w in _weights(other.model).items()}
     description = {
         "version": VERSION,
-        "model": _network(model, vocabularies),
-        "text": _text(data, vocabularies),
+        "model": _network(first.model, vocabularies),
+        # Further members of an ensemble; the names of their weights start with `others.NUMBER.`.
+        "others": [_network(other.model, vocabularies) for other in others],
+        "text": text,
         "vocabularies": {
             "source": _tokens(vocabularies.source),
             "target": _tokens(vocabularies.target),
@@ -78,7 +88,7 @@ def make_graph(
         "decoding": _search(decoding),
         "confidence": {"temperature": temperature},
     }
-    return Graph(description, _weights(model))
+    return Graph(description, weights)
 
 
 def _network(model: Seq2Seq, vocabularies: Vocabularies) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The interface between an export and its formats: a trained run, and a format."""
+"""The interface between an export and its formats: what was trained, and a format."""
 
 from __future__ import annotations
 
@@ -6,25 +6,27 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from seq2seq.config.choices import Quantization
 from seq2seq.config.schema import DecodingConfig, RunConfig
 
 if TYPE_CHECKING:
     from seq2seq.deploy.graph import Graph
-    from seq2seq.model.seq2seq import Seq2Seq
+    from seq2seq.inference.predictor import Predictor
 
 
 class Trained(NamedTuple):
-    """A trained run, loaded to be exported.
+    """A trained run or an ensemble, loaded to be exported.
 
     Attributes:
         name: Of the run.
-        config: Its settings.
+        config: Its settings; those of the first run of an ensemble.
         record: Its `record.json`, empty if it has none.
-        results: Its `results.json`, empty if it is not finished.
-        examples: Sources with their features, to show.
+        results: Its `results.json`, empty if it is not finished, or an ensemble.
+        examples: Sources with their features, to show and to compare.
         license: Of the weights, as model hubs name it.
-        model: The Keras model.
-        graph: The same model as plain data.
+        quantize: How its matrices are to be stored; None: as float32.
+        predictor: The model, or the ensemble, that answers in Keras.
+        graph: The same as plain data.
     """
 
     name: str
@@ -33,19 +35,28 @@ class Trained(NamedTuple):
     results: dict[str, Any]
     examples: list[tuple[str, str]]
     license: str
-    model: Seq2Seq
+    quantize: Quantization | None
+    predictor: Predictor
     graph: Graph
+
+
+Answerer = Callable[[list[str], list[str]], list[list[tuple[str, float]]]]
+"""(lines, features) → for each line, answers and scores, the best first; none to a problem."""
 
 
 class Format(NamedTuple):
     """A format of exported models: the `FORMAT` of a file of `formats/`.
 
     Attributes:
-        check: Raises a `UserError` for a search that the format does not have, or a package that it
-            lacks, before TensorFlow is loaded.
+        needs: Packages that the export needs, as they are imported.
+        check: Raises a `UserError` for a search that the format does not have, before TensorFlow
+            is loaded.
         write: Writes its files into an empty folder. Raises a `UserError` for a model that the
             format cannot have.
+        load: Opens the folder with what it will run on. Raises an `ImportError` without that.
     """
 
+    needs: tuple[str, ...]
     check: Callable[[DecodingConfig], None]
     write: Callable[[Trained, Path], None]
+    load: Callable[[Path], Answerer]

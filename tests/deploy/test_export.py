@@ -16,10 +16,13 @@ from project import ROOT, compose_config
 from seq2seq import export as door
 from seq2seq.config.choices import Normalization
 from seq2seq.data.unicode_forms import normalize
-from seq2seq.deploy import transducer
+from seq2seq.deploy import quantize
 from seq2seq.deploy.export import export
-from seq2seq.deploy.formats.numpy import example
-from seq2seq.deploy.transducer import Transducer, read_tensors
+from seq2seq.deploy.folder import example
+from seq2seq.deploy.formats import numpy as formats_numpy
+from seq2seq.deploy.standalone import program, request, text
+from seq2seq.deploy.standalone.on_numpy import Transducer
+from seq2seq.deploy.standalone.tensors import read_tensors
 from seq2seq.errors import UserError
 
 FIXTURES = ROOT / "tests" / "fixtures"
@@ -68,8 +71,6 @@ def test_the_folder_has_these_files_and_no_others(folder):
     ]
     modes = {stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()}
     assert len(modes) == 1
-    copied = (folder / "transducer.py").read_bytes()
-    assert copied == (ROOT / "seq2seq" / "deploy" / "transducer.py").read_bytes()
 
 
 def test_the_answers_are_those_of_the_run(folder):
@@ -103,30 +104,30 @@ def test_the_example_runs_without_this_package(folder, tmp_path):
 
 
 def test_lines_arrive_at_once_and_long_ones_are_cut(monkeypatch):
-    monkeypatch.setattr(transducer, "MAX_LINE", 4)
+    monkeypatch.setattr(program, "MAX_LINE", 4)
     blocks = iter([b"a\nb\nc", b"d", b"efgh", b"ij\nk", b""])
-    monkeypatch.setattr(transducer.os, "read", lambda *_: next(blocks))
-    assert list(transducer.read_lines(0)) == [[b"a", b"b"], [b"cdefij"], [b"k"]]
+    monkeypatch.setattr(program.os, "read", lambda *_: next(blocks))
+    assert list(program.read_lines(0)) == [[b"a", b"b"], [b"cdefij"], [b"k"]]
 
 
 @pytest.mark.parametrize("form", Normalization)
 def test_text_has_the_unicode_form_that_the_package_gives_it(form):
     marks = "".join(random.Random(1).choices("\u0301\u0323\u0345\u05b0", k=300))
-    for text in ("e\u0301 ﬁ 한국", f"a{marks}b\u0323\u0301"):
+    for line in ("e\u0301 ﬁ 한국", f"a{marks}b\u0323\u0301"):
         if form is not Normalization.auto:
-            assert transducer.normalize(text, str(form)) == normalize(text, form)
+            assert text.normalize(line, str(form)) == normalize(line, form)
 
 
 def test_columns_of_a_line():
-    assert transducer.parse("ä\tV;P\tx\r".encode(), True) == ("ä", "V;P", None)
-    assert transducer.parse(b"a\tV", False) == ("a", "", None)
-    assert transducer.parse(b"a", True)[2] == "the line has no second column, for the features"
-    assert transducer.parse(b"ab\xff", False)[2] == "not UTF-8: byte 0xff at position 3"
+    assert program.parse("ä\tV;P\tx\r".encode(), True) == ("ä", "V;P", None)
+    assert program.parse(b"a\tV", False) == ("a", "", None)
+    assert program.parse(b"a", True)[2] == "the line has no second column, for the features"
+    assert program.parse(b"ab\xff", False)[2] == "not UTF-8: byte 0xff at position 3"
 
 
 def test_an_example_has_features_if_the_model_has():
     for examples in ([("ä'", "V;P"), ("b", "")], []):
-        code = example(examples, has_features=True)
+        code = example(examples, has_features=True, runtime="NumPy")
         compile(code, "example.py", "exec")
         assert ("model(lines, ['V;P', ''])" in code) == bool(examples)
 
@@ -143,8 +144,8 @@ def test_the_program_refuses_in_one_line(folder, tmp_path):
         assert re.fullmatch(f"error: .*{message}.*\n", result.stderr.decode())
 
 
-def test_the_transducer_imports_numpy_and_the_standard_library_alone():
-    source = (ROOT / "seq2seq" / "deploy" / "transducer.py").read_text(encoding="utf-8")
+def test_the_transducer_imports_numpy_and_the_standard_library_alone(folder):
+    source = (folder / "transducer.py").read_text(encoding="utf-8")
     imported = re.findall(r"^\s*(?:import|from) (\w+)", source, re.MULTILINE)
     assert {*imported} <= {*sys.stdlib_module_names, "numpy", "transducer"}
 
@@ -174,22 +175,22 @@ def test_its_reader_reads_what_the_library_writes(folder, tmp_path):
 )
 def test_what_is_no_safetensors_file_is_refused(content, tmp_path):
     (tmp_path / "x").write_bytes(content)
-    with pytest.raises(ValueError, match=r"x: is not a file of float32 safetensors: "):
+    with pytest.raises(ValueError, match=r"x: is not a file of safetensors: "):
         read_tensors(tmp_path / "x")
 
 
-def test_half_precision_is_refused(tmp_path):
+def test_other_numbers_are_refused(tmp_path):
     from safetensors.numpy import save_file
 
-    save_file({"a": np.zeros(3, np.float16)}, tmp_path / "x")
-    with pytest.raises(ValueError, match="safetensors: a is F16"):
+    save_file({"a": np.zeros(3, np.float64)}, tmp_path / "x")
+    with pytest.raises(ValueError, match="safetensors: a is F64"):
         read_tensors(tmp_path / "x")
 
 
 def test_another_version_is_refused(folder):
     description = json.loads((folder / "model.json").read_text())
     with pytest.raises(ValueError, match="version 2, not 1"):
-        Transducer({**description, "version": transducer.VERSION + 1}, {})
+        Transducer({**description, "version": request.VERSION + 1}, None)
 
 
 def test_the_card_has_a_header_that_hubs_read_and_the_scores(folder):
@@ -223,20 +224,23 @@ def test_the_card_has_a_header_that_hubs_read_and_the_scores(folder):
             "decoding.kind=sampling; it has greedy, b",
         ),
         (["run={run}", "decoding.n_best=9", "output=x"], "decoding.n_best=9 is more than"),
-        (["run={ensemble}"], "is an ensemble: export its members one by one"),
+        (["run=[{run},{run}]"], "output is not set; an ensemble has no run folder"),
+        (
+            ["run={run}", "format=[numpy,numpy]"],
+            "format=.* is not valid: it must be one of numpy, ",
+        ),
     ],
 )
 def test_mistakes(folder, tmp_path, words, message, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "ensemble.yaml").write_text("")
-    words = [word.format(run=folder.parent.parent, ensemble=tmp_path) for word in words]
+    words = [word.format(run=folder.parent.parent) for word in words]
     with pytest.raises(UserError, match=message):
         export(settings(*words))
-    assert [path.name for path in tmp_path.iterdir()] == ["ensemble.yaml"]
+    assert not any(tmp_path.iterdir())
 
 
 def test_a_missing_package_is_named_with_its_command(folder, tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "safetensors.numpy", None)
+    monkeypatch.setitem(sys.modules, "safetensors", None)
     with pytest.raises(UserError, match=r'pip install "seq2seq\[export\]"'):
         export(settings(f"run={folder.parent.parent}", f"output={tmp_path / 'x'}"))
 
@@ -245,7 +249,7 @@ def test_nothing_is_left_of_an_export_that_fails(folder, tmp_path, monkeypatch):
     def fail(*arguments):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("seq2seq.deploy.formats.numpy.model_card", fail)
+    monkeypatch.setattr("seq2seq.deploy.folder.model_card", fail)
     with pytest.raises(UserError, match="x: cannot be written: No space left"):
         export(settings(f"run={folder.parent.parent}", f"output={tmp_path / 'x'}"))
     assert not any(tmp_path.iterdir())
@@ -264,3 +268,47 @@ def test_the_command_prints_the_folder_or_one_line(folder, tmp_path, command, ca
     assert "there are none" in (tmp_path / "empty" / "model_card.md").read_text()
     assert command(door.main, "export", f"run={run}", "output=empty") == 2
     assert capsys.readouterr().err.startswith("error: output=empty already exists")
+
+
+@pytest.mark.parametrize(("kind", "share"), [("float16", 0.6), ("int8", 0.5)])
+def test_fewer_bits_make_a_smaller_folder_with_nearly_the_same_answers(
+    folder, kind, share, tmp_path, capsys, monkeypatch
+):
+    from safetensors.numpy import load_file
+
+    monkeypatch.setattr(quantize, "_MIN_NUMBERS", 1)
+    export(settings(f"run={folder.parent.parent}", f"output={tmp_path / kind}", f"quantize={kind}"))
+    assert capsys.readouterr().err == "2 of 2 answers to dev examples are those of the run\n"
+    names = [where / "model.safetensors" for where in (folder, tmp_path / kind)]
+    exact, rounded = map(read_tensors, names)
+    sizes = [sum(array.nbytes for array in load_file(name).values()) for name in names]
+    assert sizes[1] < share * sizes[0]
+    assert exact.keys() == rounded.keys()
+    for name, weight in exact.items():
+        step = np.abs(weight).max(axis=0) / (127 if kind == "int8" else 2**10)
+        assert rounded[name].dtype == np.float32
+        assert np.all(np.abs(rounded[name] - weight) <= 0.51 * step)
+    lines = [one["source"] for one in ANSWERS]
+    found = Transducer.load(tmp_path / kind)(lines)
+    assert np.mean(np.array(found) == np.array(Transducer.load(folder)(lines))) >= 0.8
+
+
+def test_an_export_that_answers_otherwise_is_not_written(folder, tmp_path, monkeypatch):
+    def wrong(folder):
+        return lambda lines, tags: [[("7", -0.5)]] * len(lines)
+
+    monkeypatch.setattr(formats_numpy, "FORMAT", formats_numpy.FORMAT._replace(load=wrong))
+    with pytest.raises(
+        UserError, match=r"the export is wrong: it answers '.*' with '7' \(-0.5000\)"
+    ):
+        export(settings(f"run={folder.parent.parent}", f"output={tmp_path / 'x'}"))
+    assert not any(tmp_path.iterdir())
+
+
+def test_an_export_that_cannot_be_run_here_is_not_compared(folder, tmp_path, monkeypatch, capsys):
+    def missing(folder):
+        raise ImportError("No module named 'x'")
+
+    monkeypatch.setattr(formats_numpy, "FORMAT", formats_numpy.FORMAT._replace(load=missing))
+    export(settings(f"run={folder.parent.parent}", f"output={tmp_path / 'x'}"))
+    assert "not compared with those of the run: No module named 'x'" in capsys.readouterr().err

@@ -14,11 +14,14 @@ from project import compose_config
 from seq2seq.config.choices import AttentionKind, BridgeKind, Cell, DecoderKind
 from seq2seq.data.examples import Example
 from seq2seq.data.vocabulary import Vocabularies
-from seq2seq.deploy import transducer
 from seq2seq.deploy.formats.numpy import refuse_foreign
 from seq2seq.deploy.graph import make_graph
-from seq2seq.deploy.transducer import Transducer
+from seq2seq.deploy.standalone import beam_search, recurrent, request
+from seq2seq.deploy.standalone.beam_search import StepEngine
+from seq2seq.deploy.standalone.ensemble import load_network
+from seq2seq.deploy.standalone.on_numpy import Transducer
 from seq2seq.errors import UserError
+from seq2seq.inference.members import Member
 from seq2seq.inference.predictor import Predictor
 from seq2seq.model.decoder import HEADS, head_kind
 from seq2seq.model.seq2seq import build_model
@@ -52,6 +55,22 @@ def draw(seed, count):
 
 def make(words):
     """Returns the Predictor of an untrained model, and the same model exported."""
+    [member], config = make_members(words)
+    own = member.model, member.vocabularies, config.data
+    predictor = Predictor(*own, config.decoding, temperature=0.7)
+    return predictor, as_exported([member], config)
+
+
+def as_exported(members, config):
+    graph = make_graph(members, config.decoding, 0.7)
+    refuse_foreign(graph.description["model"])
+    # As it comes from the file.
+    description = json.loads(json.dumps(graph.description))
+    return Transducer(description, StepEngine(load_network(description, graph.weights)))
+
+
+def make_members(words, count=1):
+    """Returns untrained models with the same vocabularies, and their settings."""
     has_features = words.pop("features", False)
     options = [f"{key}={value}" for key, value in words.items()]
     config = compose_config("run_dir=x", "data.max_source_length=14", *options)
@@ -62,15 +81,14 @@ def make(words):
     vocabularies = Vocabularies.build(examples, 1, config.data.reverse_target)
     sizes = vocabularies.source_size, len(vocabularies.target)
     keras.utils.set_random_seed(1)
-    model = build_model(config.model, *sizes, copies=vocabularies.copies)
     rng = np.random.default_rng(0)
-    for weight in model.trainable_weights:
-        weight.assign(rng.normal(size=weight.shape) * 0.7)
-    predictor = Predictor(model, vocabularies, config.data, config.decoding, temperature=0.7)
-    graph = make_graph(model, vocabularies, config.data, config.decoding, 0.7)
-    refuse_foreign(graph.description["model"])
-    # As it comes from the file.
-    return predictor, Transducer(json.loads(json.dumps(graph.description)), graph.weights)
+    members = []
+    for _ in range(count):
+        model = build_model(config.model, *sizes, copies=vocabularies.copies)
+        for weight in model.trainable_weights:
+            weight.assign(rng.normal(size=weight.shape) * 0.7)
+        members.append(Member(model, vocabularies, config.data))
+    return members, config
 
 
 def compare(words, with_confidence=False):
@@ -117,7 +135,7 @@ def test_every_choice_is_drawn(drawn):
         ("model.attention.kind", AttentionKind),
         ("model.bridge.kind", BridgeKind),
         ("model.decoder.kind", DecoderKind),
-        ("decoding.kind", transducer.SEARCHES),
+        ("decoding.kind", request.SEARCHES),
     ):
         assert {*map(str, choices)} == {words[setting] for words in drawn}
 
@@ -160,7 +178,7 @@ def exported():
 
 
 def changed(exported, **decoding):
-    return Transducer(exported.description, exported.network.tensors, decoding)
+    return Transducer(exported.description, exported.engine, decoding)
 
 
 def test_batches_and_their_order_change_nothing(exported):
@@ -188,9 +206,9 @@ def test_a_search_is_changed_when_a_model_is_loaded(exported):
 
 def test_the_best_of_many_values_are_found_as_of_few(monkeypatch):
     values = np.random.default_rng(0).integers(0, 50, size=(7, 90)).astype(np.float32)
-    expected = transducer.top(values, 4)
-    monkeypatch.setattr(transducer, "MANY", 1)
-    found = transducer.top(values, 4)
+    expected = beam_search.top(values, 4)
+    monkeypatch.setattr(beam_search, "MANY", 1)
+    found = beam_search.top(values, 4)
     np.testing.assert_array_equal(
         *(np.take_along_axis(values, places, -1) for places in (found, expected))
     )
@@ -201,11 +219,35 @@ def test_a_large_table_is_read_row_by_row(monkeypatch):
     _, one = make(words)
     expected = one.predict(["a b", "c"])
     assert one(["a b\r\n", "c\n"]) == [prediction.text for prediction in expected]
-    monkeypatch.setattr(transducer, "MAX_KEPT", 0)
+    monkeypatch.setattr(recurrent, "MAX_KEPT", 0)
     _, other = make(words)
     for ours, theirs in zip(expected, other.predict(["a b", "c"]), strict=True):
         assert ours.text == theirs.text
         assert ours.hypotheses[0].score == pytest.approx(theirs.hypotheses[0].score, abs=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["greedy", "beam"])
+def test_an_ensemble_answers_as_the_predictor_does(kind):
+    words = {"model.units": UNITS, "decoding.max_length": 6, "decoding.kind": kind}
+    words |= {"model.attention.kind": "monotonic", "decoding.jit_compile": False}
+    members, config = make_members({**words, "data.source.tokens": "char"}, count=3)
+    first, *others = members
+    own = first.model, first.vocabularies, config.data
+    predictor = Predictor(*own, config.decoding, others, temperature=0.7)
+    lines = ["abc", "e", "bbdde;a"]
+    expected = predictor.predict(lines, with_details=True)
+    found = as_exported(members, config).predict(lines, with_confidence=True)
+    for ours, theirs in zip(expected, found, strict=True):
+        assert theirs.text == ours.text
+        assert theirs.hypotheses[0].score == pytest.approx(ours.hypotheses[0].score, abs=1e-4)
+        assert theirs.confidence == pytest.approx(ours.confidence, abs=1e-4)
+
+
+def test_members_that_read_otherwise_are_no_exported_ensemble():
+    [one], config = make_members({"data.source.tokens": "char"})
+    [other], _ = make_members({"data.source.tokens": "word"})
+    with pytest.raises(UserError, match="needs members that read and write alike"):
+        make_graph([one, other], config.decoding)
 
 
 def test_a_string_is_no_list_of_lines(exported):
@@ -216,9 +258,9 @@ def test_a_string_is_no_list_of_lines(exported):
 
 
 def test_the_special_ids_are_those_of_the_package(exported):
-    ids = transducer.PAD, transducer.UNK, transducer.BOS, transducer.EOS
+    ids = request.PAD, request.UNK, request.BOS, request.EOS
     assert ids == (PAD, UNK, BOS, EOS)
-    assert len(SPECIAL_TOKENS) == transducer.SPECIAL_TOKENS
+    assert len(SPECIAL_TOKENS) == request.SPECIAL_TOKENS
     assert [*exported.description["special_ids"].values()] == [PAD, UNK, BOS, EOS]
 
 
