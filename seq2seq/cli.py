@@ -35,6 +35,7 @@ COMMANDS = {
     "score": Command("seq2seq.score", "main", "log-probabilities of given pairs"),
     "states": Command("seq2seq.states.__main__", "main", "show the states of a layer or a run"),
     "export": Command("seq2seq.export", "main", "write a model that runs without this package"),
+    "bundle": Command("seq2seq.bundle", "main", "write a run as one file that is a run"),
     "reproduce": Command("seq2seq.reproduce", "main", "train a run again and compare"),
 }
 

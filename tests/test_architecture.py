@@ -18,7 +18,7 @@ FLOORS = [
     {"inference"},
     {"evaluation", "deploy"},
     {"training", "states"},
-    {"cli", "compare", "evaluate", "export", "reproduce", "score"},
+    {"bundle", "cli", "compare", "evaluate", "export", "reproduce", "score"},
 ]
 MAX_DEPTH = 6  # of imports inside a room
 NO_TENSORFLOW = [

@@ -147,6 +147,15 @@ class ExportConfig:
 
 
 @dataclass
+class BundleConfig:
+    """Settings of `python -m seq2seq.bundle`."""
+
+    run: Annotated[Any, Runs]
+    output: str | None
+    device: Device
+
+
+@dataclass
 class ReproduceConfig:
     """Settings of `python -m seq2seq.reproduce`."""
 

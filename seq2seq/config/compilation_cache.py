@@ -41,7 +41,7 @@ def use_compilation_cache() -> None:
     if chosen == "off" or "persistent_cache" in flags or "tensorflow" in sys.modules:
         return
     try:
-        folder = (Path(chosen) if chosen else _user_cache()) / _fingerprint()
+        folder = (Path(chosen) if chosen else user_cache()) / _fingerprint()
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         _refuse_unusable(folder)
         drop_damaged(folder)
@@ -115,8 +115,12 @@ def _fingerprint() -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
-def _user_cache() -> Path:
-    """Returns the folder of the XDG specification."""
+def user_cache() -> Path:
+    """Returns the cache folder of the user, by the XDG specification.
+
+    Raises:
+        RuntimeError: The user has no home folder.
+    """
     given = os.environ.get("XDG_CACHE_HOME", "")
     return (Path(given) if given else Path.home() / ".cache") / "seq2seq"
 

@@ -20,6 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from seq2seq.config.commands import (
+    BundleConfig,
     CompareConfig,
     EvaluateConfig,
     ExportConfig,
@@ -43,6 +44,7 @@ SCHEMAS: dict[str, type] = {
     "infer": InferConfig,
     "evaluate": EvaluateConfig,
     "compare": CompareConfig,
+    "bundle": BundleConfig,
     "export": ExportConfig,
     "reproduce": ReproduceConfig,
     "score": ScoreConfig,

@@ -62,7 +62,7 @@ def _output(config: ExportConfig, runs: list[RunDir], word: str, count: int) -> 
         return output / name if count > 1 else output
     if len(runs) > 1:
         raise UserError("output is not set; an ensemble has no run folder: add output=FOLDER")
-    return runs[0].path / "export" / name
+    return runs[0].derived / "export" / name
 
 
 def _refuse_filled(output: Path) -> None:

@@ -21,6 +21,7 @@ from seq2seq.config.schema import RunConfig
 from seq2seq.errors import UserError
 from seq2seq.files import locked, read_text, refuse_odd_files, write_text
 from seq2seq.runs import text_files
+from seq2seq.runs.bundle import unpack
 from seq2seq.runs.data_paths import with_absolute_paths, with_found_files
 from seq2seq.runs.ensemble_dir import EnsembleDir
 
@@ -32,10 +33,13 @@ class RunDir:
 
     Attributes:
         path: The folder.
+        derived: The folder in which commands write what they make of the run: `path`, but for an
+            unpacked bundle a folder beside it.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, derived: str | Path | None = None) -> None:
         self.path = Path(path)
+        self.derived = Path(path if derived is None else derived)
         self.config_file = self.path / "config.yaml"
         self.source_vocabulary = self.path / "source_vocab.txt"
         self.target_vocabulary = self.path / "target_vocab.txt"
@@ -65,7 +69,7 @@ class RunDir:
     @property
     def short_name(self) -> str:
         """The last two parts of the path, such as `g2p/2026-11-26_18-00-00`."""
-        return "/".join(self.path.absolute().parts[-2:])
+        return "/".join(self.derived.absolute().parts[-2:])
 
     @classmethod
     def create(cls, path: str | Path) -> RunDir:
@@ -96,11 +100,14 @@ class RunDir:
 
     @classmethod
     def open(cls, path: str | Path, setting: str = "run") -> RunDir:
-        """Opens the folder of an existing run; error messages name `setting`.
+        """Opens the folder of an existing run, or a bundle of one; messages name `setting`.
 
         Raises:
-            UserError: The folder does not hold a run, or a file in it is a pipe or leads outside.
+            UserError: The folder does not hold a run, or a file in it is a pipe or leads outside;
+                or the bundle is damaged, or has several runs.
         """
+        if Path(path).is_file():
+            return cls._only(Path(path), setting)
         run_dir = cls(path)
         if not run_dir.config_file.is_file():
             problem = "has no config.yaml" if run_dir.path.exists() else "does not exist"
@@ -109,13 +116,25 @@ class RunDir:
         return run_dir
 
     @classmethod
+    def _only(cls, bundle: Path, setting: str) -> RunDir:
+        """Returns the run of a bundle of one."""
+        found = cls._of_bundle(bundle)
+        if len(found) > 1:
+            raise UserError(f"{setting}={bundle} is an ensemble of {len(found)} runs, not a run")
+        return found[0]
+
+    @classmethod
+    def _of_bundle(cls, bundle: Path) -> list[RunDir]:
+        return [cls(folder, bundle.with_name(bundle.stem)) for folder in unpack(bundle)]
+
+    @classmethod
     def find(cls, name: str, setting: str = "run") -> RunDir:
         """Opens a run by its folder, or the newest trained one below `outputs` as `latest`."""
         return cls.latest() if name == "latest" else cls.open(name, setting)
 
     @classmethod
     def find_all(cls, names: Any) -> list[RunDir]:
-        """Opens one run, every run of a list, or the members of an ensemble; names as for `find`.
+        """Opens one run, every run of a list, or those of an ensemble or bundle; names as `find`.
 
         `latest` is an ensemble if the run that was started last is a member of one.
         """
@@ -123,6 +142,9 @@ class RunDir:
         for name in names if isinstance(names, list) else [names]:
             # Hydra reads the name of a folder such as 2026 as a number.
             path = cls.latest().path if name == "latest" else Path(str(name))
+            if path.is_file():
+                found += cls._of_bundle(path)
+                continue
             ensemble = EnsembleDir(path.parent if name == "latest" else path)
             found += map(cls.open, ensemble.members() if ensemble.exists else [path])
         return found

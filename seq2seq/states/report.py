@@ -31,7 +31,7 @@ def show_states(config: StatesConfig) -> Path:
         run = RunDir.find(config.run)
         title = f"{config.title}: {run.short_name}"
         subtitle = f"Run {run.path}, weights of {_minute(run)}; {_written()}"
-        output = Output(Path(config.output or run.path / "states"), title, subtitle)
+        output = Output(Path(config.output or run.derived / "states"), title, subtitle)
         show_run(config, run, output)
     page = output.finish()
     output.console.print(f"page         {page}\nTensorBoard  tensorboard --logdir {output.folder}")

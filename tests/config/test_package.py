@@ -84,6 +84,7 @@ def test_commands_are_listed(words, monkeypatch, capsys):
         "score",
         "states",
         "export",
+        "bundle",
         "reproduce",
     ]
 
