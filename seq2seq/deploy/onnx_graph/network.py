@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from seq2seq.deploy.onnx_graph.builder import FLOAT, INT64, Array, Builder, Values
+from seq2seq.deploy.onnx_graph.builder import Array, Builder, Values
 from seq2seq.deploy.onnx_graph.heads import ATTENTIONS, HEADS, NEVER, Memory, Step
 from seq2seq.deploy.onnx_graph.recurrent import CELLS, Recurrent, Sources, States, encode_layer
 from seq2seq.special_ids import BOS, PAD, UNK

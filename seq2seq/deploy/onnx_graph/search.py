@@ -9,9 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from seq2seq.deploy.onnx_graph.builder import BOOL, INT64, Builder, Values
-from seq2seq.deploy.onnx_graph.heads import Memory
-from seq2seq.deploy.onnx_graph.network import Network, repeat
+from seq2seq.deploy.onnx_graph.builder import BOOL, FLOAT, INT64, Builder, Values
+from seq2seq.deploy.onnx_graph.network import Network
 from seq2seq.special_ids import BOS, EOS, PAD
 
 # A lower log-probability is a mask, not a probability.
@@ -19,11 +18,11 @@ IMPOSSIBLE = -1e4
 NOTHING = -np.inf
 """The log-probability of an empty slot of a beam, and of what cannot be written."""
 
-KINDS = {"tokens": INT64, "last": INT64, "lengths": INT64, "is_finished": BOOL, "is_stopped": BOOL}
+KINDS = {"tokens": INT64, "last": INT64, "lengths": INT64, "is_finished": BOOL, "is_kept": BOOL}
 
 
 class Options(NamedTuple):
-    """The inputs that set the search, numbers all: see `graph.py`."""
+    """The inputs that set the search, numbers all: see `model.py`."""
 
     beam_size: str
     n_best: str
@@ -35,9 +34,10 @@ class Options(NamedTuple):
 class Beam:
     """A beam search; `start`, `step` and `best` add its nodes.
 
-    Its values: `tokens` `[N, 1 + steps]`, BOS first; `last` `[N]`; `totals` `[B, K]`, the
-    log-probabilities; `lengths` `[B, K]`; `is_finished` `[B, K]`, whether EOS was written;
-    `is_stopped` `[B]`, whether a row's n-best list is final; and the state of the decoder.
+    Its values: `tokens` `[N, 1 + steps]`, BOS first; `last` `[N]`; and `[B, K]` each: `totals`, the
+    log-probabilities; `lengths`; `is_finished`, whether EOS was written; `is_kept`, whether the
+    slot does not change any more, as it is finished or its row's n-best list is final. The others
+    are the state of the decoder.
     """
 
     def __init__(self, g: Builder, network: Network, source: str, options: Options) -> None:
@@ -49,98 +49,91 @@ class Beam:
         self.shape = g.Concat(self.batch, self.size, axis=0)  # [B, K]
         self.memory, self.state = network.encode(g, source, self.size)
         # Divisors of log-probabilities by length (Wu et al. 2016, eq. 14).
-        lengths = g.Cast(g.Range(0, g.Add(options.max_length, 1), 1), to=1)
+        lengths = g.Cast(g.Range(0, g.Add(options.max_length, 1), 1), to=FLOAT)
         self.penalties = g.Pow(g.Div(g.Add(lengths, 5.0), 6.0), options.length_penalty)
+        # The largest divisor that a hypothesis of each length can still get: they rise or fall.
+        self.ahead = g.Max(self.penalties, g.Gather(self.penalties, options.max_length))
         vocabulary = network.head.size
         self.extensions = g.Min(self.size, [vocabulary])
         self.slots = g.Range(0, options.beam_size, 1)  # [K]
         first = g.Mul(g.Range(0, g.Squeeze(self.batch), 1), options.beam_size)
         self.first_rows = g.Unsqueeze(first, [1])  # [B, 1]: the rows of the slots 0
-        never = np.zeros((2, vocabulary), np.float32)
-        never[:, [PAD, BOS]] = NOTHING
-        never[1, EOS] = NOTHING
-        self.never, self.never_short = never
+        # What a log-probability must exceed; answers that are too short do not end.
+        self.bounds = np.full((2, vocabulary), IMPOSSIBLE, np.float32)
+        self.bounds[:, [PAD, BOS]] = self.bounds[1, EOS] = np.inf
 
     def start(self, g: Builder) -> Values:
         """Returns the values before the first step."""
         rows = g.Mul(self.batch, self.size)
         is_first = g.Expand(g.Equal(self.slots, 0), self.shape)
+        nowhere = g.Expand(np.array(False), self.shape)
         return {
             "tokens": g.Expand(BOS, g.Concat(rows, [1], axis=0)),
             "last": g.Expand(BOS, rows),
             # Only the first slot lives, or all would remain copies of each other.
             "totals": g.Where(is_first, 0.0, NOTHING),
             "lengths": g.Expand(0, self.shape),
-            "is_finished": g.Expand(np.array(False), self.shape),
-            "is_stopped": g.Expand(np.array(False), self.batch),
+            "is_finished": nowhere,
+            "is_kept": nowhere,
             **self.state,
         }
 
     def step(self, g: Builder, position: str, now: Values) -> tuple[str, Values]:
         """Extends the living hypotheses by one token; returns whether the search goes on."""
         log_probs, after = self.network.step(g, now["last"], now, self.memory)
-        log_probs = self._allowed(g, position, log_probs)
-        is_kept = g.Or(now["is_finished"], g.Unsqueeze(now["is_stopped"], [1]))
-        best, parents, added = self._best_extensions(g, now["totals"], is_kept, log_probs)
         # The r-th free slot takes the r-th best extension. Kept slots are their own parents.
-        is_free = g.Cast(g.Not(is_kept), to=INT64)
+        is_kept, is_free = now["is_kept"], g.Cast(g.Not(now["is_kept"]), to=INT64)
         rank = g.CumSum(is_free, 1, exclusive=1)
-        parents = g.Where(is_kept, self.slots, g.GatherElements(parents, rank, axis=1))
-        tokens = g.Where(is_kept, PAD, g.GatherElements(added, rank, axis=1))
-        totals = g.Where(is_kept, now["totals"], g.GatherElements(best, rank, axis=1))
+        best, parents, added = self._best_extensions(g, position, now, log_probs, rank)
+        parents = g.Where(is_kept, self.slots, parents)
+        tokens = g.Where(is_kept, PAD, added)
+        totals = g.Where(is_kept, now["totals"], best)
         rows = g.Reshape(g.Add(self.first_rows, parents), [-1])
         last = g.Reshape(tokens, [-1])
         # An empty slot never counts as finished: it is free for a later extension.
         ends = g.And(g.Equal(tokens, EOS), g.Greater(totals, NOTHING))
-        lengths = g.Add(now["lengths"], is_free)
         changed = {
             "tokens": g.Concat(g.Gather(now["tokens"], rows), g.Unsqueeze(last, [1]), axis=1),
             "last": last,
             "totals": totals,
-            "lengths": lengths,
+            "lengths": g.Add(now["lengths"], is_free),
             "is_finished": g.Or(now["is_finished"], ends),
         }
-        is_final = self._is_final(g, position, changed)
-        changed["is_stopped"] = g.Or(now["is_stopped"], is_final)
-        is_over = g.ReduceMin(g.Cast(changed["is_stopped"], to=INT64), keepdims=0)
+        is_kept = g.Or(g.Or(is_kept, ends), self._is_final(g, position, changed))
+        goes_on = g.Equal(g.ReduceMin(g.Cast(is_kept, to=INT64), keepdims=0), 0)
         state = self.network.follow(g, after, self.memory, rows, last)
-        return g.Equal(is_over, 0), {**changed, **state}
-
-    def _allowed(self, g: Builder, position: str, log_probs: str) -> str:
-        """Returns log-probabilities with NOTHING for what cannot be written, and for NaN."""
-        is_short = g.Less(position, self.options.min_length)
-        possible = g.Where(g.Greater(log_probs, IMPOSSIBLE), log_probs, NOTHING)
-        return g.Add(possible, g.Where(is_short, self.never_short, self.never))
+        return goes_on, {**changed, "is_kept": is_kept, **state}
 
     def _best_extensions(
-        self, g: Builder, totals: str, is_kept: str, log_probs: str
+        self, g: Builder, position: str, now: Values, log_probs: str, rank: str
     ) -> tuple[str, str, str]:
-        """Returns the K best log-probabilities, their slots and their tokens, `[B, K]` each.
+        """Returns log-probabilities, parents and tokens of the extension of each rank `[B, K]`.
 
         `TopK` puts the lower place first where values are equal.
         """
+        is_short = g.Less(position, self.options.min_length)
+        bounds = g.Where(is_short, self.bounds[1], self.bounds[0])
+        # What is not a number exceeds nothing.
+        log_probs = g.Where(g.Greater(log_probs, bounds), log_probs, NOTHING)
         log_probs, tokens = g.TopK(log_probs, self.extensions, outputs=2)  # [B, K, k]
-        living = g.Where(is_kept, NOTHING, totals)
-        grown = g.Add(g.Unsqueeze(living, [2]), log_probs)
-        best, places = g.TopK(g.Reshape(grown, [0, -1]), self.size, outputs=2)
+        living = g.Where(now["is_kept"], NOTHING, now["totals"])
+        grown = g.Reshape(g.Add(g.Unsqueeze(living, [2]), log_probs), [0, -1])  # [B, K · k]
+        best, places = g.TopK(grown, self.size, outputs=2)
+        best, places = (g.GatherElements(one, rank, axis=1) for one in (best, places))
         added = g.GatherElements(g.Reshape(tokens, [0, -1]), places, axis=1)
         return best, g.Div(places, self.extensions), added
 
     def _is_final(self, g: Builder, position: str, now: Values) -> str:
-        """Returns whether each row's n-best list is final `[B]`.
+        """Returns whether each row's n-best list is final `[B, 1]`.
 
         A log-probability only falls: a living hypothesis can at best keep its own, and be divided
-        by the largest penalty ahead, which is that of the next or of the greatest length.
+        by the largest penalty ahead.
         """
-        options = self.options
         finished = g.Where(now["is_finished"], self._scores(g, now), NOTHING)
-        worst = g.ReduceMin(g.TopK(finished, self.n_best, outputs=2)[0], [1], keepdims=0)
+        worst = g.ReduceMin(g.TopK(finished, self.n_best, outputs=2)[0], [1])
         living = g.Where(now["is_finished"], NOTHING, now["totals"])
-        ahead = g.Min(g.Add(position, 2), options.max_length)
-        penalty = g.Max(
-            g.Gather(self.penalties, ahead), g.Gather(self.penalties, options.max_length)
-        )
-        return g.GreaterOrEqual(worst, g.Div(g.ReduceMax(living, [1], keepdims=0), penalty))
+        ahead = g.Gather(self.ahead, g.Min(g.Add(position, 2), self.options.max_length))
+        return g.GreaterOrEqual(worst, g.Div(g.ReduceMax(living, [1]), ahead))
 
     def _scores(self, g: Builder, now: Values) -> str:
         return g.Div(now["totals"], g.Gather(self.penalties, now["lengths"]))
@@ -155,9 +148,9 @@ class Beam:
         order = None
         # Stable sorts, the most important key last.
         for key in (
-            g.Neg(g.Cast(final["lengths"], to=1)),
+            g.Neg(g.Cast(final["lengths"], to=FLOAT)),
             scores,
-            g.Cast(final["is_finished"], to=1),
+            g.Cast(final["is_finished"], to=FLOAT),
         ):
             values = key if order is None else g.GatherElements(key, order, axis=1)
             _, places = g.TopK(values, self.size, outputs=2)
