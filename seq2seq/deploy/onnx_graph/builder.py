@@ -26,13 +26,18 @@ from onnx import (
 
 Array = npt.NDArray[Any]
 Values = dict[str, str]
+Weights = Mapping[str, Array]
 Inside = Callable[["Builder", Values], Values]
 
-FLOAT, INT64, BOOL = TensorProto.FLOAT, TensorProto.INT64, TensorProto.BOOL
+FLOAT, INT32, INT64 = TensorProto.FLOAT, TensorProto.INT32, TensorProto.INT64
+BOOL = TensorProto.BOOL
 
 OPSET = 20
 IR_VERSION = 9
 """That of ONNX 1.15, which brought the operators: runtimes from 2023 on load it."""
+
+NEVER = -1e9
+"""Log-probability of what is ruled out: finite, so that differences stay numbers."""
 
 MIN_QUANTIZED = 1024
 """Numbers of the smallest weight that is stored in fewer bits."""
@@ -75,7 +80,7 @@ class Builder:
             quantize: `float16` or `int8`: how weights are stored; None: as float32.
             outer: The graph around it.
         """
-        self._model = outer._model if outer else _Model(quantize)
+        self._model: _Model = outer._model if outer else _Model(quantize)
         self._root: Builder = outer._root if outer else self
         self._nodes: list[NodeProto] = []
         self._made: set[str] = set()
@@ -158,8 +163,7 @@ class Builder:
         largest = np.abs(array).max(axis=over, keepdims=True)
         scale = np.where(largest > 0, largest / 127, 1).astype(np.float32)
         numbers = np.rint(array / scale).astype(np.int8)
-        # Not `DequantizeLinear`, which has one axis of scales, and which onnxruntime leaves to be
-        # computed anew in every run.
+        # Not `DequantizeLinear`: onnxruntime leaves it to be computed in every run.
         restored = self.Cast(self._model.store(f"{name}.int8", numbers), to=FLOAT)
         return self.Mul(restored, self._model.store(f"{name}.scale", scale))
 
@@ -265,3 +269,32 @@ class Builder:
 
 
 LoopStep = Callable[[Builder, str, Values], tuple[str, Values]]
+
+
+def dense(g: Builder, name: str, vectors: str, kernel: Array, bias: Array) -> str:
+    """Returns vectors `[..., I]` times a kernel, plus a bias."""
+    return g.Add(g.MatMul(vectors, g.weight(name, kernel)), bias)
+
+
+def log_sigmoid(g: Builder, x: str) -> str:
+    """Returns log(sigmoid(x))."""
+    return g.Neg(g.Softplus(g.Neg(x)))
+
+
+def log_add(g: Builder, one: str, other: str) -> str:
+    """Returns log(exp(one) + exp(other))."""
+    return g.Add(g.Max(one, other), g.Softplus(g.Neg(g.Abs(g.Sub(one, other)))))
+
+
+def log_sum(g: Builder, x: str, axis: int) -> str:
+    """Returns log Σ exp(x) over an axis; several times as fast as `ReduceLogSumExp`."""
+    largest = g.ReduceMax(x, [axis])
+    total = g.Log(g.ReduceSum(g.Exp(g.Sub(x, largest)), [axis], keepdims=0))
+    return g.Add(total, g.Squeeze(largest, [axis]))
+
+
+def repeat(g: Builder, values: str, times: str) -> str:
+    """Returns values `[B, X]` as `[B · K, X]`, each K times in a row; `times` is K, `[1]`."""
+    shape = g.Concat(g.Shape(values, start=0, end=1), times, g.Shape(values, start=1), axis=0)
+    flat = g.Concat([-1], g.Shape(values, start=1), axis=0)
+    return g.Reshape(g.Expand(g.Unsqueeze(values, [1]), shape), flat)

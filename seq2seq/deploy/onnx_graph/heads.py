@@ -10,8 +10,17 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from seq2seq.deploy.onnx_graph.builder import Array, Builder, Values
-from seq2seq.deploy.onnx_graph.recurrent import NEVER, Weights, log_add
+from seq2seq.deploy.onnx_graph.builder import (
+    NEVER,
+    Array,
+    Builder,
+    Values,
+    Weights,
+    dense,
+    log_add,
+    log_sigmoid,
+    log_sum,
+)
 
 # The logarithm of a smaller probability is taken to be NEVER.
 SMALLEST = 1e-30
@@ -51,23 +60,6 @@ class Step(NamedTuple):
     vectors: str
     attention: str
     state: str
-
-
-def dense(g: Builder, name: str, vectors: str, kernel: Array, bias: Array) -> str:
-    """Returns vectors `[..., I]` times a kernel, plus a bias."""
-    return g.Add(g.MatMul(vectors, g.weight(name, kernel)), bias)
-
-
-def log_sigmoid(g: Builder, x: str) -> str:
-    """Returns log(sigmoid(x))."""
-    return g.Neg(g.Softplus(g.Neg(x)))
-
-
-def log_sum(g: Builder, x: str, axis: int) -> str:
-    """Returns log Σ exp(x) over an axis; several times as fast as `ReduceLogSumExp`."""
-    largest = g.ReduceMax(x, [axis])
-    total = g.Log(g.ReduceSum(g.Exp(g.Sub(x, largest)), [axis], keepdims=0))
-    return g.Add(total, g.Squeeze(largest, [axis]))
 
 
 # --- Attention -----------------------------------------------------------------------------------

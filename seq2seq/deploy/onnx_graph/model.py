@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from onnx import ModelProto, checker, helper
 
 from seq2seq import __version__
-from seq2seq.deploy.graph import Graph
 from seq2seq.deploy.onnx_graph.builder import FLOAT, INT64, Builder
 from seq2seq.deploy.onnx_graph.network import Network
 from seq2seq.deploy.onnx_graph.search import Options, beam_search, confidence
+
+if TYPE_CHECKING:
+    from seq2seq.deploy.graph import Graph
 
 DOC = """A recurrent encoder-decoder with its beam search.
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from seq2seq.deploy.onnx_graph.builder import Array, Builder, Values
-from seq2seq.deploy.onnx_graph.heads import ATTENTIONS, HEADS, NEVER, Memory, Step
+from seq2seq.deploy.onnx_graph.builder import INT32, NEVER, Array, Builder, Values, repeat
+from seq2seq.deploy.onnx_graph.heads import ATTENTIONS, HEADS, Memory, Step
 from seq2seq.deploy.onnx_graph.recurrent import CELLS, Recurrent, Sources, States, encode_layer
 from seq2seq.special_ids import BOS, PAD, UNK
 
@@ -66,7 +66,7 @@ class Network:
         """
         is_real = g.Greater(source, PAD)
         batch, ids = g.Shape(source, start=0, end=1), g.Transpose(source, perm=[1, 0])
-        lengths = g.ReduceSum(g.Cast(is_real, to=6), [1], keepdims=0)
+        lengths = g.ReduceSum(g.Cast(is_real, to=INT32), [1], keepdims=0)
         sources = Sources(ids, g.Unsqueeze(g.Transpose(is_real, perm=[1, 0]), [2]), lengths, batch)
         sequence, finals = None, []
         for i, layer in enumerate(self.encoder):
@@ -164,10 +164,3 @@ class Network:
             with g.scope("head"):
                 found[HEAD] = self.head.follow(g, after[HEAD], memory, rows, tokens)
         return found
-
-
-def repeat(g: Builder, values: str, times: str) -> str:
-    """Returns values `[B, X]` as `[B · K, X]`, each K times in a row; `times` is K, `[1]`."""
-    shape = g.Concat(g.Shape(values, start=0, end=1), times, g.Shape(values, start=1), axis=0)
-    flat = g.Concat([-1], g.Shape(values, start=1), axis=0)
-    return g.Reshape(g.Expand(g.Unsqueeze(values, [1]), shape), flat)

@@ -6,18 +6,22 @@ average has none and is a `Scan`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from seq2seq.deploy.onnx_graph.builder import BOOL, Array, Builder, Values
-
-NEVER = -1e9
-"""Log-probability of what is ruled out: finite, so that differences stay numbers."""
+from seq2seq.deploy.onnx_graph.builder import (
+    BOOL,
+    NEVER,
+    Array,
+    Builder,
+    Values,
+    Weights,
+    log_add,
+)
 
 States = tuple[str, ...]  # [N, U] each, state_h first
-Weights = Mapping[str, Array]
 
 
 # --- Cells: a step from the projected input [N, G] and the states to the next states -------------
@@ -70,11 +74,6 @@ def rwa_step(g: Builder, layer: Recurrent, x: str, states: States) -> States:
     candidate = g.Mul(u, g.Tanh(own))
     m = g.Add(m, g.Mul(g.Sigmoid(g.Sub(a, w)), g.Sub(candidate, m)))
     return g.Tanh(m), m, log_add(g, w, a)
-
-
-def log_add(g: Builder, one: str, other: str) -> str:
-    """Returns log(exp(one) + exp(other))."""
-    return g.Add(g.Max(one, other), g.Softplus(g.Neg(g.Abs(g.Sub(one, other)))))
 
 
 class Operator(NamedTuple):
