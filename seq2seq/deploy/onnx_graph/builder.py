@@ -27,7 +27,8 @@ from onnx import (
 Array = npt.NDArray[Any]
 Values = dict[str, str]
 Weights = Mapping[str, Array]
-Inside = Callable[["Builder", Values], Values]
+Step = Callable[["Builder", Values], Values]
+LoopStep = Callable[["Builder", str, Values], tuple[str, Values]]
 
 FLOAT, INT32, INT64 = TensorProto.FLOAT, TensorProto.INT32, TensorProto.INT64
 BOOL = TensorProto.BOOL
@@ -209,7 +210,7 @@ class Builder:
         start: Values,
         along: Values,
         kinds: Mapping[str, int],
-        step: Inside,
+        step: Step,
         output: str,
         is_backward: bool,
     ) -> tuple[str, Values]:
@@ -266,9 +267,6 @@ class Builder:
         )
         opsets = [helper.make_opsetid("", OPSET)]
         return helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION)
-
-
-LoopStep = Callable[[Builder, str, Values], tuple[str, Values]]
 
 
 def dense(g: Builder, name: str, vectors: str, kernel: Array, bias: Array) -> str:

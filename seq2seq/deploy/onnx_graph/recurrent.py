@@ -33,9 +33,8 @@ def lstm_step(g: Builder, layer: Recurrent, x: str, states: States) -> States:
     With the weights `peephole`, the gates also see the cell state (Gers & Schmidhuber 2000).
     """
     h, c = states
-    i, f, new, o = g.Split(
-        g.Gemm(h, layer.recurrent_kernel(g), x), axis=-1, num_outputs=4, outputs=4
-    )
+    sums = g.Gemm(h, layer.recurrent_kernel(g), x)
+    i, f, new, o = g.Split(sums, axis=-1, num_outputs=4, outputs=4)
     see_i, see_f, see_o = layer.weights.get("peephole", (None, None, None))
     if see_i is not None:
         i, f = g.Add(i, g.Mul(c, see_i)), g.Add(f, g.Mul(c, see_f))
@@ -167,7 +166,7 @@ class Recurrent:
 
 
 def embed(g: Builder, side: str, table: Array, ids: str) -> str:
-    """Returns the embeddings `[..., E]` of ids `[...]`."""
+    """Returns the embeddings `[..., E]` of ids `[...]`; in int8, each has a scale of its own."""
     return g.Gather(g.weight(f"{side}.embedding", table, over=1), ids)
 
 
@@ -223,11 +222,8 @@ def _run_operator(
     """Runs the operator of a cell, which has its weights by direction and gate: `[D, G, I]`."""
     operator = layer[0].cell.operator
     assert operator is not None
-    order, name, weights = (
-        operator.order,
-        layer[0].name.rpartition(".")[0],
-        [x.weights for x in layer],
-    )
+    order, weights = operator.order, [own.weights for own in layer]
+    name = layer[0].name.rpartition(".")[0]
 
     def ordered(array: Array) -> Array:
         gates = np.split(array, len(order), axis=-1)
@@ -254,11 +250,8 @@ def _run_operator(
     )
     # [S, D, B, U] -> [S, B, D · U]
     outputs = g.Reshape(g.Transpose(outputs, perm=[0, 2, 1, 3]), [0, 0, -1])
-    by_name = [
-        g.Split(x, axis=0, num_outputs=2, outputs=2) if len(layer) > 1 else [x] for x in finals
-    ]
-    states = [tuple(g.Squeeze(x[d], [0]) for x in by_name) for d in range(len(layer))]
-    return outputs, states
+    # [D, B, U] of each name -> [B, U] of each name, by direction
+    return outputs, [tuple(g.Gather(x, d) for x in finals) for d in range(len(layer))]
 
 
 def _scan(
