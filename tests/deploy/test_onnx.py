@@ -191,7 +191,7 @@ def test_the_file_describes_itself(small):
     assert [one.name for one in model.graph.output] == ["tokens", "scores", "confidence"]
     assert all(one.doc_string for one in [*model.graph.input, *model.graph.output])
     names = [node.name for node in model.graph.node]
-    assert "search/encoder.0/LSTM" in names
+    assert "encoder.0/LSTM" in names
     assert len({*names}) == len(names)
 
 

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from seq2seq.deploy.onnx_graph.builder import BOOL, FLOAT, INT64, Builder, Values
+from seq2seq.deploy.onnx_graph.heads import Memory
 from seq2seq.deploy.onnx_graph.network import Network
 from seq2seq.special_ids import BOS, EOS, PAD
 
@@ -40,14 +41,13 @@ class Beam:
     are the state of the decoder.
     """
 
-    def __init__(self, g: Builder, network: Network, source: str, options: Options) -> None:
-        """Encodes the source, and computes what is the same at every step."""
-        self.network, self.options = network, options
+    def __init__(self, g: Builder, network: Network, memory: Memory, options: Options) -> None:
+        """Computes what is the same at every step."""
+        self.network, self.memory, self.options = network, memory, options
         self.size = g.Reshape(options.beam_size, [1])
         self.n_best = g.Reshape(options.n_best, [1])
-        self.batch = g.Shape(source, start=0, end=1)
+        self.batch = g.Shape(memory.source, start=0, end=1)
         self.shape = g.Concat(self.batch, self.size, axis=0)  # [B, K]
-        self.memory, self.state = network.encode(g, source, self.size)
         # Divisors of log-probabilities by length (Wu et al. 2016, eq. 14).
         lengths = g.Cast(g.Range(0, g.Add(options.max_length, 1), 1), to=FLOAT)
         self.penalties = g.Pow(g.Div(g.Add(lengths, 5.0), 6.0), options.length_penalty)
@@ -62,8 +62,8 @@ class Beam:
         self.bounds = np.full((2, vocabulary), IMPOSSIBLE, np.float32)
         self.bounds[:, [PAD, BOS]] = self.bounds[1, EOS] = np.inf
 
-    def start(self, g: Builder) -> Values:
-        """Returns the values before the first step."""
+    def start(self, g: Builder, state: Values) -> Values:
+        """Returns the values before the first step, with the state of the decoder."""
         rows = g.Mul(self.batch, self.size)
         is_first = g.Expand(g.Equal(self.slots, 0), self.shape)
         nowhere = g.Expand(np.array(False), self.shape)
@@ -75,7 +75,7 @@ class Beam:
             "lengths": g.Expand(0, self.shape),
             "is_finished": nowhere,
             "is_kept": nowhere,
-            **self.state,
+            **state,
         }
 
     def step(self, g: Builder, position: str, now: Values) -> tuple[str, Values]:
@@ -165,9 +165,10 @@ class Beam:
 
 def beam_search(g: Builder, network: Network, source: str, options: Options) -> tuple[str, str]:
     """Adds a beam search over sources `[B, S]`; see `Beam.best`."""
+    memory, state = network.encode(g, source, g.Reshape(options.beam_size, [1]))
     with g.scope("search"):
-        beam = Beam(g, network, source, options)
-        final = g.loop(options.max_length, beam.start(g), KINDS, beam.step)
+        beam = Beam(g, network, memory, options)
+        final = g.loop(options.max_length, beam.start(g, state), KINDS, beam.step)
         return beam.best(g, final)
 
 
