@@ -1,6 +1,8 @@
 """The ONNX file answers like the exported model in NumPy, whatever the model and the search."""
 
 import json
+import re
+import sys
 from types import SimpleNamespace
 
 import numpy as np
@@ -199,8 +201,8 @@ def settings(*words):
     return compose_config(*words, name="export")
 
 
-def test_the_command_writes_a_folder_that_answers_like_the_run(tmp_path):
-    words = [f"run={RUN}", f"output={tmp_path / 'x'}", "format=onnx", "license=cc0-1.0"]
+def test_the_command_writes_a_folder_that_answers_like_the_run(tmp_path, monkeypatch, capsys):
+    words = [f"run={RUN}", f"output={tmp_path / 'my_model'}", "format=onnx", "license=cc0-1.0"]
     folder = export(settings(*words))
     names = ["model.json", "model.onnx", "model_card.md"]
     assert sorted(path.name for path in folder.iterdir()) == names
@@ -211,6 +213,13 @@ def test_the_command_writes_a_folder_that_answers_like_the_run(tmp_path):
     [tokens] = session_of(onnx.load(folder / "model.onnx")).run(["tokens"], {"source": source})
     found = [[text["target"][i] for i in ids if i > EOS] for ids in tokens[:, 0]]
     assert [" ".join(answer) for answer in found] == [*answers]
+    # The example of the documentation.
+    monkeypatch.chdir(tmp_path)
+    page = (ROOT / "docs" / "export.md").read_text(encoding="utf-8")
+    [code] = re.findall(r"^```python\n([^`]*onnxruntime[^`]*)^```$", page, re.MULTILINE)
+    capsys.readouterr()
+    exec(code, {})
+    assert capsys.readouterr().out.startswith(f"{answers[lines.index('2 2 0')].split()} -")
 
 
 @pytest.mark.parametrize(
@@ -236,7 +245,7 @@ def test_mistakes_of_an_export_to_onnx(tmp_path, monkeypatch):
     words = [f"run={RUN}", f"output={tmp_path / 'x'}", "format=onnx"]
     with pytest.raises(UserError, match="kind=sampling; it has greedy, beam"):
         export(settings(*words, "decoding=sampling"))
-    monkeypatch.setitem(__import__("sys").modules, "onnx", None)
+    monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(UserError, match=r'pip install "seq2seq\[onnx\]"'):
         export(settings(*words))
     assert not any(tmp_path.iterdir())
