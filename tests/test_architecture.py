@@ -38,6 +38,7 @@ NO_TENSORFLOW = [
     "deploy.export",
     "deploy.formats.litert",
     "deploy.formats.numpy",
+    "deploy.formats.onnx",
     "cli",
     "compare",
     "evaluate",

@@ -40,7 +40,7 @@ def export(config: ExportConfig) -> list[Path]:
     decoding = complete_decoding(config.decoding, settings[0].decoding)
     check_decoding(decoding)
     for word, one in made.items():
-        _refuse_missing(word, one.needs)
+        _refuse_missing(word, one)
         one.check(decoding)
     trained = _load(runs, settings[0], config)
     for word, output in outputs.items():
@@ -70,13 +70,13 @@ def _refuse_filled(output: Path) -> None:
         raise UserError(f"output={output} already exists and is not an empty folder; name another")
 
 
-def _refuse_missing(word: str, packages: tuple[str, ...]) -> None:
-    for package in packages:
+def _refuse_missing(word: str, made: Format) -> None:
+    for package in made.needs:
         try:
             importlib.import_module(package)
         except ImportError as error:
             raise UserError(
-                f'format={word} needs {package}: pip install "seq2seq[export]"'
+                f'format={word} needs {package}: pip install "seq2seq[{made.extra}]"'
             ) from error
 
 

@@ -48,6 +48,7 @@ class Format(NamedTuple):
     """A format of exported models: the `FORMAT` of a file of `formats/`.
 
     Attributes:
+        extra: The extra of this package that brings what the format needs.
         needs: Packages that the export needs, as they are imported.
         check: Raises a `UserError` for a search that the format does not have, before TensorFlow
             is loaded.
@@ -56,6 +57,7 @@ class Format(NamedTuple):
         load: Opens the folder with what it will run on. Raises an `ImportError` without that.
     """
 
+    extra: str
     needs: tuple[str, ...]
     check: Callable[[DecodingConfig], None]
     write: Callable[[Trained, Path], None]

@@ -39,6 +39,7 @@ sys.argv = sys.argv[1:]
 sys.path.insert(0, sys.argv[0].rpartition("/")[0])
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
+WITHOUT = 'in {"seq2seq", "tensorflow", "keras", "jax", "torch"}'
 
 
 def settings(*words):
@@ -99,6 +100,22 @@ def test_the_program_answers_without_this_package(folder, tmp_path):
 def test_the_example_runs_without_this_package(folder, tmp_path):
     assert len((folder / "example.py").read_text().splitlines()) <= 12
     result = run_alone(folder / "example.py", cwd=tmp_path)
+    expected = "".join(f"{one['source']}\t{one['predictions'][0]['text']}\n" for one in ANSWERS[:2])
+    assert result.stdout.decode() == expected, result.stderr.decode()
+
+
+@pytest.mark.parametrize("name", ["onnx", "litert"])
+def test_other_formats_answer_without_this_package_and_tensorflow(name, folder, tmp_path, capsys):
+    run = folder.parent.parent
+    [made] = export(settings(f"run={run}", f"format={name}", f"output={tmp_path / name}"))
+    assert "2 of 2 answers to dev examples are those of the run" in capsys.readouterr().err
+    refused = ALONE.replace('not in {*sys.stdlib_module_names, "numpy", "transducer"}', WITHOUT)
+    result = subprocess.run(
+        [sys.executable, "-c", refused, made / "example.py"],
+        cwd=tmp_path,
+        capture_output=True,
+        check=False,
+    )
     expected = "".join(f"{one['source']}\t{one['predictions'][0]['text']}\n" for one in ANSWERS[:2])
     assert result.stdout.decode() == expected, result.stderr.decode()
 

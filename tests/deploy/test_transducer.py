@@ -226,11 +226,10 @@ def test_a_large_table_is_read_row_by_row(monkeypatch):
         assert ours.hypotheses[0].score == pytest.approx(theirs.hypotheses[0].score, abs=1e-5)
 
 
-@pytest.mark.parametrize("kind", ["greedy", "beam"])
-def test_an_ensemble_answers_as_the_predictor_does(kind):
-    words = {"model.units": UNITS, "decoding.max_length": 6, "decoding.kind": kind}
+def test_an_ensemble_answers_as_the_predictor_does():
+    words = {"model.units": UNITS, "decoding.max_length": 6, "decoding.kind": "beam"}
     words |= {"model.attention.kind": "monotonic", "decoding.jit_compile": False}
-    members, config = make_members({**words, "data.source.tokens": "char"}, count=3)
+    members, config = make_members({**words, "data.source.tokens": "char"}, count=2)
     first, *others = members
     own = first.model, first.vocabularies, config.data
     predictor = Predictor(*own, config.decoding, others, temperature=0.7)

@@ -100,4 +100,4 @@ def convert(
     return content
 
 
-FORMAT = Format(needs=(), check=check, write=write, load=load)
+FORMAT = Format(extra="litert", needs=(), check=check, write=write, load=load)

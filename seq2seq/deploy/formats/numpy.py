@@ -71,4 +71,4 @@ def _refuse_unknown(setting: str, word: str, known: Iterable[str]) -> None:
         raise UserError(f"format=numpy does not have {setting}={word}; it has {', '.join(known)}")
 
 
-FORMAT = Format(needs=("safetensors",), check=check, write=write, load=load)
+FORMAT = Format(extra="export", needs=("safetensors",), check=check, write=write, load=load)

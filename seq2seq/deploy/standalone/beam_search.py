@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from seq2seq.deploy.standalone.arithmetic import IMPOSSIBLE, MANY, log_softmax
-from seq2seq.deploy.standalone.request import BOS, EOS, PAD, Found, Search
+from seq2seq.deploy.standalone.request import BOS, EOS, PAD, Found, Search, pad
 
 
 class Steps(Protocol):
@@ -33,6 +33,14 @@ class StepEngine:
     def search(self, source: np.ndarray, search: Search) -> Found:
         """Returns the best answers to source ids `[B, S]`."""
         return beam_search(self.steps, source, search)
+
+    def confidences(
+        self, source: np.ndarray, answers: Found, search: Search, temperature: float
+    ) -> np.ndarray:
+        """Returns the probabilities `[B]` of the best answers, their ends included."""
+        best = [[i for i in own[0][0] if i not in (PAD, EOS)] if own else [] for own in answers]
+        total = self.log_probs(source, pad([[*ids, EOS] for ids in best]), temperature)
+        return np.exp(np.minimum(total, 0.0))
 
     def log_probs(self, source: np.ndarray, target: np.ndarray, temperature: float) -> np.ndarray:
         """Returns the log-probabilities `[B]` of target ids `[B, T]`, each closed by EOS."""

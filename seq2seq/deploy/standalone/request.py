@@ -34,8 +34,10 @@ class Engine(Protocol):
     def search(self, source: np.ndarray, search: Search) -> Found:
         """Returns the best answers to source ids `[B, S]`."""
 
-    def log_probs(self, source: np.ndarray, target: np.ndarray, temperature: float) -> np.ndarray:
-        """Returns the log-probabilities `[B]` of target ids `[B, T]`, each closed by EOS."""
+    def confidences(
+        self, source: np.ndarray, answers: Found, search: Search, temperature: float
+    ) -> np.ndarray:
+        """Returns the probabilities `[B]` of the best of the answers that `search` has found."""
 
 
 def make_search(decoding: Mapping[str, Any], known: Mapping[str, Any]) -> Search:

@@ -7,8 +7,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from seq2seq.deploy.standalone.request import (
     EOS,
     PAD,
@@ -16,7 +14,6 @@ from seq2seq.deploy.standalone.request import (
     UNK,
     VERSION,
     Engine,
-    Found,
     make_search,
     pad,
 )
@@ -107,13 +104,18 @@ class TextModel:
             else:
                 ids = self.ids["source"]
                 sources[i] = self.feature_ids(marks) + [ids.get(token, UNK) for token in tokens]
+        temperature = self.description["confidence"]["temperature"] or 1.0
         # Lines of similar length share a batch, so that little of it is padding.
         order, size = sorted(sources, key=lambda i: -len(sources[i])), self.decoding["batch_size"]
         for start in range(0, len(order), size):
             rows = order[start : start + size]
             source = pad([sources[i] for i in rows])
             answers = self.engine.search(source, self.search)
-            confidences = self.confidences(source, answers) if with_confidence else None
+            confidences = (
+                self.engine.confidences(source, answers, self.search, temperature).tolist()
+                if with_confidence
+                else None
+            )
             for n, i in enumerate(rows):
                 hypotheses = [self.write(ids, score) for ids, score in answers[n]]
                 confidence = confidences[n] if confidences and hypotheses else None
@@ -157,10 +159,3 @@ class TextModel:
         separator = self.text["target"]["tokens"]
         joined = {"char": "", "word": " "}.get(separator, separator).join(tokens)
         return Hypothesis(tokens, joined, score)
-
-    def confidences(self, source: np.ndarray, answers: Found) -> list[float]:
-        """Returns the probability of each best answer, its end included, at the temperature."""
-        temperature = self.description["confidence"]["temperature"] or 1.0
-        best = [[i for i in own[0][0] if i not in (PAD, EOS)] if own else [] for own in answers]
-        total = self.engine.log_probs(source, pad([[*ids, EOS] for ids in best]), temperature)
-        return np.exp(np.minimum(total, 0.0)).tolist()
