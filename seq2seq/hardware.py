@@ -100,11 +100,22 @@ def slow_cache_bytes() -> int:
     the system does not say (not Linux).
     """
     try:
-        if "GenuineIntel" not in Path("/proc/cpuinfo").read_text(encoding="utf-8"):
-            return 0
+        is_slow = "GenuineIntel" in Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return 0
+    return _cache_bytes(2) if is_slow else 0
+
+
+def shared_cache_bytes() -> int:
+    """Returns the bytes of the third-level cache; 0 where the system does not say."""
+    return _cache_bytes(3)
+
+
+def _cache_bytes(wanted: int) -> int:
+    try:
         levels = Path("/sys/devices/system/cpu/cpu0/cache").glob("index*/level")
-        [second] = [level for level in levels if level.read_text(encoding="ascii").strip() == "2"]
-        size = second.with_name("size").read_text(encoding="ascii").strip()  # 2048K
+        [level] = [one for one in levels if int(one.read_text(encoding="ascii")) == wanted]
+        size = level.with_name("size").read_text(encoding="ascii").strip()  # 2048K
         return int(size.removesuffix("K")) * 2**10
     except (OSError, ValueError):
         return 0

@@ -21,7 +21,7 @@ from seq2seq.config.machine_rule import Facts
 from seq2seq.config.resolve import resolve, resolve_training
 from seq2seq.config.schema import RunConfig, TrainingConfig
 from seq2seq.data.batches import Batch, BatchPlan, as_dataset
-from seq2seq.hardware import has_gpu, keep_freed_memory, slow_cache_bytes
+from seq2seq.hardware import has_gpu, keep_freed_memory, shared_cache_bytes, slow_cache_bytes
 from seq2seq.inference.compiled_search import compile_search
 from seq2seq.inference.ensemble import Ensemble
 from seq2seq.inference.predictor import Predictor
@@ -54,6 +54,7 @@ def step(spec: Spec) -> Task:
         has_cudnn=True,
         kernel_bytes=largest_kernel(model),
         cache_bytes=slow_cache_bytes(),
+        shared_bytes=shared_cache_bytes(),
     )
     settings = resolve_training(config.training, facts)
     train_steps = _compile_training(model, config, settings)

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from seq2seq.config.choices import Precision
 
-# A product of fewer rows does not keep a core busy.
-_MIN_ROWS_PER_PART = 16
+# A part of fewer rows does not keep a core busy.
+_MIN_ROWS_PER_PART = 8
+_MIN_ROWS_OF_SMALL = 32  # with two parts per core
 
 # Up to this size, more micro-batches than cores are worth the addition of their gradients: one is
 # computed while another is on its way into an XLA program or out of it. Measured on LSTMs: 178,000
@@ -17,6 +18,11 @@ _MAX_SMALL_PARAMETERS = 2**18
 # On an Intel Xeon (Sapphire Rapids) a kernel takes about 55 / rows times as long to come from the
 # shared cache as to be multiplied by so many rows.
 _MAX_FEW_ROWS = 32
+
+# A kernel of more than this share of the shared cache does not stay in it between two steps, beside
+# all else that a step touches: measured at a half on an AMD EPYC, where up to 128 rows pay.
+_SHARE_OF_CACHE = 1 / 4
+_MAX_ROWS_FROM_MEMORY = 128
 
 # About a quarter of a second on two cores, and a minute.
 _MULTIPLICATIONS_PER_CALL = 10**10
@@ -45,6 +51,7 @@ class Facts:
         kernel_bytes: Size of the largest recurrent kernel in float32.
         cache_bytes: Size of a core's own (second-level) cache where the shared one is slow, as on
             Intel's processors; 0: it is not, or nothing is known.
+        shared_bytes: Size of the cache that the cores share; 0: nothing is known.
     """
 
     parameters: int
@@ -57,6 +64,7 @@ class Facts:
     has_cudnn: bool
     kernel_bytes: int
     cache_bytes: int
+    shared_bytes: int
 
 
 def is_compiled(precision: Precision, steps: int, facts: Facts) -> bool:
@@ -75,15 +83,15 @@ def is_compiled(precision: Precision, steps: int, facts: Facts) -> bool:
 def micro_batches(size: int, jit_compile: bool, facts: Facts) -> int:
     """Returns the number of equal parts of a batch of `size` rows that keeps the cores busiest.
 
-    One per core, but none of fewer than 16 rows; for a small model under XLA two per core, if each
+    One per core, but none of fewer than 8 rows; for a small model under XLA two per core, if each
     then has 32 rows. A GPU computes a batch as a whole, and so do two cores if the recurrent kernel
-    comes from a slow cache at every step.
+    comes from a slow cache, or from memory, at every step.
     """
     if facts.has_gpu or (jit_compile and _is_better_whole(size, facts)):
         return 1
     limit = min(facts.cores, size // _MIN_ROWS_PER_PART)
     is_small = jit_compile and facts.parameters <= _MAX_SMALL_PARAMETERS
-    if is_small and size >= 2 * facts.cores * 2 * _MIN_ROWS_PER_PART:
+    if is_small and size >= 2 * facts.cores * _MIN_ROWS_OF_SMALL:
         limit = 2 * facts.cores
     return next(n for n in range(max(1, limit), 0, -1) if size % n == 0)
 
@@ -96,8 +104,13 @@ def _is_better_whole(size: int, facts: Facts) -> bool:
     products, a quarter of the time, then runs on one core. `docs/speed.md` has the model, and what
     it is made of.
     """
-    is_read_anew = 0 < facts.cache_bytes < facts.kernel_bytes
-    return facts.cores == 2 and is_read_anew and size <= 2 * _MAX_FEW_ROWS
+    if facts.cores != 2:
+        return False
+    is_from_memory = 0 < _SHARE_OF_CACHE * facts.shared_bytes < facts.kernel_bytes
+    is_from_slow_cache = 0 < facts.cache_bytes < facts.kernel_bytes
+    return (is_from_memory and size <= _MAX_ROWS_FROM_MEMORY) or (
+        is_from_slow_cache and size <= 2 * _MAX_FEW_ROWS
+    )
 
 
 def steps_per_call(facts: Facts) -> int:

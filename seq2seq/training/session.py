@@ -18,7 +18,7 @@ from seq2seq.data.batches import BatchPlan
 from seq2seq.data.examples import Splits
 from seq2seq.data.vocabulary import Vocabularies
 from seq2seq.evaluation.evaluate_model import Evaluation
-from seq2seq.hardware import cores, has_gpu, memory, slow_cache_bytes
+from seq2seq.hardware import cores, has_gpu, memory, shared_cache_bytes, slow_cache_bytes
 from seq2seq.inference.predictor import Predictor
 from seq2seq.model.rnn.cells import cell_spec
 from seq2seq.model.seq2seq import Seq2Seq, build_model, count_parameters
@@ -233,6 +233,7 @@ def facts_of(model: Seq2Seq, plan: BatchPlan) -> Facts:
         has_cudnn=all(cell_spec(cell).layer.has_cudnn for cell in cells),
         kernel_bytes=largest_kernel(model),
         cache_bytes=slow_cache_bytes(),
+        shared_bytes=shared_cache_bytes(),
     )
 
 

@@ -17,7 +17,7 @@ from seq2seq.config.resolve import (
 )
 from seq2seq.config.size_rule import by_size
 from seq2seq.errors import UserError
-from seq2seq.hardware import slow_cache_bytes
+from seq2seq.hardware import shared_cache_bytes, slow_cache_bytes
 from seq2seq.training.keras_objects import make_optimizer
 
 FACTS = Facts(
@@ -31,6 +31,7 @@ FACTS = Facts(
     has_cudnn=True,
     kernel_bytes=10**5,
     cache_bytes=0,
+    shared_bytes=0,
 )
 # Settings whose null has a meaning.
 MEANT = {
@@ -173,7 +174,7 @@ def test_decay_covers_the_whole_run():
 
 @pytest.mark.parametrize(
     ("size", "parts", "of_small"),
-    [(16, 1, 1), (31, 1, 1), (36, 2, 2), (33, 1, 1), (64, 2, 2), (128, 2, 4), (129, 1, 3)],
+    [(15, 1, 1), (16, 2, 2), (31, 1, 1), (36, 2, 2), (64, 2, 2), (128, 2, 4), (129, 1, 3)],
 )
 def test_a_batch_is_cut_by_cores_and_evenly(size, parts, of_small):
     settings = training(batch_size=size)
@@ -207,9 +208,26 @@ def test_two_cores_share_a_kernel_that_comes_from_a_slow_cache(size, kernel, cac
     assert resolve_training(in_bfloat16, facts).micro_batches == cores
 
 
+@pytest.mark.parametrize(
+    ("size", "units", "cores", "parts"),
+    [
+        (16, 1024, 2, 1),
+        (128, 1024, 2, 1),
+        (256, 1024, 2, 2),
+        (64, 512, 2, 2),
+        (64, 1024, 4, 4),
+    ],
+)
+def test_two_cores_share_a_kernel_that_comes_from_memory(size, units, cores, parts):
+    changes = {"kernel_bytes": 16 * units**2, "shared_bytes": 2**25, "cores": cores}
+    facts = dataclasses.replace(FACTS, parameters=10**7, **changes)
+    assert resolve_training(training(batch_size=size), facts).micro_batches == parts
+
+
 def test_the_cache_of_a_core_is_plausible_or_unknown():
-    size = slow_cache_bytes()
+    size, shared = slow_cache_bytes(), shared_cache_bytes()
     assert size == 0 or 2**17 <= size <= 2**26
+    assert shared == 0 or 2**18 <= shared <= 2**32
 
 
 @pytest.mark.parametrize(
