@@ -149,6 +149,7 @@ class ExportFormat(StrEnum):
     """Formats of `python -m seq2seq.export`: a word here, and `deploy/formats/WORD.py`."""
 
     numpy = auto()
+    saved_model = auto()
 
 
 STACKED = "stacked"

@@ -9,6 +9,8 @@ Shapes: N is the number of characters of all lines, B the number of lines.
 
 from __future__ import annotations
 
+import functools
+
 import tensorflow as tf
 
 from seq2seq.config.choices import Normalization
@@ -49,9 +51,7 @@ class Normalizer:
         characters = codes.values, codes.value_rowids()
         # Most text is stable. Then nothing but this look at it is computed.
         is_normal = tf.reduce_all(self._is_stable(codes.values) == 1)
-        values, rows = tf.cond(
-            is_normal, lambda: characters, lambda: self._normalize(characters)
-        )
+        values, rows = tf.cond(is_normal, lambda: characters, lambda: self._normalize(characters))
         return tf.RaggedTensor.from_value_rowids(values, rows, codes.nrows(), validate=False)
 
     def _normalize(self, characters: Characters) -> Characters:
@@ -104,9 +104,7 @@ class Normalizer:
             is_next = tf.gather(count, letters) == count - tf.cast(is_candidate, tf.int32)
             is_merged = is_candidate & is_next
             at = tf.boolean_mask(letters, is_merged)[:, None]
-            changed = tf.tensor_scatter_nd_update(
-                codes, at, tf.boolean_mask(composite, is_merged)
-            )
+            changed = tf.tensor_scatter_nd_update(codes, at, tf.boolean_mask(composite, is_merged))
             # What stands between a letter and its mark was tried before the letter became another.
             is_changed = tf.scatter_nd(at, tf.ones_like(at[:, 0]), tf.shape(codes)) > 0
             is_passed |= is_next & ~is_candidate & tf.gather(is_changed, letters)
@@ -144,6 +142,12 @@ class Normalizer:
         is_pair = tf.gather(self._pairs, at) == pair
         is_candidate = is_pair & has_letter & is_free & ~is_passed
         return tf.where(is_candidate, tf.gather(self._composites, at), -1), letters
+
+
+@functools.cache
+def normalizer(form: Normalization) -> Normalizer:
+    """Returns the only `Normalizer` of a form, so that a graph has its tables once."""
+    return Normalizer(form)
 
 
 class _PagedTable:

@@ -100,7 +100,9 @@ def _unusual() -> list[int]:
         page = [chr(code) for code in range(first, first + PAGE)]
         text = "\0".join(page)  # Apart, so that they do not act on each other.
         is_usual = unicodedata.is_normalized("NFKD", text)
-        if not 0xD800 <= first < 0xE000 and not (is_usual and not any(map(unicodedata.combining, page))):
+        if not 0xD800 <= first < 0xE000 and not (
+            is_usual and not any(map(unicodedata.combining, page))
+        ):
             found.extend(map(ord, page))
     return found
 
