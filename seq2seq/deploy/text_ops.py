@@ -59,15 +59,24 @@ class Reader:
             list(vocabulary.tokens[count:]), list(ids), tf.string, tf.int64
         )
         self.table = tf.lookup.StaticHashTable(entries, first_id + UNK)
+        # All functions of an export call the same one, which is traced and written once.
+        self._read = tf.function(
+            self._read_lines,
+            input_signature=[tf.TensorSpec([None], tf.string)],
+            autograph=False,
+        )
 
     def __call__(self, lines: tf.Tensor) -> Read:
         """Reads lines of UTF-8 `[B]`; a line end after a line is removed."""
+        return Read(*self._read(lines))
+
+    def _read_lines(self, lines: tf.Tensor) -> tuple[tf.RaggedTensor, tf.Tensor]:
         lines = tf.strings.regex_replace(lines, r"\r?\n?\z", "", replace_global=False)
         codes = tf.strings.unicode_decode(lines, "UTF-8", errors="replace")  # [B, None]
         is_utf8 = tf.strings.unicode_encode(codes, "UTF-8") == lines
         if self._normalize is not None:
             codes = self._normalize(codes)
-        return Read(tf.cast(self.table.lookup(self._split(codes)), tf.int32), is_utf8)
+        return tf.cast(self.table.lookup(self._split(codes)), tf.int32), is_utf8
 
     def _split(self, codes: tf.RaggedTensor) -> tf.RaggedTensor:
         """Returns the tokens `[B, None]` of code points `[B, None]`; no token is empty."""

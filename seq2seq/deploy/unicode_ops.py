@@ -154,9 +154,9 @@ class _PagedTable:
     """A table of all code points."""
 
     def __init__(self, pages: Pages) -> None:
-        self._index, self._blocks = tf.constant(pages.index), tf.constant(pages.blocks)
+        self._numbers, self._blocks = tf.constant(pages.numbers), tf.constant(pages.blocks)
 
     def __call__(self, codes: tf.Tensor) -> tf.Tensor:
         """Returns the values [N] of code points [N]."""
-        page = tf.gather(self._index, codes // PAGE)
+        page = tf.gather(self._numbers, codes // PAGE)
         return tf.gather_nd(self._blocks, tf.stack([page, codes % PAGE], axis=1))

@@ -28,9 +28,9 @@ Numbers = npt.NDArray[Any]
 
 class Pages(NamedTuple):
     """A table of all code points, of which equal pages are kept once: code `c` has the value
-    `blocks[index[c // PAGE], c % PAGE]`."""
+    `blocks[numbers[c // PAGE], c % PAGE]`."""
 
-    index: Numbers  # [pages] int32
+    numbers: Numbers  # [pages] int32
     blocks: Numbers  # [different pages, PAGE] int32
 
 
@@ -63,6 +63,7 @@ def unicode_tables(form: Normalization) -> UnicodeTables:
         UserError: This Python's Unicode has pairs that the algorithm of `unicode_ops.py` does not
             compose.
     """
+    whole_form: Any = form.value
     split: Any = "NFKD" if "K" in form else "NFD"
     is_stable, classes, places = np.zeros((3, 0x110000), np.int32)
     is_stable[:] = 1
@@ -70,7 +71,7 @@ def unicode_tables(form: Normalization) -> UnicodeTables:
     for code in _unusual():
         character = chr(code)
         classes[code] = unicodedata.combining(character)
-        is_same = unicodedata.normalize(form, character) == character
+        is_same = unicodedata.normalize(whole_form, character) == character
         is_stable[code] = is_same and not classes[code]
         if (whole := unicodedata.normalize(split, character)) != character:
             places[code] = len(parts) * MAX_PARTS + len(whole)
@@ -80,7 +81,9 @@ def unicode_tables(form: Normalization) -> UnicodeTables:
     _check(pairs, classes)
     ordered = sorted(pairs)
     return UnicodeTables(
-        *map(_paged, (is_stable, classes, places)),
+        is_stable=_paged(is_stable),
+        classes=_paged(classes),
+        places=_paged(places),
         parts=np.array(parts, np.int32),
         pairs=np.array([first * PLANES + second for first, second in ordered], np.int64),
         composites=np.array([pairs[pair] for pair in ordered], np.int32),
@@ -134,7 +137,7 @@ def _check(pairs: dict[tuple[int, int], int], classes: Numbers) -> None:
 
 
 def _paged(values: Numbers) -> Pages:
-    numbers: dict[bytes, int] = {}
-    index = [numbers.setdefault(page.tobytes(), len(numbers)) for page in values.reshape(-1, PAGE)]
-    blocks = np.frombuffer(b"".join(numbers), np.int32).reshape(-1, PAGE)
-    return Pages(np.array(index, np.int32), blocks)
+    found: dict[bytes, int] = {}
+    numbers = [found.setdefault(page.tobytes(), len(found)) for page in values.reshape(-1, PAGE)]
+    blocks = np.frombuffer(b"".join(found), np.int32).reshape(-1, PAGE)
+    return Pages(np.array(numbers, np.int32), blocks)

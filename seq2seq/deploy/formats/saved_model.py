@@ -111,7 +111,10 @@ def save(signatures: Signatures, path: Path) -> None:
         archive.track(table)
     with without_cudnn():
         for name, (function, inputs) in signatures.all().items():
-            archive.add_endpoint(name, function, input_signature=[inputs])
+            traced = tf.function(function, input_signature=[inputs], autograph=False)
+            # The archive would trace a function a second time that it does not get traced.
+            traced.get_concrete_function()
+            archive.add_endpoint(name, traced)
         # Gradients of a deployed model are nobody's need, and would be traced for every function.
         options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
         archive.write_out(str(path), options, verbose=False)
