@@ -37,6 +37,7 @@ NO_TENSORFLOW = [
     "evaluation.metrics",
     "deploy.export",
     "deploy.formats.numpy",
+    "deploy.formats.saved_model",
     "cli",
     "compare",
     "evaluate",

@@ -38,12 +38,14 @@ class Normalizer:
             UserError: See `unicode_tables`.
         """
         tables = unicode_tables(form)
-        self._is_stable, self._classes, self._places = map(
-            _PagedTable, (tables.is_stable, tables.classes, tables.places)
-        )
-        self._parts = tf.constant(tables.parts)
-        self._pairs = tf.constant(tables.pairs)
-        self._composites = tf.constant(tables.composites)
+        # Eager tensors, also if this is called while a function is traced: the next has them too.
+        with tf.init_scope():
+            self._is_stable, self._classes, self._places = map(
+                _PagedTable, (tables.is_stable, tables.classes, tables.places)
+            )
+            self._parts = tf.constant(tables.parts)
+            self._pairs = tf.constant(tables.pairs)
+            self._composites = tf.constant(tables.composites)
         self._composes = bool(len(tables.pairs))
 
     def __call__(self, codes: tf.RaggedTensor) -> tf.RaggedTensor:

@@ -55,7 +55,6 @@ class UnicodeTables(NamedTuple):
     composites: Numbers  # [C] int32
 
 
-@functools.lru_cache(maxsize=4)
 def unicode_tables(form: Normalization) -> UnicodeTables:
     """Returns the tables of a form, which is none of `auto` and `none`.
 
