@@ -98,26 +98,28 @@ def write_together(
 
 
 def save(signatures: Signatures, path: Path) -> None:
-    """Writes the SavedModel of these functions."""
-    import keras
+    """Writes the SavedModel of these functions, with the weights and tables that they use.
+
+    TensorFlow's own function writes it. `keras.export.ExportArchive` also keeps the functions as
+    they are called in Python, and so traces and writes everything twice.
+    """
     import tensorflow as tf
 
     from seq2seq.model.rnn.compiled import without_cudnn
 
-    archive = keras.export.ExportArchive()
-    # The archive finds the weights that the functions use. A model that is tracked as well is
-    # written a second time, with the states of its dropout.
-    for table in signatures.tables:
-        archive.track(table)
+    traced = {}
     with without_cudnn():
         for name, (function, inputs) in signatures.all().items():
-            traced = tf.function(function, input_signature=[inputs], autograph=False)
-            # The archive would trace a function a second time that it does not get traced.
-            traced.get_concrete_function()
-            archive.add_endpoint(name, traced)
-        # Gradients of a deployed model are nobody's need, and would be traced for every function.
-        options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
-        archive.write_out(str(path), options, verbose=False)
+            own = tf.function(function, input_signature=[inputs], autograph=False)
+            traced[name] = own.get_concrete_function()
+    default = traced[next(iter(traced))]
+    module = tf.Module()
+    module.weights = list({id(w): w for one in traced.values() for w in one.variables}.values())
+    module.tables = signatures.tables
+    # Nobody needs gradients of a deployed model.
+    options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
+    named = {**traced, tf.saved_model.DEFAULT_SERVING_SIGNATURE_DEF_KEY: default}
+    tf.saved_model.save(module, str(path), named, options)
 
 
 def _member(trained: Trained) -> Member:
