@@ -39,6 +39,7 @@ NO_TENSORFLOW = [
     "deploy.formats.litert",
     "deploy.formats.numpy",
     "deploy.formats.onnx",
+    "deploy.formats.saved_model",
     "cli",
     "compare",
     "evaluate",

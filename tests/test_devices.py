@@ -11,7 +11,7 @@ from small_trainings import TOY
 from seq2seq import hardware
 from seq2seq.config import device as device_setting
 from seq2seq.errors import UserError
-from seq2seq.model.rnn.compiled import can_call_cudnn, compiled
+from seq2seq.model.rnn.compiled import can_call_cudnn, compiled, without_cudnn
 from seq2seq.model.rnn.gru import GRU
 from seq2seq.model.rnn.lstm import LSTM
 from seq2seq.model.rnn.simple_rnn import SimpleRNN
@@ -124,6 +124,8 @@ def test_cudnn_computes_in_float32_and_outside_xla(layer, beside_a_gpu):
     inner = compiled(look, jit_compile=False)
     compiled(outer, jit_compile=True)()
     assert seen == {"outer": False, "inner": False}
+    with without_cudnn():
+        assert not can_call_cudnn("float32")
     assert can_call_cudnn("float32")
 
 

@@ -150,6 +150,7 @@ class ExportFormat(StrEnum):
 
     numpy = auto()
     onnx = auto()
+    saved_model = auto()
     litert = auto()
 
 

@@ -11,7 +11,7 @@ from seq2seq.deploy.model_card import model_card
 from seq2seq.deploy.standalone.text_model import TextModel
 from seq2seq.deploy.trained import Answerer, Trained
 
-_SHOWN = 2  # examples
+SHOWN = 2  # examples
 _EXAMPLE = '''"""Answers two lines with the model beside this file; needs {runtime} alone."""
 
 from pathlib import Path
@@ -28,7 +28,7 @@ for line, answer in zip(lines, model(lines{features}), strict=True):
 def write_text_files(
     trained: Trained, folder: Path, module: str, runtime: str, files: Mapping[str, str]
 ) -> None:
-    """Writes all but the model: `model.json`, `transducer.py`, `example.py`, `model_card.md`.
+    """Writes all but the model: `transducer.py`, and what `write_descriptions` writes.
 
     Args:
         trained: The run.
@@ -37,22 +37,36 @@ def write_text_files(
         runtime: The packages that it needs, in words.
         files: The names of the model's files, and what is in them.
     """
-    description = trained.graph.description
-    text = json.dumps(description, ensure_ascii=False, indent=1)
-    has_features = description["text"]["features"] is not None
-    needs = f"{runtime} and the standard library alone"
-    size = sum((folder / name).stat().st_size for name in files)
+    has_features = trained.graph.description["text"]["features"] is not None
+    program = joined(module, f"{runtime} and the standard library alone")
+    (folder / "transducer.py").write_text(program, encoding="utf-8")
+    listed = {**files, "transducer.py": f"the program and library; needs {runtime} alone"}
+    first_use = example(trained.examples[:SHOWN], has_features, runtime)
+    write_descriptions(trained, folder, first_use, listed)
+
+
+def write_descriptions(
+    trained: Trained, folder: Path, program: str, files: Mapping[str, str]
+) -> None:
+    """Writes `model.json`, `example.py` and `model_card.md`.
+
+    Args:
+        trained: The run.
+        folder: Holds the files of the model already.
+        program: The content of `example.py`.
+        files: The names of the other files, and what is in them.
+    """
+    text = json.dumps(trained.graph.description, ensure_ascii=False, indent=1)
+    size = sum(p.stat().st_size for p in folder.rglob("*") if p.is_file() and p.suffix != ".py")
     listed = {
         **files,
         "model.json": "the description of the model, its vocabularies, and the rules of its text",
-        "transducer.py": f"the program and library; needs {runtime} alone",
         "example.py": "a first use",
         "model_card.md": "this page",
     }
     for name, content in (
         ("model.json", text + "\n"),
-        ("transducer.py", joined(module, needs)),
-        ("example.py", example(trained.examples[:_SHOWN], has_features, runtime)),
+        ("example.py", program),
         ("model_card.md", model_card(trained, listed, size)),
     ):
         (folder / name).write_text(content, encoding="utf-8")

@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+from drawn_exports import LINES, TAGS, make_predictor
 from drawn_settings import UNITS
-from test_transducer import LINES, TAGS, as_exported, every_model, make_members
+from test_transducer import as_exported, every_model
 
 from seq2seq.deploy.formats.litert import convert, lengths_up_to
 from seq2seq.deploy.standalone.on_litert import LiteRtEngine, LiteRtSteps, Transducer
@@ -20,11 +21,11 @@ MODELS = {
 def made(words, folder, kind="beam", quantize=None, lengths=(16,)):
     """Returns the same untrained model, computed by NumPy and by LiteRT."""
     words = {**words, "decoding.kind": kind, "decoding.beam_size": BEAM, "decoding.max_length": 7}
-    members, config = make_members({**words, "features": True, "data.source.tokens": "char"})
-    reference = as_exported(members, config)
+    predictor = make_predictor({**words, "features": True, "data.source.tokens": "char"})
+    reference = as_exported(predictor)
     rows = BEAM if kind == "beam" else 1
     path = folder / "model.tflite"
-    path.write_bytes(convert(members[0].model, lengths, rows, quantize))
+    path.write_bytes(convert(predictor.model, lengths, rows, quantize))
     steps = LiteRtSteps(path, {"lengths": lengths, "rows": rows})
     return reference, Transducer(reference.description, LiteRtEngine(steps))
 

@@ -9,8 +9,10 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from drawn_exports import draw
+from drawn_settings import UNITS
 from project import ROOT, compose_config
-from test_transducer import DRAWN, UNITS, draw, every_model, make
+from test_transducer import DRAWN, every_model, make
 
 from seq2seq.deploy.export import export
 from seq2seq.deploy.formats.onnx import refuse_foreign
@@ -31,7 +33,7 @@ LENGTHS = ([1], [14], [3, 7, 14, 1, 2, 9, 5])  # of the sources of a batch
 
 def exported(**words):
     """Returns an untrained model, exported for NumPy."""
-    always = {"model.units": UNITS, "decoding.max_length": 8, "decoding.jit_compile": False}
+    always = {"model.units": UNITS, "decoding.max_length": 8}
     _, found = make({**always, **words})
     return found
 

@@ -2,18 +2,14 @@
 
 import itertools
 import json
-import random
 from types import SimpleNamespace
 
-import keras
 import numpy as np
 import pytest
-from drawn_settings import UNITS, Decks, draw_model
-from project import compose_config
+from drawn_exports import LINES, TAGS, TEMPERATURE, draw, make_predictor
+from drawn_settings import UNITS
 
 from seq2seq.config.choices import AttentionKind, BridgeKind, Cell, DecoderKind
-from seq2seq.data.examples import Example
-from seq2seq.data.vocabulary import Vocabularies
 from seq2seq.deploy.formats.numpy import refuse_foreign
 from seq2seq.deploy.graph import make_graph
 from seq2seq.deploy.standalone import beam_search, recurrent, request
@@ -21,74 +17,25 @@ from seq2seq.deploy.standalone.beam_search import StepEngine
 from seq2seq.deploy.standalone.ensemble import load_network
 from seq2seq.deploy.standalone.on_numpy import Transducer
 from seq2seq.errors import UserError
-from seq2seq.inference.members import Member
-from seq2seq.inference.predictor import Predictor
 from seq2seq.model.decoder import HEADS, head_kind
-from seq2seq.model.seq2seq import build_model
 from seq2seq.special_ids import BOS, EOS, PAD, SPECIAL_TOKENS, UNK
 
 DRAWN = 12
-TEXT = {
-    "data.source.tokens": ["char", "word", "';'"],
-    "data.target.tokens": ["char", "word", "'-'"],
-    "data.normalization": ["NFC", "NFD", "NFKD", "none"],
-    "data.reverse_target": [False, True],
-    "features": [False, True],
-}
-# Unknown symbols, no tokens, too many, and a decomposed letter.
-LINES = ["a b;c", "é a", "e\u0301", "", "x y z", "a;b c d a b", "a b " * 9, "c", "d;d;d"]
-TAGS = ["V;P", "", "P", "V", "Q", "P;P;V", "", "V", "P"]
 
 
-def draw(seed, count):
-    """Yields `count` lists of overrides; every choice comes about equally often."""
-    decks = Decks(random.Random(seed))
-    for _ in range(count):
-        words = draw_model(decks)
-        words |= {name: decks.deal(name, cards) for name, cards in TEXT.items()}
-        if words["decoding.kind"] == "sampling":
-            words["decoding.kind"] = "beam"
-        if words["model.attention.kind"] == "monotonic":
-            words["data.reverse_target"] = False
-        yield words
-
-
-def make(words):
-    """Returns the Predictor of an untrained model, and the same model exported."""
-    [member], config = make_members(words)
-    own = member.model, member.vocabularies, config.data
-    predictor = Predictor(*own, config.decoding, temperature=0.7)
-    return predictor, as_exported([member], config)
-
-
-def as_exported(members, config):
-    graph = make_graph(members, config.decoding, 0.7)
+def as_exported(predictor):
+    """Returns the model of a Predictor as it is exported for NumPy."""
+    graph = make_graph(predictor.members.all, predictor.decoding, TEMPERATURE)
     refuse_foreign(graph.description["model"])
     # As it comes from the file.
     description = json.loads(json.dumps(graph.description))
     return Transducer(description, StepEngine(load_network(description, graph.weights)))
 
 
-def make_members(words, count=1):
-    """Returns untrained models with the same vocabularies, and their settings."""
-    has_features = words.pop("features", False)
-    options = [f"{key}={value}" for key, value in words.items()]
-    config = compose_config("run_dir=x", "data.max_source_length=14", *options)
-    source = (
-        tuple("abcde;é") if config.data.source.tokens == "char" else ("a", "b", "c", "a b", "é")
-    )
-    examples = [Example(source, tuple("xyzabé"), ("V", "P") if has_features else ())]
-    vocabularies = Vocabularies.build(examples, 1, config.data.reverse_target)
-    sizes = vocabularies.source_size, len(vocabularies.target)
-    keras.utils.set_random_seed(1)
-    rng = np.random.default_rng(0)
-    members = []
-    for _ in range(count):
-        model = build_model(config.model, *sizes, copies=vocabularies.copies)
-        for weight in model.trainable_weights:
-            weight.assign(rng.normal(size=weight.shape) * 0.7)
-        members.append(Member(model, vocabularies, config.data))
-    return members, config
+def make(words):
+    """Returns the Predictor of an untrained model, and the same model exported."""
+    predictor = make_predictor(words)
+    return predictor, as_exported(predictor)
 
 
 def compare(words, with_confidence=False):
@@ -115,7 +62,7 @@ def drawn():
 
 @pytest.mark.parametrize("number", range(DRAWN))
 def test_answers_and_scores_are_those_of_the_predictor(drawn, number):
-    compare({**drawn[number], "decoding.jit_compile": False}, with_confidence=number % 6 == 0)
+    compare(drawn[number], with_confidence=number % 6 == 0)
 
 
 def test_every_choice_is_drawn(drawn):
@@ -167,7 +114,7 @@ def every_model():
 @pytest.mark.parametrize("kind", ["greedy", "beam"])
 def test_every_model(words, kind):
     search = {"decoding.kind": kind, "decoding.beam_size": 3, "decoding.max_length": 7}
-    compare({**words, **search, "decoding.jit_compile": False})
+    compare({**words, **search})
 
 
 @pytest.fixture(scope="module")
@@ -228,14 +175,14 @@ def test_a_large_table_is_read_row_by_row(monkeypatch):
 
 def test_an_ensemble_answers_as_the_predictor_does():
     words = {"model.units": UNITS, "decoding.max_length": 6, "decoding.kind": "beam"}
-    words |= {"model.attention.kind": "monotonic", "decoding.jit_compile": False}
-    members, config = make_members({**words, "data.source.tokens": "char"}, count=2)
-    first, *others = members
-    own = first.model, first.vocabularies, config.data
-    predictor = Predictor(*own, config.decoding, others, temperature=0.7)
+    words |= {"model.attention.kind": "monotonic", "data.source.tokens": "char"}
+    other = make_predictor(words)
+    for weight in other.model.trainable_weights:
+        weight.assign(weight[::-1])
+    predictor = make_predictor(words, others=[other])
     lines = ["abc", "e", "bbdde;a"]
     expected = predictor.predict(lines, with_details=True)
-    found = as_exported(members, config).predict(lines, with_confidence=True)
+    found = as_exported(predictor).predict(lines, with_confidence=True)
     for ours, theirs in zip(expected, found, strict=True):
         assert theirs.text == ours.text
         assert theirs.hypotheses[0].score == pytest.approx(ours.hypotheses[0].score, abs=1e-4)
@@ -243,10 +190,10 @@ def test_an_ensemble_answers_as_the_predictor_does():
 
 
 def test_members_that_read_otherwise_are_no_exported_ensemble():
-    [one], config = make_members({"data.source.tokens": "char"})
-    [other], _ = make_members({"data.source.tokens": "word"})
+    one, other = (make_predictor({"data.source.tokens": kind}) for kind in ("char", "word"))
+    members = [*one.members.all, *other.members.all]
     with pytest.raises(UserError, match="needs members that read and write alike"):
-        make_graph([one, other], config.decoding)
+        make_graph(members, one.decoding)
 
 
 def test_a_string_is_no_list_of_lines(exported):

@@ -7,7 +7,8 @@ that, cuDNN computes in float32 only: its gradients in bfloat16 are wrong (versi
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
@@ -42,6 +43,16 @@ def compiled(
     return tf.function(
         traced, input_signature=input_signature, autograph=False, jit_compile=jit_compile
     )
+
+
+@contextmanager
+def without_cudnn() -> Iterator[None]:
+    """Lets recurrent layers that are traced meanwhile run this project's loop, on any device."""
+    before = _is_traced_for_xla.set(True)
+    try:
+        yield
+    finally:
+        _is_traced_for_xla.reset(before)
 
 
 def can_call_cudnn(dtype: str) -> bool:
