@@ -35,6 +35,7 @@ COMMANDS = {
     "score": Command("seq2seq.score", "main", "log-probabilities of given pairs"),
     "states": Command("seq2seq.states.__main__", "main", "show the states of a layer or a run"),
     "export": Command("seq2seq.export", "main", "write a model that runs without this package"),
+    "serve": Command("seq2seq.serve", "main", "answer requests over HTTP, with a page to try"),
     "reproduce": Command("seq2seq.reproduce", "main", "train a run again and compare"),
 }
 

@@ -18,7 +18,7 @@ FLOORS = [
     {"inference"},
     {"evaluation", "deploy"},
     {"training", "states"},
-    {"cli", "compare", "evaluate", "export", "reproduce", "score"},
+    {"cli", "compare", "evaluate", "export", "reproduce", "score", "serve"},
 ]
 MAX_DEPTH = 6  # of imports inside a room
 NO_TENSORFLOW = [
@@ -37,12 +37,15 @@ NO_TENSORFLOW = [
     "evaluation.metrics",
     "deploy.export",
     "deploy.formats.numpy",
+    "deploy.server.app",
+    "deploy.server.command",
     "cli",
     "compare",
     "evaluate",
     "export",
     "reproduce",
     "score",
+    "serve",
 ]
 
 
