@@ -115,9 +115,7 @@ def _add_state(app: FastAPI, service: Service) -> None:
 
     text = {"content": {"text/plain": {"schema": {"type": "string"}}}}
 
-    @app.get(
-        "/metrics", response_class=Response, responses={200: text, **_responses(*_OF_ALL)}
-    )
+    @app.get("/metrics", response_class=Response, responses={200: text, **_responses(*_OF_ALL)})
     async def metrics() -> Any:
         """Returns counters in Prometheus's text format."""
         return Response(service.metrics.text(), media_type="text/plain; version=0.0.4")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -83,12 +83,11 @@ class ExportedModel:
         call = partial(self._decode, lane, kind, beam)
         return [Route(lane, call, (kind, beam), [*range(len(lines))])]
 
-    def warm(self, lane: str) -> None:
+    def warm(self, lane: str) -> Iterator[None]:
         """See `Model`; there is nothing to compile."""
+        return iter(())
 
-    def _decode(
-        self, lane: str, kind: str, beam: int, lines: Sequence[Line]
-    ) -> list[Prediction]:
+    def _decode(self, lane: str, kind: str, beam: int, lines: Sequence[Line]) -> list[Prediction]:
         n_best = beam if any(line.n_best > 1 for line in lines) else 1
         found = self._with_search(kind, beam, n_best).predict(
             [line.source for line in lines],

@@ -22,6 +22,8 @@ Call = Callable[[Sequence[Any]], Sequence[Any]]
 Observe = Callable[[int, float], None]
 """(number of lines, seconds) of every call."""
 
+_MIN_FILLED = 0.75  # of a call; fewer lines make a smaller call, and the rest waits for the next
+
 
 @dataclass(eq=False)
 class _Job:
@@ -51,16 +53,17 @@ class _Job:
 class Lane:
     """A queue of lines and the thread that answers them."""
 
-    def __init__(self, max_rows: int, max_delay: float, observe: Observe) -> None:
+    def __init__(self, row_counts: Sequence[int], max_delay: float, observe: Observe) -> None:
         """Starts nothing; `run` answers.
 
         Args:
-            max_rows: Lines of a call.
+            row_counts: The numbers of lines, rising, that calls are made for: a call of fewer lines
+                takes as long as one of the next number.
             max_delay: Seconds that a line waits for others, if the last call had lines of several
                 requests. A client that is alone never waits.
             observe: Is told of every call.
         """
-        self._max_rows, self._max_delay, self._observe = max_rows, max_delay, observe
+        self._row_counts, self._max_delay, self._observe = row_counts, max_delay, observe
         self._jobs: deque[_Job] = deque()
         self._arrived = asyncio.Event()
         self._last_rows = 1  # of the last call, if it had several requests
@@ -107,7 +110,7 @@ class Lane:
         while not self._jobs:
             self._arrived.clear()
             await self._arrived.wait()
-        enough = min(self._max_rows, self._last_rows)
+        enough = min(self._row_counts[-1], self._last_rows)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._max_delay):
                 while self.waiting < enough:
@@ -123,7 +126,7 @@ class Lane:
             sharing, max_rows = [oldest], len(oldest.lines)
         else:
             sharing = [job for job in self._jobs if job.key == oldest.key]
-            max_rows = self._max_rows
+            max_rows = self._rows_for(sum(job.left for job in sharing))
         taken: list[tuple[_Job, int]] = []
         self._last_rows = 1
         turns = deque(sharing)
@@ -140,6 +143,12 @@ class Lane:
         others = [job for job in self._jobs if id(job) not in involved]
         self._jobs = deque([*others, *(job for job in sharing if id(job) in involved and job.left)])
         return taken
+
+    def _rows_for(self, count: int) -> int:
+        """Returns how many of `count` lines the next call takes."""
+        larger = next((n for n in self._row_counts if n >= count), self._row_counts[-1])
+        smaller = max((n for n in self._row_counts if n <= count), default=larger)
+        return larger if count >= _MIN_FILLED * larger else smaller
 
 
 def _answer(taken: Sequence[tuple[_Job, int]]) -> list[Any]:

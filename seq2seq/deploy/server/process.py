@@ -61,7 +61,8 @@ def run(app: Guard, service: Service, config: ServeConfig, found: socket.socket)
         ExceptionGroup: A model cannot be prepared.
     """
     server = Server(app, service, config)
-    asyncio.run(server.serve_and_answer(found))
+    with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
+        runner.run(server.serve_and_answer(found))
     return server.signal
 
 

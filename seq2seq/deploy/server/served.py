@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from seq2seq.deploy.server.lanes import Call
@@ -73,7 +72,7 @@ class Model(Protocol):
     """A model as the server calls it.
 
     `about` is its entry of `/v1/models`. `routes` returns which calls answer lines; `warm` runs in
-    the thread of a lane before the first of them. `states` runs in the thread of the other lane.
+    the thread of a lane before the first of them, and yields wherever it may be ended. `states` runs in the thread of the other lane.
     """
 
     @property
@@ -81,7 +80,7 @@ class Model(Protocol):
 
     def routes(self, lines: Sequence[Line], search: Search) -> list[Route]: ...
 
-    def warm(self, lane: str) -> None: ...
+    def warm(self, lane: str) -> Iterator[None]: ...
 
     def states(self, source: str, features: str, target: Sequence[str] | None) -> States: ...
 
@@ -89,9 +88,9 @@ class Model(Protocol):
 
 
 def row_counts(max_rows: int) -> list[int]:
-    """Returns the numbers of lines that calls are filled up to: 1, 4, 16, ... and `max_rows`."""
-    count = 1 + math.ceil(math.log(max_rows, 4))
-    return [min(4**n, max_rows) for n in range(count)]
+    """Returns the numbers of lines that calls are filled up to: 1, 4, 8, 16, ... and `max_rows`."""
+    doubled = [2**n for n in range(2, max_rows.bit_length()) if 2**n < max_rows]
+    return sorted({1, *doubled, max_rows})
 
 
 def filled(lines: Sequence[Line], max_rows: int) -> list[Line]:

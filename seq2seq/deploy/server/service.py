@@ -13,7 +13,15 @@ from seq2seq.config.commands import ServeConfig
 from seq2seq.deploy.server.lanes import Lane
 from seq2seq.deploy.server.metrics import Metrics
 from seq2seq.deploy.server.schemas import DecodeBody, StatesBody
-from seq2seq.deploy.server.served import LANES, OTHER, Line, Model, Refused, Search
+from seq2seq.deploy.server.served import (
+    LANES,
+    OTHER,
+    Line,
+    Model,
+    Refused,
+    Search,
+    row_counts,
+)
 from seq2seq.inference.answers import Prediction
 from seq2seq.inference.formats import Line as InputLine
 from seq2seq.inference.formats import describe
@@ -40,7 +48,9 @@ class Service:
         self._about = {name: model.about for name, model in models.items()}
         self._lanes = {
             (name, lane): Lane(
-                config.max_batch_rows, config.max_delay_ms / 1000, self._observer(name, lane)
+                row_counts(config.max_batch_rows),
+                config.max_delay_ms / 1000,
+                self._observer(name, lane),
             )
             for name in models
             for lane in LANES
@@ -53,8 +63,9 @@ class Service:
         seconds = self.metrics.call_seconds.labels(name, lane)
 
         def observe(count: int, duration: float) -> None:
-            rows.observe(count)
-            seconds.observe(duration)
+            if self.is_ready:  # Before, models are warmed.
+                rows.observe(count)
+                seconds.observe(duration)
 
         return observe
 
@@ -75,7 +86,7 @@ class Service:
                 await asyncio.gather(
                     *(
                         self._lanes[name, lane_name].answer(
-                            partial(_warm, model, lane_name), None, [None]
+                            partial(self._warm, model, lane_name), None, [None]
                         )
                         for name, model in self._models.items()
                     )
@@ -83,6 +94,12 @@ class Service:
             self.is_ready = True
             self.metrics.is_ready.set(1)
             log.info("ready       after %.1f s", time.monotonic() - began)
+
+    def _warm(self, model: Model, lane: str, lines: Sequence[Any]) -> list[None]:
+        for _ in model.warm(lane):
+            if self.is_stopping:
+                break
+        return [None]
 
     def models(self) -> dict[str, Any]:
         """Returns the body of `/v1/models`."""
@@ -164,7 +181,9 @@ class Service:
         if name is None:
             return next(iter(self._models.items()))
         if name not in self._models:
-            raise Refused(404, f"model: there is no such model; there are {', '.join(self._models)}")
+            raise Refused(
+                404, f"model: there is no such model; there are {', '.join(self._models)}"
+            )
         return name, self._models[name]
 
     def _check_queue(self, name: str, count: int) -> None:
@@ -178,11 +197,6 @@ class Service:
                 return await answers
         except TimeoutError:
             raise Refused(504, f"not answered within {self._limits.seconds:g} s") from None
-
-
-def _warm(model: Model, lane: str, lines: Sequence[Any]) -> list[None]:
-    model.warm(lane)
-    return [None]
 
 
 def _wanted(body: DecodeBody, answer: dict[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,8 @@ from __future__ import annotations
 import dataclasses
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from functools import partial
 from typing import Any
 
@@ -33,6 +34,7 @@ from seq2seq.deploy.server.served import (
     row_counts,
 )
 from seq2seq.errors import UserError
+from seq2seq.hardware import cores
 from seq2seq.inference.answers import Prediction
 from seq2seq.inference.directions import directions
 from seq2seq.inference.handover import HandOver, hand_over
@@ -108,19 +110,21 @@ class TrainedModel:
         if kind is SearchKind.greedy:
             beam = 1
         is_own = kind is self._own.kind and beam == self._own_beam
-        usual = self._usual(lines) if is_own else []
-        others = sorted({*range(len(lines))} - {*usual})
-        jit_compile = self._own.jit_compile is not False
+        is_usual = is_own and lines[0].n_best <= self._own.n_best
+        usual = self._usual(lines) if is_usual else {}
+        others = sorted({*range(len(lines))}.difference(*usual.values()))
         found = [
-            Route(USUAL, partial(self._decode, kind, beam, jit_compile), (kind, beam), usual),
-            Route(OTHER, partial(self._decode, kind, beam, False), (kind, beam), others),
+            Route(USUAL, self._decode_usual, length, numbers) for length, numbers in usual.items()
         ]
-        return [route for route in found if route.numbers]
+        if others:
+            decode = partial(self._decode_other, kind, beam)
+            found.append(Route(OTHER, decode, (kind, beam), others))
+        return found
 
-    def _usual(self, lines: Sequence[Line]) -> list[int]:
-        """Returns the numbers of the lines whose shapes are compiled."""
+    def _usual(self, lines: Sequence[Line]) -> dict[int, list[int]]:
+        """Returns the numbers of the lines whose shapes are compiled, by length."""
         if self._predictor.answers.lexicon:  # Known lines leave the call, which changes its shape.
-            return []
+            return {}
         short = [
             i
             for i, one in enumerate(lines)
@@ -128,11 +132,11 @@ class TrainedModel:
         ]
         members = self._predictor.members
         read = members.read([(lines[i].source, lines[i].features) for i in short])
-        found = []
+        found: dict[int, list[int]] = {}
         for i, problem, *pairs in zip(short, members.problems(read), *read, strict=True):
-            length = max(len(source) + len(features) for source, features in pairs)
-            if not problem and self._bucket(length) in self._lengths:
-                found.append(i)
+            length = self._bucket(max(len(source) + len(features) for source, features in pairs))
+            if not problem and length in self._lengths:
+                found.setdefault(length, []).append(i)
         return found
 
     def _bucket(self, length: int) -> int:
@@ -154,23 +158,32 @@ class TrainedModel:
                 found.append(length)
         return found or [one for one in _DEFAULT_LENGTHS if one <= self._bucket(limit)]
 
-    def warm(self, lane: str) -> None:
+    def warm(self, lane: str) -> Iterator[None]:
         """See `Model`."""
-        decoding = self._own
-        if decoding.kind is SearchKind.sampling:
+        own = self._own
+        if own.kind is SearchKind.sampling:
             return
-        beam = self._own_beam
-        jit_compile = decoding.jit_compile is not False and lane == USUAL
-        longest = min(one.data.max_source_length for one in self._predictor.members.all)
-        # Without XLA all shapes are one.
+        jit_compile = own.jit_compile is not False and lane == USUAL
+        n_best = own.n_best if lane == USUAL else self._own_beam
+        predictor = self._with_search(own.kind, self._own_beam, n_best, jit_compile)
         shapes = [(rows, length) for rows in row_counts(self._max_rows) for length in self._lengths]
-        for n in sorted({1, beam}):
-            predictor = self._with_search(decoding.kind, beam, n, jit_compile)
-            for rows, length in shapes if jit_compile else shapes[:1]:
-                tokens = ["?"] * min(length, longest)
-                predictor.predict_tokens([(tokens, [])] * rows)
-        if self._examples:
-            source, features = self._examples[0]
+        if not jit_compile:  # All shapes are one.
+            shapes = shapes[:1]
+        longest = min(one.data.max_source_length for one in self._predictor.members.all)
+
+        def compile_for(shape: tuple[int, int]) -> None:
+            rows, length = shape
+            predictor.predict_tokens([(["?"] * min(length, longest), [])] * rows)
+
+        # XLA compiles on one core.
+        with ThreadPoolExecutor(cores()) as pool:
+            try:
+                for done in as_completed([pool.submit(compile_for, one) for one in shapes]):
+                    done.result()
+                    yield
+            finally:
+                pool.shutdown(cancel_futures=True)
+        for source, features in self._examples[:1]:
             predictor.predict([source], [features], with_details=True)
 
     def _with_search(
@@ -189,29 +202,21 @@ class TrainedModel:
                 raise Refused(422, f"{self.name} cannot be searched in this way") from error
         return self._predictors[key]
 
-    def _decode(
-        self, kind: SearchKind, beam: int, jit_compile: bool, lines: Sequence[Line]
-    ) -> list[Prediction]:
+    def _decode_usual(self, lines: Sequence[Line]) -> list[Prediction]:
+        own = self._own
+        jit_compile = own.jit_compile is not False
+        predictor = self._with_search(own.kind, self._own_beam, own.n_best, jit_compile)
+        rows = filled(lines, self._max_rows) if jit_compile else lines
+        return cut(_predict(predictor, rows), lines)
+
+    def _decode_other(self, kind: SearchKind, beam: int, lines: Sequence[Line]) -> list[Prediction]:
         # The n best are the first of all that a beam has, however many are asked for.
         n_best = beam if any(line.n_best > 1 for line in lines) else 1
-        predictor = self._with_search(kind, beam, n_best, jit_compile)
-        rows = filled(lines, self._max_rows) if jit_compile else list(lines)
-        predictions = predictor.predict(
-            [line.source for line in rows],
-            [line.features for line in rows],
-            with_details=[line.with_details for line in rows],
-        )
-        return cut(predictions, lines)
+        return cut(_predict(self._with_search(kind, beam, n_best, False), lines), lines)
 
     def _sample(self, seed: int, lines: Sequence[Line]) -> list[Prediction]:
         n_best = max(line.n_best for line in lines)
-        predictor = self._with_search(SearchKind.sampling, 1, n_best, False)
-        return predictor.predict(
-            [line.source for line in lines],
-            [line.features for line in lines],
-            with_details=[line.with_details for line in lines],
-            seed=seed,
-        )
+        return _predict(self._with_search(SearchKind.sampling, 1, n_best, False), lines, seed)
 
     def states(self, source: str, features: str, target: Sequence[str] | None) -> States:
         """See `Model`."""
@@ -228,10 +233,12 @@ class TrainedModel:
             raise Refused(422, f"{self.name} is an ensemble: states are those of a single run")
         limit = self._own.max_length or 1
         if target is not None and len(target) >= limit:
-            raise Refused(422, f"target: has {len(target)} tokens, the model writes up to {limit - 1}")
+            raise Refused(
+                422, f"target: has {len(target)} tokens, the model writes up to {limit - 1}"
+            )
         if target is None:
             # Traced for all shapes, unlike the search of `hand_over`.
-            [prediction] = self._decode(SearchKind.greedy, 1, False, [Line(source, features)])
+            [prediction] = self._decode_other(SearchKind.greedy, 1, [Line(source, features)])
             if prediction.problem:
                 raise Refused(422, prediction.problem)
             target = prediction.tokens
@@ -247,6 +254,17 @@ class TrainedModel:
             attention=None if seen.attention is None else _rounded(seen.attention),
             states=_named(seen) if with_states else None,
         )
+
+
+def _predict(
+    predictor: Predictor, lines: Sequence[Line], seed: int | None = None
+) -> list[Prediction]:
+    return predictor.predict(
+        [line.source for line in lines],
+        [line.features for line in lines],
+        with_details=[line.with_details for line in lines],
+        seed=seed,
+    )
 
 
 def _named(seen: HandOver) -> list[dict[str, Any]]:
