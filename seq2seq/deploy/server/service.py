@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 from seq2seq.config.commands import ServeConfig
+from seq2seq.config.compilation_cache import seal_used
 from seq2seq.deploy.server.lanes import Lane
 from seq2seq.deploy.server.metrics import Metrics
 from seq2seq.deploy.server.schemas import DecodeBody, StatesBody
@@ -91,6 +92,7 @@ class Service:
                         for name, model in self._models.items()
                     )
                 )
+            seal_used()
             self.is_ready = True
             self.metrics.is_ready.set(1)
             log.info("ready       after %.1f s", time.monotonic() - began)
