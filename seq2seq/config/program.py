@@ -51,9 +51,7 @@ def program(
             open_closed_streams()
             with ExitStack() as loading:
                 loading.enter_context(quitting_at_ctrl_c())
-                code = _exit_code(
-                    name, lambda: _run_hydra(name, task, needs_tensorflow, loading)
-                )
+                code = _exit_code(name, lambda: _run_hydra(name, task, needs_tensorflow, loading))
             if code:
                 sys.exit(code)
 

@@ -116,7 +116,9 @@ class Predictor:
         return Predictor(*own, decoding, others, self.answers, self.observer.temperature)
 
     @overload
-    def __call__(self, source: str, features: str = "") -> str: ...
+    def __call__(  # type: ignore[overload-overlap]
+        self, source: str, features: str = ""
+    ) -> str: ...
     @overload
     def __call__(
         self, source: Sequence[str], features: Sequence[str] | None = None

@@ -18,7 +18,7 @@ from seq2seq import __version__
 from seq2seq.config.commands import LimitsConfig
 from seq2seq.deploy.server import schemas
 from seq2seq.deploy.server.guard import Guard
-from seq2seq.deploy.server.served import Refused
+from seq2seq.deploy.server.served import RefusedError
 from seq2seq.deploy.server.service import RETRY_AFTER, Service
 from seq2seq.errors import visible
 
@@ -53,9 +53,10 @@ def make_app(service: Service, limits: LimitsConfig) -> Guard:
     _add_answers(app, service, limits)
     _add_state(app, service)
     _add_page(app)
-    app.add_exception_handler(Refused, _on_refused)
+    app.add_exception_handler(RefusedError, _on_refused)
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(HTTPException, _on_http)
+    app.add_exception_handler(Exception, _on_bug)
     paths = frozenset(route.path for route in app.routes)  # type: ignore[attr-defined]
     return Guard(app, service, limits, paths)
 
@@ -110,7 +111,7 @@ def _add_state(app: FastAPI, service: Service) -> None:
         """Tells whether requests are answered at once: the models are warm, no stop is asked."""
         service.check_ready()
         if service.is_stopping:
-            raise Refused(503, "the server stops", RETRY_AFTER)
+            raise RefusedError(503, "the server stops", RETRY_AFTER)
         return _json({"status": "ready"})
 
     text = {"content": {"text/plain": {"schema": {"type": "string"}}}}
@@ -153,7 +154,7 @@ def _problem(status: int, message: str, headers: Any = None) -> JSONResponse:
 
 
 def _on_refused(request: Request, error: Exception) -> Response:
-    assert isinstance(error, Refused)
+    assert isinstance(error, RefusedError)
     headers = {} if error.retry_after is None else {"Retry-After": str(error.retry_after)}
     return _problem(error.status, str(error), headers)
 
@@ -173,3 +174,7 @@ def _on_http(request: Request, error: Exception) -> Response:
     if error.status_code == 400:  # FastAPI's, for a body that nests too deeply.
         return _problem(400, "the body is not JSON")
     return _problem(error.status_code, str(error.detail), error.headers)
+
+
+def _on_bug(request: Request, error: Exception) -> Response:
+    return _problem(500, "an error of the server")  # `Guard` logs it.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
 import sys
@@ -28,14 +29,11 @@ def serve(config: ServeConfig) -> None:
     # Products of one source are too small for several threads. NumPy reads this when it is loaded.
     if not has_runs(config):
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    try:
-        from seq2seq.deploy.server import process
-        from seq2seq.deploy.server.app import make_app
-        from seq2seq.deploy.server.service import Service
-    except ImportError as error:
-        raise UserError(
-            f'serve needs the package {error.name}: pip install "seq2seq[serve]"'
-        ) from error
+    _check_packages()
+    from seq2seq.deploy.server import process
+    from seq2seq.deploy.server.app import make_app
+    from seq2seq.deploy.server.service import Service
+
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
     with process.bind(config.host, config.port) as found:
         models = load_models(config)
@@ -46,6 +44,14 @@ def serve(config: ServeConfig) -> None:
     if number is not None:
         log.info("stopped     all requests that had arrived are answered")
         sys.exit(128 + number)
+
+
+def _check_packages() -> None:
+    for name in ("fastapi", "prometheus_client", "uvicorn"):
+        try:
+            importlib.import_module(name)
+        except ImportError as error:
+            raise UserError(f'serve needs {name}: pip install "seq2seq[serve]"') from error
 
 
 def _introduce(models: Mapping[str, Model], with_tensorflow: bool) -> None:

@@ -11,7 +11,7 @@ from seq2seq.deploy.server.served import (
     OTHER,
     USUAL,
     Line,
-    Refused,
+    RefusedError,
     Route,
     Search,
     States,
@@ -76,7 +76,7 @@ class ExportedModel:
         """See `Model`."""
         kind = search.kind or self._kind
         if kind == "sampling":
-            raise Refused(422, f"search: {self.name} is an export, which does not sample")
+            raise RefusedError(422, f"search: {self.name} is an export, which does not sample")
         beam = 1 if kind == "greedy" else search.beam_size or self._beam
         own_beam = 1 if self._kind == "greedy" else self._beam
         lane = USUAL if (kind, beam) == (self._kind, own_beam) else OTHER
@@ -116,8 +116,8 @@ class ExportedModel:
         """See `Model`.
 
         Raises:
-            Refused: Always.
+            RefusedError: Always.
         """
-        raise Refused(422, f"{self.name} is an export, which does not show its states")
+        raise RefusedError(422, f"{self.name} is an export, which does not show its states")
 
     full_states = states

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from seq2seq.config.commands import LimitsConfig
-from seq2seq.deploy.server.served import Refused
+from seq2seq.deploy.server.served import RefusedError
 from seq2seq.deploy.server.service import RETRY_AFTER, Service
 
 log = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ _HEADERS = [
 ]
 
 
-class ClientGone(Exception):
+class ClientGoneError(Exception):
     """The client has closed the connection."""
 
 
@@ -63,7 +63,7 @@ class Guard:
         metrics.in_flight.inc()
         try:
             await self._answer(scope, receive, response, client)
-        except ClientGone:
+        except ClientGoneError:
             response.status = response.status or 499
         finally:
             metrics.in_flight.dec()
@@ -79,33 +79,33 @@ class Guard:
         try:
             body = await self._read(scope, receive)
             if self._clients[client] > self._limits.client_requests:
-                raise Refused(429, "too many requests of this client at a time", RETRY_AFTER)
+                raise RefusedError(429, "too many requests of this client at a time", RETRY_AFTER)
             await self._app(scope, _replay(body, receive), response.send)
-        except Refused as refused:
+        except RefusedError as refused:
             await refuse(response.send, refused)
         except Exception:
             log.exception("a request could not be answered")
             if not response.status:
-                await refuse(response.send, Refused(500, "an error of the server"))
+                await refuse(response.send, RefusedError(500, "an error of the server"))
 
     async def _read(self, scope: Scope, receive: Receive) -> bytes:
         """Returns the body.
 
         Raises:
-            Refused: It is too long, too slow, or not JSON.
-            ClientGone: It did not end.
+            RefusedError: It is too long, too slow, or not JSON.
+            ClientGoneError: It did not end.
         """
         limit, headers = self._limits.body_bytes, dict(scope["headers"])
         length = headers.get(b"content-length", b"0")
         if int(length) > _DROPPED * limit if length.isdigit() else False:
-            raise Refused(413, f"the body has more than {limit} bytes")
+            raise RefusedError(413, f"the body has more than {limit} bytes")
         size, parts = 0, []
         try:
             async with asyncio.timeout(self._limits.body_seconds):
                 while True:
                     message = await receive()
                     if message["type"] == "http.disconnect":
-                        raise ClientGone
+                        raise ClientGoneError
                     part = message.get("body", b"")
                     size += len(part)
                     if size <= limit:
@@ -113,14 +113,14 @@ class Guard:
                     if not message.get("more_body", False) or size > _DROPPED * limit:
                         break
         except TimeoutError:
-            raise Refused(
+            raise RefusedError(
                 408, f"the body did not arrive within {self._limits.body_seconds:g} s"
             ) from None
         if size > limit:
-            raise Refused(413, f"the body has more than {limit} bytes")
+            raise RefusedError(413, f"the body has more than {limit} bytes")
         kind = headers.get(b"content-type", b"").split(b";")[0].strip().lower()
         if size and kind != b"application/json":
-            raise Refused(415, "the content-type must be application/json")
+            raise RefusedError(415, "the content-type must be application/json")
         return b"".join(parts)
 
 
@@ -146,7 +146,7 @@ class _Response:
         await self._send(message)
 
 
-async def refuse(send: Send, refused: Refused) -> None:
+async def refuse(send: Send, refused: RefusedError) -> None:
     """Sends a refusal."""
     body = json.dumps({"error": str(refused)}).encode()
     headers = [

@@ -82,7 +82,7 @@ class Server(uvicorn.Server):
 
         super().__init__(
             uvicorn.Config(
-                app,  # type: ignore[arg-type]
+                app,
                 http=protocol,  # type: ignore[arg-type]
                 ws="none",
                 lifespan="off",
@@ -166,7 +166,7 @@ class Connection(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
         """Ends the wait once the head of a request is whole."""
         super().data_received(data)
         if self.cycle is not None and not self.cycle.response_complete:
-            self._reading = _cancel(self._reading)
+            self._stop_reading()
         else:
             self._expect_head()
 
@@ -188,14 +188,20 @@ class Connection(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
     def resume_writing(self) -> None:
         """Ends the wait."""
         super().resume_writing()
-        self._writing = _cancel(self._writing)
+        self._stop_writing()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stops the clocks."""
-        self._reading, self._writing = _cancel(self._reading), _cancel(self._writing)
+        self._stop_reading()
+        self._stop_writing()
         super().connection_lost(exc)
 
+    def _stop_reading(self) -> None:
+        if self._reading is not None:
+            self._reading.cancel()
+            self._reading = None
 
-def _cancel(timer: asyncio.TimerHandle | None) -> None:
-    if timer is not None:
-        timer.cancel()
+    def _stop_writing(self) -> None:
+        if self._writing is not None:
+            self._writing.cancel()
+            self._writing = None

@@ -7,10 +7,9 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from seq2seq.config.choices import SearchKind
 from seq2seq.config.commands import LimitsConfig
 
-Kind = Literal[tuple(str(kind) for kind in SearchKind)]  # type: ignore[valid-type]
+Kind = Literal["greedy", "beam", "sampling"]  # the words of `SearchKind`
 Name = Annotated[str, Field(max_length=64)]
 
 
@@ -148,7 +147,7 @@ class StatesBody(Body):
 def decode_body(limits: LimitsConfig) -> type[DecodeBody]:
     """Returns the body of `/v1/decode` with the bounds of the settings."""
     text = Annotated[str, Field(max_length=limits.characters)]
-    lines = Annotated[list[text], Field(min_length=1, max_length=limits.sources)]  # type: ignore[valid-type]
+    lines = Annotated[list[text], Field(min_length=1, max_length=limits.sources)]
     beam = Annotated[int, Field(ge=1, le=limits.beam_size)]
     count = Annotated[int, Field(ge=1, le=limits.n_best)]
 
@@ -166,7 +165,7 @@ def decode_body(limits: LimitsConfig) -> type[DecodeBody]:
 def states_body(limits: LimitsConfig) -> type[StatesBody]:
     """Returns the body of `/v1/states` with the bounds of the settings."""
     text = Annotated[str, Field(max_length=limits.characters)]
-    tokens = Annotated[list[text], Field(max_length=limits.characters)]  # type: ignore[valid-type]
+    tokens = Annotated[list[text], Field(max_length=limits.characters)]
 
     class States(StatesBody):
         """A source to observe."""

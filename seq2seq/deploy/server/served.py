@@ -13,7 +13,7 @@ LANES = (USUAL, OTHER)
 """What a model is prepared for, and the rest, which must not delay it."""
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """A request that is not answered; becomes a response.
 
     Attributes:
@@ -72,7 +72,8 @@ class Model(Protocol):
     """A model as the server calls it.
 
     `about` is its entry of `/v1/models`. `routes` returns which calls answer lines; `warm` runs in
-    the thread of a lane before the first of them, and yields wherever it may be ended. `states` runs in the thread of the other lane.
+    the thread of a lane before the first of them, and yields wherever it may be ended. `states` and
+    `full_states` run in the thread of the other lane.
     """
 
     @property

@@ -19,7 +19,7 @@ from seq2seq.deploy.server.served import (
     OTHER,
     Line,
     Model,
-    Refused,
+    RefusedError,
     Search,
     row_counts,
 )
@@ -112,20 +112,20 @@ class Service:
         }
 
     def check_ready(self) -> None:
-        """Raises `Refused` unless requests are answered now."""
+        """Raises `RefusedError` unless requests are answered now."""
         if not self.is_ready:
-            raise Refused(503, "the models are being prepared", RETRY_AFTER)
+            raise RefusedError(503, "the models are being prepared", RETRY_AFTER)
 
     async def decode(self, body: DecodeBody) -> dict[str, Any]:
         """Answers `/v1/decode`.
 
         Raises:
-            Refused: There is no such model, the queue is full, or time is up.
+            RefusedError: There is no such model, the queue is full, or time is up.
         """
         name, model = self._find(body.model)
         features = body.features if body.features is not None else [""] * len(body.sources)
         if len(features) != len(body.sources):
-            raise Refused(
+            raise RefusedError(
                 422, f"features: has {len(features)} items for {len(body.sources)} sources"
             )
         n_best = body.n_best or self._about[name]["n_best"]
@@ -166,8 +166,8 @@ class Service:
         """Answers `/v1/states`.
 
         Raises:
-            Refused: There is no such model, it shows no states, the source cannot be answered, the
-                queue is full, or time is up.
+            RefusedError: There is no such model, it shows no states, the source cannot be answered,
+                the queue is full, or time is up.
         """
         name, model = self._find(body.model)
         self._check_queue(name, 1)
@@ -183,7 +183,7 @@ class Service:
         if name is None:
             return next(iter(self._models.items()))
         if name not in self._models:
-            raise Refused(
+            raise RefusedError(
                 404, f"model: there is no such model; there are {', '.join(self._models)}"
             )
         return name, self._models[name]
@@ -191,14 +191,14 @@ class Service:
     def _check_queue(self, name: str, count: int) -> None:
         self.check_ready()
         if self._waiting(name) + count > self._limits.queued_sources:
-            raise Refused(503, "too many sources wait", RETRY_AFTER)
+            raise RefusedError(503, "too many sources wait", RETRY_AFTER)
 
     async def _in_time(self, answers: Any) -> Any:
         try:
             async with asyncio.timeout(self._limits.seconds):
                 return await answers
         except TimeoutError:
-            raise Refused(504, f"not answered within {self._limits.seconds:g} s") from None
+            raise RefusedError(504, f"not answered within {self._limits.seconds:g} s") from None
 
 
 def _wanted(body: DecodeBody, answer: dict[str, Any]) -> dict[str, Any]:

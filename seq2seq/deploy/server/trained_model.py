@@ -16,8 +16,6 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from functools import partial
 from typing import Any
 
-import numpy as np
-
 from seq2seq.config.choices import SearchKind
 from seq2seq.config.schema import DecodingConfig
 from seq2seq.deploy.server.lanes import Call
@@ -25,7 +23,7 @@ from seq2seq.deploy.server.served import (
     OTHER,
     USUAL,
     Line,
-    Refused,
+    RefusedError,
     Route,
     Search,
     States,
@@ -33,11 +31,11 @@ from seq2seq.deploy.server.served import (
     filled,
     row_counts,
 )
+from seq2seq.deploy.server.state_viewer import StateViewer
 from seq2seq.errors import UserError
 from seq2seq.hardware import cores
 from seq2seq.inference.answers import Prediction
 from seq2seq.inference.directions import directions
-from seq2seq.inference.handover import HandOver, hand_over
 from seq2seq.inference.predictor import Predictor
 from seq2seq.inference.shapes import bucket
 
@@ -47,7 +45,6 @@ _MAX_CHARACTERS = 256  # a longer source is not usual, and is not looked at in t
 _MAX_LENGTHS = 3  # that are compiled
 _MOST = 0.98  # share of the dev sources that have one of them
 _DEFAULT_LENGTHS = (8, 16)
-_MAX_NUMBERS = 1_000_000  # of the states of one source
 
 
 class TrainedModel:
@@ -76,6 +73,7 @@ class TrainedModel:
         self._own_beam = self._own.beam_size if self._own.kind is SearchKind.beam else 1
         self._lengths = self._usual_lengths()
         self._is_single = len(predictor.members.all) == 1
+        self._viewer = StateViewer(predictor)
 
     @property
     def about(self) -> dict[str, Any]:
@@ -185,6 +183,8 @@ class TrainedModel:
                 pool.shutdown(cancel_futures=True)
         for source, features in self._examples[:1]:
             predictor.predict([source], [features], with_details=True)
+            if lane == OTHER and self._is_single:
+                self.states(source, features, None)
 
     def _with_search(
         self, kind: SearchKind, beam: int, n_best: int, jit_compile: bool
@@ -199,7 +199,7 @@ class TrainedModel:
                 self._predictors[key] = self._predictor.with_search(decoding)
             except UserError as error:
                 log.warning("%s: a search that cannot be run: %s", self.name, error)
-                raise Refused(422, f"{self.name} cannot be searched in this way") from error
+                raise RefusedError(422, f"{self.name} cannot be searched in this way") from error
         return self._predictors[key]
 
     def _decode_usual(self, lines: Sequence[Line]) -> list[Prediction]:
@@ -220,40 +220,30 @@ class TrainedModel:
 
     def states(self, source: str, features: str, target: Sequence[str] | None) -> States:
         """See `Model`."""
-        return self._observe(source, features, target, with_states=False)
+        return self._viewer.attention(source, features, self._target(source, features, target))
 
     def full_states(self, source: str, features: str, target: Sequence[str] | None) -> States:
         """See `Model`."""
-        return self._observe(source, features, target, with_states=True)
+        return self._viewer.states(source, features, self._target(source, features, target))
 
-    def _observe(
-        self, source: str, features: str, target: Sequence[str] | None, with_states: bool
-    ) -> States:
+    def _target(self, source: str, features: str, target: Sequence[str] | None) -> Sequence[str]:
+        """Returns the tokens to write, those of greedy search if none are given.
+
+        Raises:
+            RefusedError: The source cannot be answered, or the model is an ensemble.
+        """
         if not self._is_single:
-            raise Refused(422, f"{self.name} is an ensemble: states are those of a single run")
-        limit = self._own.max_length or 1
-        if target is not None and len(target) >= limit:
-            raise Refused(
-                422, f"target: has {len(target)} tokens, the model writes up to {limit - 1}"
-            )
-        if target is None:
-            # Traced for all shapes, unlike the search of `hand_over`.
-            [prediction] = self._decode_other(SearchKind.greedy, 1, [Line(source, features)])
-            if prediction.problem:
-                raise Refused(422, prediction.problem)
-            target = prediction.tokens
-        [problem] = self._predictor.members.problems(
-            self._predictor.members.read([(source, features)])
-        )
+            raise RefusedError(422, f"{self.name} is an ensemble: states are those of a single run")
+        members = self._predictor.members
+        [problem] = members.problems(members.read([(source, features)]))
         if problem:
-            raise Refused(422, problem)
-        seen = hand_over(self._predictor, source, features, target)
-        return States(
-            read=seen.source,
-            written=seen.target,
-            attention=None if seen.attention is None else _rounded(seen.attention),
-            states=_named(seen) if with_states else None,
-        )
+            raise RefusedError(422, problem)
+        if target is not None:
+            return target
+        [prediction] = self._decode_other(SearchKind.greedy, 1, [Line(source, features)])
+        if prediction.problem:
+            raise RefusedError(422, prediction.problem)
+        return prediction.tokens
 
 
 def _predict(
@@ -265,25 +255,3 @@ def _predict(
         with_details=[line.with_details for line in lines],
         seed=seed,
     )
-
-
-def _named(seen: HandOver) -> list[dict[str, Any]]:
-    """Returns the states of all layers, with their sides and names."""
-    found = []
-    sides = [("encoder", traces) for traces in seen.encoder] + [("decoder", seen.decoder)]
-    numbers = 0
-    for side, traces in sides:
-        for one in traces:
-            for name, values in one.states.items():
-                numbers += values.size
-                if numbers > _MAX_NUMBERS:
-                    raise Refused(422, f"the states are more than {_MAX_NUMBERS:,} numbers")
-                found.append(
-                    {"side": side, "layer": one.name, "name": name, "values": _rounded(values[0])}
-                )
-    return found
-
-
-def _rounded(values: Any) -> list[list[float]]:
-    rows: list[list[float]] = np.round(np.nan_to_num(np.float64(values)), 4).tolist()
-    return rows
