@@ -287,7 +287,15 @@ def test_the_core_is_read_in_an_hour():
     ["README.md", "CONTRIBUTING.md", "data/README.md"]
     + [
         f"docs/{name}.md"
-        for name in ("ARCHITECTURE", "export", "questions", "reliability", "serve", "speed", "states")
+        for name in (
+            "ARCHITECTURE",
+            "export",
+            "questions",
+            "reliability",
+            "serve",
+            "speed",
+            "states",
+        )
     ],
 )
 def test_links_between_pages_lead_somewhere(page):

@@ -16,10 +16,10 @@ from seq2seq import serve as door
 RUN = ROOT / "tests" / "fixtures" / "run_0_1"
 
 
-def start(*words, cwd):
+def start(*words, cwd, port=0):
     """Starts a server; returns the process and the address that it prints."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "seq2seq.serve", "port=0", *words],
+        [sys.executable, "-m", "seq2seq.serve", f"port={port}", *words],
         cwd=cwd,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,

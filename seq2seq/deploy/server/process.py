@@ -100,6 +100,7 @@ class Server(uvicorn.Server):
 
     async def serve_and_answer(self, found: socket.socket) -> None:
         """Serves at a socket, while the service answers."""
+        self._socket = found
         answering = asyncio.create_task(self._service.run())
         answering.add_done_callback(self._end_with)
         try:
@@ -139,6 +140,10 @@ class Server(uvicorn.Server):
         if self.signal is not None and not self.should_exit:
             # Responses now close their connections. A client that is about to send its next request
             # finds this one closed, rather than a request that is lost.
+            await asyncio.sleep(_DRAIN)
+            # Connections that wait to be accepted are reset when the socket closes. So no new ones
+            # are let in, and those that wait are accepted first.
+            self._socket.listen(0)
             await asyncio.sleep(_DRAIN)
             self.should_exit = True
         return await super().on_tick(counter)
@@ -189,6 +194,16 @@ class Connection(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
         """Ends the wait."""
         super().resume_writing()
         self._stop_writing()
+
+    def shutdown(self) -> None:
+        """Closes the connection after its response; an idle one a little later.
+
+        Its next request may be on its way.
+        """
+        if self.cycle is None or self.cycle.response_complete:
+            self.loop.call_later(_DRAIN, super().shutdown)
+        else:
+            super().shutdown()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stops the clocks."""
