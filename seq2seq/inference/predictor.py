@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import overload
 
 import numpy as np
 
@@ -94,7 +92,7 @@ class Predictor:
             UserError: A folder is not a complete run, or is damaged; or the runs do not write the
                 same target symbols.
         """
-        runs = _open([run] if isinstance(run, RunDir | str | Path) else run)
+        runs = RunDir.find_all(run)
         configs = [one.load_config() for one in runs]
         first, *others = map(Member.load, runs, configs)
         largest = max(one.decoding.max_length or 0 for one in configs) or None
@@ -115,25 +113,9 @@ class Predictor:
         own = first.model, first.vocabularies, first.data
         return Predictor(*own, decoding, others, self.answers, self.observer.temperature)
 
-    @overload
-    def __call__(  # type: ignore[overload-overlap]
-        self, source: str, features: str = ""
-    ) -> str: ...
-    @overload
-    def __call__(
-        self, source: Sequence[str], features: Sequence[str] | None = None
-    ) -> list[str]: ...
-    def __call__(
-        self, source: str | Sequence[str], features: str | Sequence[str] | None = None
-    ) -> str | list[str]:
-        """Returns the best answer to a line, or to each line of a list.
-
-        It is empty where there is none, or where it is rejected; `predict` tells why.
-        """
-        if not isinstance(source, str):
-            assert not isinstance(features, str)
-            return [one.text for one in self.predict(source, features)]
-        [prediction] = self.predict([source], [str(features or "")])
+    def __call__(self, source: str, features: str = "") -> str:
+        """Returns the best answer to a line; empty if there is none, which `predict` explains."""
+        [prediction] = self.predict([source], [features])
         return prediction.text
 
     @property
@@ -242,11 +224,6 @@ class Predictor:
         S counts features and source tokens; T counts target tokens and the end of sequence.
         """
         return attention_weights(self.model, self.vocabularies, source, target)
-
-
-def _open(runs: Sequence[Run]) -> list[RunDir]:
-    opened = [[one] if isinstance(one, RunDir) else RunDir.find_all(str(one)) for one in runs]
-    return [*itertools.chain(*opened)]
 
 
 def _without_end(line: str) -> str:

@@ -33,7 +33,7 @@ def test_a_run_is_a_path_or_several(predictor):
 def test_a_call_returns_the_best_answers(predictor):
     assert predictor("0 1 2") == "2 1 0"
     assert predictor("0 1 2", "") == "2 1 0"
-    assert predictor(["0 1 2", "", "5 4 3"]) == ["2 1 0", "", "3 4 5"]
+    assert predictor("") == ""
 
 
 def test_details_of_some_lines(predictor):
