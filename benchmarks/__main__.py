@@ -13,7 +13,7 @@ from pathlib import Path
 
 from benchmarks import data, machine, report
 from benchmarks.context import Context
-from benchmarks.parts import choices, decoding, epoch, exports, step, words
+from benchmarks.parts import choices, decoding, epoch, exports, serving, step, words
 from benchmarks.results import PartResult
 
 PARTS: dict[str, Callable[[Context], PartResult]] = {
@@ -23,6 +23,7 @@ PARTS: dict[str, Callable[[Context], PartResult]] = {
     "words": words.run,
     "choices": choices.run,
     "exports": exports.run,
+    "serving": serving.run,
 }
 # Without --only: what is compared with others.
 COMPARISONS = ["step", "epoch", "decoding", "words"]

@@ -6,9 +6,10 @@ Public API, imported when a name is first used, so that commands answer before T
     train(config, "my/run")       trains a new run
     resume("my/run")              resumes a stopped run
     RunDir.find("latest")         a run folder: its paths and text files; needs no TensorFlow
-    Predictor.load(run)           a trained model, of a list of runs an ensemble: `predict(lines)`
-                                  returns a `Prediction` for each line, which holds `Hypothesis`
-                                  tuples, best first
+    Predictor.load("my/run")      a trained model, of a list of runs an ensemble: called with a
+                                  line it returns the best answer; `predict(lines)` returns a
+                                  `Prediction` for each line, which holds `Hypothesis` tuples, best
+                                  first; several threads may call it at once
     UserError                     a mistake that the user can correct, in one line
     seq2seq.states                trace layers, hand states over, keep streams
 

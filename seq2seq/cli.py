@@ -36,6 +36,7 @@ COMMANDS = {
     "states": Command("seq2seq.states.__main__", "main", "show the states of a layer or a run"),
     "export": Command("seq2seq.export", "main", "write a model that runs without this package"),
     "bundle": Command("seq2seq.bundle", "main", "write a run as one file that is a run"),
+    "serve": Command("seq2seq.serve", "main", "answer requests over HTTP, with a page to try"),
     "reproduce": Command("seq2seq.reproduce", "main", "train a run again and compare"),
 }
 

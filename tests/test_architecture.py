@@ -18,7 +18,7 @@ FLOORS = [
     {"inference"},
     {"evaluation", "deploy"},
     {"training", "states"},
-    {"bundle", "cli", "compare", "evaluate", "export", "reproduce", "score"},
+    {"bundle", "cli", "compare", "evaluate", "export", "reproduce", "score", "serve"},
 ]
 MAX_DEPTH = 6  # of imports inside a room
 NO_TENSORFLOW = [
@@ -40,12 +40,15 @@ NO_TENSORFLOW = [
     "deploy.formats.numpy",
     "deploy.formats.onnx",
     "deploy.formats.saved_model",
+    "deploy.server.app",
+    "deploy.server.command",
     "cli",
     "compare",
     "evaluate",
     "export",
     "reproduce",
     "score",
+    "serve",
 ]
 
 

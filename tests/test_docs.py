@@ -279,7 +279,7 @@ def test_the_map_s_files_exist():
 def test_the_core_is_read_in_an_hour():
     lines = sum(len((ROOT / path).read_text(encoding="utf-8").splitlines()) for path in CORE)
     assert 16 <= len(CORE) <= 20
-    assert lines <= 2_750
+    assert lines <= 2_780
 
 
 @pytest.mark.parametrize(
@@ -287,7 +287,15 @@ def test_the_core_is_read_in_an_hour():
     ["README.md", "CONTRIBUTING.md", "data/README.md"]
     + [
         f"docs/{name}.md"
-        for name in ("ARCHITECTURE", "export", "questions", "reliability", "speed", "states")
+        for name in (
+            "ARCHITECTURE",
+            "export",
+            "questions",
+            "reliability",
+            "serve",
+            "speed",
+            "states",
+        )
     ],
 )
 def test_links_between_pages_lead_somewhere(page):

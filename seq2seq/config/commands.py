@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
@@ -143,6 +144,64 @@ class ExportConfig:
     output: str | None
     license: str
     decoding: DecodingChanges
+    device: Device
+
+
+@dataclass(frozen=True)
+class ModelNames:
+    """Models by name: a run, the runs of an ensemble, or an exported folder each."""
+
+    def __contains__(self, value: Any) -> bool:
+        return isinstance(value, dict) and all(
+            isinstance(name, str) and _NAME.fullmatch(name) and one in Runs
+            for name, one in value.items()
+        )
+
+    def __str__(self) -> str:
+        return (
+            "names of letters, digits, '-' and '_', each with a run folder, a list of run folders "
+            "or an exported folder"
+        )
+
+
+_NAME = re.compile(r"[\w-]{1,64}", re.ASCII)
+Positive = Range(minimum=1)
+Seconds = Range(minimum=0.1, maximum=86_400.0)
+
+
+@dataclass
+class LimitsConfig:
+    """Limits of `python -m seq2seq.serve`."""
+
+    body_bytes: Annotated[int, LineBytes]
+    sources: Annotated[int, Range(minimum=1, maximum=65_536)]
+    characters: Annotated[int, Range(minimum=1, maximum=1_000_000)]
+    n_best: Annotated[int, Range(minimum=1, maximum=1000)]
+    beam_size: Annotated[int, Range(minimum=1, maximum=1000)]
+    queued_sources: Annotated[int, Positive]
+    client_requests: Annotated[int, Positive]
+    connections: Annotated[int, Positive]
+    seconds: Annotated[float, Seconds]
+    header_seconds: Annotated[float, Seconds]
+    body_seconds: Annotated[float, Seconds]
+    write_seconds: Annotated[float, Seconds]
+    stop_seconds: Annotated[float, Seconds]
+
+
+@dataclass
+class ServeConfig:
+    """Settings of `python -m seq2seq.serve`."""
+
+    run: Annotated[Any, Runs]
+    export: str | None
+    models: Annotated[dict[str, Any], ModelNames()]
+    host: str
+    port: Annotated[int, Range(minimum=0, maximum=65_535)]
+    trusted_proxies: str | None
+    max_delay_ms: Annotated[float, Range(minimum=0.0, maximum=1000.0)]
+    max_batch_rows: Annotated[int, Range(minimum=1, maximum=4096)]
+    limits: LimitsConfig
+    decoding: AnswerSettings
     device: Device
 
 

@@ -14,6 +14,7 @@ import importlib.metadata
 import logging
 import os
 import platform
+import re
 import shutil
 import sys
 import time
@@ -59,6 +60,15 @@ def seal(folder: Path) -> None:
         for entry in folder.glob("*.pb"):
             if not (checksum := _checksum_file(entry)).exists():
                 checksum.write_text(_digest(entry), encoding="ascii")
+
+
+def seal_used() -> None:
+    """Seals the folder that TensorFlow uses, if there is one, for a process that goes on for long.
+
+    Others that start meanwhile would remove what has no checksum.
+    """
+    if found := re.search(r"persistent_cache_directory=(\S+)", os.environ.get("TF_XLA_FLAGS", "")):
+        seal(Path(found.group(1)))
 
 
 def drop_damaged(folder: Path) -> None:

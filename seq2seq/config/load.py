@@ -27,6 +27,7 @@ from seq2seq.config.commands import (
     InferConfig,
     ReproduceConfig,
     ScoreConfig,
+    ServeConfig,
     StatesConfig,
 )
 from seq2seq.config.earlier import INTRODUCED
@@ -48,6 +49,7 @@ SCHEMAS: dict[str, type] = {
     "export": ExportConfig,
     "reproduce": ReproduceConfig,
     "score": ScoreConfig,
+    "serve": ServeConfig,
     "states": StatesConfig,
 }
 
@@ -86,9 +88,13 @@ def compose(*overrides: str) -> RunConfig:
     return from_hydra(composed, RunConfig)
 
 
-def open_overrides(words: Sequence[str]) -> list[str]:
-    """Returns overrides in which those of `callbacks.extra`, an open set, may add what is new."""
-    return [f"++{word}" if word.startswith("callbacks.extra") else word for word in words]
+_OPEN_SETS = {"train": "callbacks.extra", "serve": "models."}
+
+
+def open_overrides(words: Sequence[str], name: str = "train") -> list[str]:
+    """Returns overrides in which those of the command's open set may add what is new."""
+    prefix = _OPEN_SETS.get(name, " ")
+    return [f"++{word}" if word.startswith(prefix) else word for word in words]
 
 
 def from_hydra(config: DictConfig, schema: type[AnyConfig]) -> AnyConfig:

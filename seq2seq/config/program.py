@@ -27,12 +27,22 @@ Task = Callable[[Any], Any]  # takes the checked dataclass of the settings
 TRACEBACK = "SEQ2SEQ_TRACEBACK"
 
 
-def program(name: str) -> Callable[[Task], Callable[[], None]]:
+def _always(config: Any) -> bool:
+    return True
+
+
+def program(
+    name: str, needs_tensorflow: Callable[[Any], bool] = _always
+) -> Callable[[Task], Callable[[], None]]:
     """Returns a decorator that makes `task(config)` a program with the settings of a YAML file.
 
     The program composes `configs/{name}.yaml` against `SCHEMAS[name]` of `load.py`. It exits with 0
     when done, with 2 after a mistake of the user or if standard output cannot be written (one line
     on standard error), and with 129, 130 or 143 after a signal.
+
+    Args:
+        name: Of the command.
+        needs_tensorflow: Tells of the settings whether TensorFlow is loaded before the task runs.
     """
 
     def decorate(task: Task) -> Callable[[], None]:
@@ -41,7 +51,7 @@ def program(name: str) -> Callable[[Task], Callable[[], None]]:
             open_closed_streams()
             with ExitStack() as loading:
                 loading.enter_context(quitting_at_ctrl_c())
-                code = _exit_code(name, lambda: _run_hydra(name, task, loading))
+                code = _exit_code(name, lambda: _run_hydra(name, task, needs_tensorflow, loading))
             if code:
                 sys.exit(code)
 
@@ -89,7 +99,9 @@ def _refuse_system_error(error: OSError) -> int:
     return refuse(str(error))
 
 
-def _run_hydra(name: str, task: Task, loading: ExitStack) -> None:
+def _run_hydra(
+    name: str, task: Task, needs_tensorflow: Callable[[Any], bool], loading: ExitStack
+) -> None:
     """Lets Hydra compose the settings, and hands them to `task` after `loading` is closed."""
     import hydra
     from hydra.errors import HydraException
@@ -105,7 +117,9 @@ def _run_hydra(name: str, task: Task, loading: ExitStack) -> None:
         has_begun = True
         try:
             config: Any = from_hydra(composed, SCHEMAS[name])
-            prepare(config.device)
+            log_to_standard_error()
+            if needs_tensorflow(config):
+                prepare(config.device)
             loading.close()
             return task(config)
         except UserError as error:
@@ -124,7 +138,7 @@ def _run_hydra(name: str, task: Task, loading: ExitStack) -> None:
     os.environ.setdefault(TRACEBACK, os.environ.get("HYDRA_FULL_ERROR", "0"))
     # With this, Hydra raises its exceptions. Without, it prints them and exits with 1.
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    sys.argv[1:] = open_overrides(sys.argv[1:])
+    sys.argv[1:] = open_overrides(sys.argv[1:], name)
     try:
         hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name=name)(run)()
     except ValueError as error:  # Hydra's own, for a command line such as data=3.
@@ -185,8 +199,19 @@ def _remove_if_empty(folder: Path) -> None:
                 parent.rmdir()
 
 
+def log_to_standard_error() -> None:
+    """Sends log messages to standard error, a line each."""
+    import logging
+
+    from seq2seq.errors import LineFormatter
+
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(LineFormatter("%(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+
+
 def prepare(device: str) -> None:
-    """Sets up memory and logging, and imports TensorFlow without its start-up chatter.
+    """Sets up memory, and imports TensorFlow without its start-up chatter.
 
     Raises:
         UserError: See `use_device`.
@@ -196,15 +221,11 @@ def prepare(device: str) -> None:
 
     from seq2seq.config.compilation_cache import use_compilation_cache
     from seq2seq.config.device import may_have_gpu, use_device
-    from seq2seq.errors import LineFormatter
     from seq2seq.hardware import keep_freed_memory, load_tensorflow
 
     keep_freed_memory()
     if not may_have_gpu(device):  # It was measured and attacked on CPUs alone.
         use_compilation_cache()
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(LineFormatter("%(message)s"))
-    logging.basicConfig(level=logging.INFO, handlers=[handler])
     for library in ("absl", "tensorflow"):
         logging.getLogger(library).setLevel(logging.ERROR)
     is_shown = sys.stderr.isatty() and "keras" not in sys.modules

@@ -36,7 +36,9 @@ class BatchSearch:
         self.compiled = compiled
         self._decoding, self._vocabularies, self._target = decoding, vocabularies, target
 
-    def __call__(self, batches: list[list[Block]], first: int) -> Iterable[list[Prediction]]:
+    def __call__(
+        self, batches: list[list[Block]], first: int, seed: int | None = None
+    ) -> Iterable[list[Prediction]]:
         """Decodes batches of ids, two per core at a time.
 
         XLA computes all but large products on one core. While some batches are converted to text,
@@ -45,12 +47,14 @@ class BatchSearch:
         Args:
             batches: Each has a block of ids for each member.
             first: The number of the first batch, which decides the random numbers of sampling.
+            seed: Decides them, too; None: that of the settings.
         """
+        seed = self._decoding.seed if seed is None else seed
         # A function of the request, not of earlier ones: a resumed training, which has not made
         # those, must score the dev set alike.
         numbers = range(first, first + len(batches))
         draw = np.random.default_rng
-        seeds = [int(draw((self._decoding.seed, n)).integers(2**31)) for n in numbers]
+        seeds = [int(draw((seed, n)).integers(2**31)) for n in numbers]
         if len(batches) < 2:
             return map(self._decode, batches, seeds)
         # The last batch gets as many rows as the others: compiling for fewer would take longer.

@@ -109,3 +109,19 @@ def compile_observation(model: Seq2Seq | Ensemble) -> Forced:
         return chosen, position, tf.transpose(totals)
 
     return observe
+
+
+def compile_attention(model: Seq2Seq) -> Forced:
+    """Returns the function whose only result is the attention weights `[B, T, S]`.
+
+    Without attention S is 0. Like `compile_observation`, it is compiled without XLA.
+    """
+
+    @tf.function(autograph=False, input_signature=[_IDS, _IDS])
+    def attend(source: tf.Tensor, target: tf.Tensor) -> list[tf.Tensor]:
+        memory, state = model.encode(source, training=False)
+        _, _, seen = model.decoder(target[:, :-1], state, memory)
+        rows = tf.shape(target)[0], tf.shape(target)[1] - 1
+        return [seen.get("attention_weights", tf.zeros([*rows, 0]))]
+
+    return attend

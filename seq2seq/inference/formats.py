@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from seq2seq.config.choices import OutputFormat
 from seq2seq.inference.answers import Hypothesis, Prediction
@@ -43,7 +43,12 @@ def _field(text: str) -> str:
 
 
 def _as_jsonl(line: Line, prediction: Prediction) -> str:
-    answer: dict[str, object] = {"source": line.source}
+    return json.dumps(describe(line, prediction), ensure_ascii=False) + "\n"
+
+
+def describe(line: Line, prediction: Prediction) -> dict[str, Any]:
+    """Returns an answer as plain data with the names of `format=jsonl`."""
+    answer: dict[str, Any] = {"source": line.source}
     if line.features:
         answer["features"] = line.features
     if prediction.problem:
@@ -59,7 +64,7 @@ def _as_jsonl(line: Line, prediction: Prediction) -> str:
         if is_true:
             answer[name] = True
     answer["predictions"] = [_described(hypothesis) for hypothesis in prediction.hypotheses]
-    return json.dumps(answer, ensure_ascii=False) + "\n"
+    return answer
 
 
 def _described(hypothesis: Hypothesis) -> dict[str, object]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -22,9 +23,13 @@ from seq2seq.model.seq2seq import Seq2Seq
 from seq2seq.runs.calibration_file import load_temperature
 from seq2seq.runs.run_dir import RunDir
 
+Run = RunDir | str | Path
+
 
 class Predictor:
     """Trained model, or an ensemble of several, with its vocabularies: text in, text out.
+
+    Several threads may call one predictor at once: a call changes nothing that another one reads.
 
     Attributes:
         members: The models with their vocabularies, one or several.
@@ -73,10 +78,10 @@ class Predictor:
         self.search = make_search(self.members, decoding, answers.answers, self.observer.log_probs)
 
     @classmethod
-    def load(
-        cls, run: RunDir | Sequence[RunDir], decoding: DecodingChanges | None = None
-    ) -> Predictor:
+    def load(cls, run: Run | Sequence[Run], decoding: DecodingChanges | None = None) -> Predictor:
         """Loads a run, or several as an ensemble.
+
+        A run is a `RunDir`, the path of its folder or of an ensemble's, or `latest`.
 
         The search has the settings of the first run. Only its `max_length` is the largest of all
         runs, so that no member's answers are cut shorter than they are alone. Values of `decoding`
@@ -87,7 +92,7 @@ class Predictor:
             UserError: A folder is not a complete run, or is damaged; or the runs do not write the
                 same target symbols.
         """
-        runs = [run] if isinstance(run, RunDir) else run
+        runs = RunDir.find_all(run)
         configs = [one.load_config() for one in runs]
         first, *others = map(Member.load, runs, configs)
         largest = max(one.decoding.max_length or 0 for one in configs) or None
@@ -97,6 +102,21 @@ class Predictor:
         temperature = mean_temperature([*map(load_temperature, runs)])
         own = first.model, first.vocabularies, first.data
         return cls(*own, settings, others, answers, temperature)
+
+    def with_search(self, decoding: DecodingConfig) -> Predictor:
+        """Returns a predictor of the same models that searches with other settings.
+
+        Raises:
+            UserError: The settings contradict each other, or `decoding.answers` cannot be read.
+        """
+        first, *others = self.members.all
+        own = first.model, first.vocabularies, first.data
+        return Predictor(*own, decoding, others, self.answers, self.observer.temperature)
+
+    def __call__(self, source: str, features: str = "") -> str:
+        """Returns the best answer to a line; empty if there is none, which `predict` explains."""
+        [prediction] = self.predict([source], [features])
+        return prediction.text
 
     @property
     def model(self) -> Seq2Seq:
@@ -112,7 +132,8 @@ class Predictor:
         sources: Sequence[str],
         features: Sequence[str] | None = None,
         batches_before: int = 0,
-        with_details: bool = False,
+        with_details: bool | Sequence[bool] = False,
+        seed: int | None = None,
     ) -> list[Prediction]:
         """Answers lines of source text, each with its line of features if the model uses them.
 
@@ -128,7 +149,8 @@ class Predictor:
             batches_before: Number of the first batch. A request in several calls passes the batches
                 of its earlier calls (see `count_batches`), so that they do not repeat their draws.
             with_details: Whether the confidence, the probabilities of tokens and the alignment are
-                wanted, which take another pass of the model.
+                wanted, which take another pass of the model; for all lines, or for each.
+            seed: That of sampling; None: `decoding.seed`.
 
         Raises:
             TypeError: `sources` or `features` is a string, not a list of strings.
@@ -143,7 +165,8 @@ class Predictor:
             (_without_end(source), _without_end(tags))
             for source, tags in zip(sources, features, strict=True)
         ]
-        return self._answer(self.members.read(texts), batches_before, with_details)
+        wanted = [with_details] * len(texts) if isinstance(with_details, bool) else with_details
+        return self._answer(self.members.read(texts), batches_before, wanted, seed)
 
     def count_batches(self, predictions: Sequence[Prediction]) -> int:
         """Returns the number of batches that these answers of one call took."""
@@ -158,7 +181,11 @@ class Predictor:
         return self._answer(self.members.read_tokens(pairs), batches_before)
 
     def _answer(
-        self, read: list[Pairs], batches_before: int, with_details: bool = False
+        self,
+        read: list[Pairs],
+        batches_before: int,
+        with_details: Sequence[bool] = (),
+        seed: int | None = None,
     ) -> list[Prediction]:
         """Answers sources, given as each member reads them."""
         predictions = [Prediction([], problem) for problem in self.members.problems(read)]
@@ -175,7 +202,7 @@ class Predictor:
         size = self.decoding.batch_size
         batches = [by_length[start : start + size] for start in range(0, len(by_length), size)]
         blocks = [[[own[i] for i in batch] for own in ids] for batch in batches]
-        for batch, answers in zip(batches, self.search(blocks, batches_before), strict=True):
+        for batch, answers in zip(batches, self.search(blocks, batches_before, seed), strict=True):
             for i, prediction in zip(batch, answers, strict=True):
                 predictions[i] = prediction
         for (member, pairs), own in zip(members, ids, strict=True):
@@ -184,7 +211,9 @@ class Predictor:
                     unknown = tuple(dict.fromkeys(predictions[i].unknown + unknown))
                     predictions[i] = predictions[i]._replace(unknown=unknown)
         limit = self.answers.reject_below
-        if with_details or limit is not None:
+        if limit is None:
+            accepted = [i for i in accepted if with_details and with_details[i]]
+        if accepted:
             for i, one in self.observer.details(predictions, accepted, ids, read[0]):
                 predictions[i] = one.judged(limit)
         return predictions

@@ -77,8 +77,11 @@ class VotedSearch:
         penalty = decoding.length_penalty if is_beam else 0.0
         self._penalties = length_penalties((decoding.max_length or 1) + 1, penalty).numpy().tolist()
 
-    def __call__(self, batches: list[list[Block]], first: int) -> Iterable[list[Prediction]]:
+    def __call__(
+        self, batches: list[list[Block]], first: int, seed: int | None = None
+    ) -> Iterable[list[Prediction]]:
         """Decodes batches of ids; see `BatchSearch`."""
+        del seed  # Nothing is drawn.
         by_direction = [
             list(itertools.chain(*search([part.own(blocks) for blocks in batches], first)))
             for part, search in self._searches

@@ -136,10 +136,15 @@ class RunDir:
     def find_all(cls, names: Any) -> list[RunDir]:
         """Opens one run, every run of a list, or those of an ensemble or bundle; names as `find`.
 
+        A run that is open already stays as it is.
+
         `latest` is an ensemble if the run that was started last is a member of one.
         """
         found: list[RunDir] = []
-        for name in names if isinstance(names, list) else [names]:
+        for name in names if isinstance(names, list | tuple) else [names]:
+            if isinstance(name, RunDir):
+                found.append(name)
+                continue
             # Hydra reads the name of a folder such as 2026 as a number.
             path = cls.latest().path if name == "latest" else Path(str(name))
             if path.is_file():

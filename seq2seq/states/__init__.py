@@ -12,14 +12,14 @@ from seq2seq.hardware import load_tensorflow
 
 _HOMES = {
     "Call": "seq2seq.states.calls",
-    "HandOver": "seq2seq.states.handover",
+    "HandOver": "seq2seq.inference.handover",
     "Identity": "seq2seq.states.identity",
     "Returned": "seq2seq.states.calls",
     "StatefulEncoder": "seq2seq.inference.stream",
     "Statistics": "seq2seq.evaluation.state_statistics",
     "Trace": "seq2seq.model.rnn.tracing",
     "gradient_norms": "seq2seq.evaluation.state_statistics",
-    "hand_over": "seq2seq.states.handover",
+    "hand_over": "seq2seq.inference.handover",
     "identities": "seq2seq.states.identity",
     "make_layer": "seq2seq.states.calls",
     "returns": "seq2seq.states.calls",

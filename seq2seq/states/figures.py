@@ -9,9 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from seq2seq.evaluation.figures import display_token, surroundings
+from seq2seq.inference.handover import State
 from seq2seq.model.rnn.tracing import Array, Trace
 from seq2seq.states.experiments import AlteredScores
-from seq2seq.states.handover import State
 
 # Colour maps of signed values, and of shares from 0 to 1. Masked steps stay empty.
 _SIGNED, _SHARE = "RdBu_r", "viridis"

@@ -14,11 +14,11 @@ from seq2seq.data.tsv import feature_tokens, source_tokens
 from seq2seq.data.vocabulary import Tokenizer
 from seq2seq.errors import UserError
 from seq2seq.evaluation.figures import attention_figure
+from seq2seq.inference.handover import HandOver, hand_over
 from seq2seq.inference.predictor import Predictor
 from seq2seq.runs.run_dir import RunDir
 from seq2seq.runs.tensorboard_files import write_projector
 from seq2seq.states import experiments, figures
-from seq2seq.states.handover import HandOver, hand_over
 from seq2seq.states.output import Output
 from seq2seq.states.state_file import read_state
 

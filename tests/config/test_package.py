@@ -51,7 +51,7 @@ def test_all_files_come_along(installed):
     there = {str(path.relative_to(installed)) for path in installed.rglob("*") if path.is_file()}
     code = {str(path.relative_to(ROOT)) for path in (ROOT / "seq2seq").rglob("*.py")}
     configs = {f"seq2seq/{path.relative_to(ROOT)}" for path in (ROOT / "configs").rglob("*.*")}
-    assert there == code | configs | {"seq2seq/py.typed"}
+    assert there == code | configs | {"seq2seq/py.typed", "seq2seq/deploy/server/page.html"}
     assert CONFIGS == ROOT / "configs"
 
 
@@ -85,6 +85,7 @@ def test_commands_are_listed(words, monkeypatch, capsys):
         "states",
         "export",
         "bundle",
+        "serve",
         "reproduce",
     ]
 

@@ -22,12 +22,12 @@ from seq2seq.data.tsv import read_examples
 from seq2seq.data.vocabulary import Vocabularies, Vocabulary
 from seq2seq.errors import UserError
 from seq2seq.evaluation.evaluate_model import Evaluation
+from seq2seq.inference.handover import hand_over
 from seq2seq.inference.predictor import Predictor
 from seq2seq.inference.scoring import Scorer
 from seq2seq.model.seq2seq import build_model
 from seq2seq.runs.run_dir import RunDir
 from seq2seq.special_ids import BOS, PAD, UNK
-from seq2seq.states.handover import hand_over
 
 OLD_RUN = ROOT / "tests" / "fixtures" / "run_0_1"
 LINES = ["a b c", "d", "b b a", "é", "a"]

@@ -16,12 +16,12 @@ from seq2seq.data.splits import load_split
 from seq2seq.errors import UserError
 from seq2seq.evaluation.evaluate_model import Evaluation
 from seq2seq.evaluation.surprises import find_surprises
+from seq2seq.inference.handover import hand_over
 from seq2seq.inference.predictor import Predictor
 from seq2seq.inference.scoring import Scorer
 from seq2seq.runs.run_dir import RunDir
 from seq2seq.special_ids import BOS, EOS
 from seq2seq.states.experiments import decode_from, unchanged
-from seq2seq.states.handover import hand_over
 from seq2seq.training.divergence import diverged_batch
 from seq2seq.training.run import resume, train
 

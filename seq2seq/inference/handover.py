@@ -68,32 +68,42 @@ class HandOver(NamedTuple):
         write_arrays(Path(path), self.arrays())
 
 
-def hand_over(predictor: Predictor, source: str, features: str = "") -> HandOver:
-    """Encodes a source, decodes it as the predictor does, and returns all states.
+def hand_over(
+    predictor: Predictor, source: str, features: str = "", target: Sequence[str] | None = None
+) -> HandOver:
+    """Encodes a source, writes its target, and returns all states.
+
+    Args:
+        predictor: A single model.
+        source: The source text.
+        features: Its text of features.
+        target: The tokens to write; None: the predictor's answer.
 
     Raises:
         UserError: The source is empty or too long.
     """
-    [prediction] = predictor.predict([source], [features])
-    if prediction.problem:
-        raise UserError(f"source={source!r}: {prediction.problem}")
+    if target is None:
+        [prediction] = predictor.predict([source], [features])
+        if prediction.problem:
+            raise UserError(f"source={source!r}: {prediction.problem}")
+        target = prediction.tokens
     model, vocabularies, data = predictor.model, predictor.vocabularies, predictor.data
     tokens, tags = source_tokens(source, data), feature_tokens(features, data)
     ids = tf.constant([vocabularies.encode_source(tokens, tags)], tf.int32)
-    target_in = tf.constant([vocabularies.encode_target(prediction.tokens)[:-1]], tf.int32)
-    steps = vocabularies.steps(len(prediction.tokens))
+    target_in = tf.constant([vocabularies.encode_target(target)[:-1]], tf.int32)
+    steps = vocabularies.steps(len(target))
     reading, writing = Tracer(), Tracer()
     encoded = model.encoder(ids, training=False, tap=reading)
     memory, state = model.hand_over(encoded)
     model.decoder(target_in, state, memory, training=False, tap=writing)
     return HandOver(
         source=[*tags, *tokens],
-        target=[*prediction.tokens, "<eos>"],
+        target=[*target, "<eos>"],
         encoder=reading.traces,
         bridge_input=_named(encoded.state, model.encoder.state_names),
         bridge_output=_named(state.layers, model.bridge.state_names),
         decoder=[one.at(steps) for traces in writing.traces for one in traces],
-        attention=predictor.attention((tokens, tags), prediction.tokens),
+        attention=predictor.attention((tokens, tags), target),
     )
 
 

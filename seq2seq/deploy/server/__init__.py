@@ -1,0 +1,1 @@
+"""The server: a model behind HTTP, and a page to try it."""
