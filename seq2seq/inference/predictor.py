@@ -111,7 +111,10 @@ class Predictor:
         """
         first, *others = self.members.all
         own = first.model, first.vocabularies, first.data
-        return Predictor(*own, decoding, others, self.answers, self.observer.temperature)
+        found = Predictor(*own, decoding, others, self.answers, self.observer.temperature)
+        if decoding.max_length == self.decoding.max_length:
+            found.observer = self.observer  # which is traced once for all searches
+        return found
 
     def __call__(self, source: str, features: str = "") -> str:
         """Returns the best answer to a line; empty if there is none, which `predict` explains."""
