@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from seq2seq.deploy.joined import joined
 from seq2seq.deploy.model_card import model_card
@@ -14,11 +12,6 @@ from seq2seq.deploy.standalone.text_model import TextModel
 from seq2seq.deploy.trained import Answerer, Trained
 
 SHOWN = 2  # examples
-_RUNTIMES = {
-    "model.safetensors": "on_numpy",
-    "model.onnx": "on_onnx",
-    "model.tflite": "on_litert",
-}
 _EXAMPLE = '''"""Answers two lines with the model beside this file; needs {runtime} alone."""
 
 from pathlib import Path
@@ -85,26 +78,6 @@ def example(examples: Sequence[tuple[str, str]], has_features: bool, runtime: st
     tags = [features for _, features in examples] or ["", ""]
     features = f", {tags!r}" if has_features else ""
     return _EXAMPLE.format(runtime=runtime, lines=repr(lines), features=features)
-
-
-def load_export(folder: str | Path, decoding: Mapping[str, Any] | None = None) -> TextModel:
-    """Loads an exported folder that has a `transducer.py`, with what it runs on.
-
-    Args:
-        folder: The folder.
-        decoding: Changes to its search.
-
-    Raises:
-        OSError: A file cannot be read.
-        ImportError: What it runs on is not installed.
-        ValueError: It is not such a folder, or the search cannot be run.
-    """
-    for file, module in _RUNTIMES.items():
-        if (Path(folder) / file).is_file():
-            runtime = importlib.import_module(f"seq2seq.deploy.standalone.{module}")
-            model: TextModel = runtime.Transducer.load(folder, decoding)
-            return model
-    raise ValueError(f"it has none of {', '.join(_RUNTIMES)}")
 
 
 def answerer(model: TextModel) -> Answerer:

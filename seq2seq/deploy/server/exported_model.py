@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
-from seq2seq.deploy.folder import load_export
+from seq2seq.deploy.exported import load_export
 from seq2seq.deploy.server.served import (
     OTHER,
     USUAL,
