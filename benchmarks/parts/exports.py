@@ -10,8 +10,7 @@ from pathlib import Path
 from benchmarks import report
 from benchmarks.context import Context
 from benchmarks.data import first_column
-from benchmarks.interleave import Contestant
-from benchmarks.parts import epoch
+from benchmarks.interleave import ROOT, Contestant
 from benchmarks.results import CaseResult, PartResult, Table
 
 FORMATS = ("numpy", "onnx", "litert", "saved_model")
@@ -26,17 +25,14 @@ NOTES = [
 
 
 def run(context: Context) -> PartResult:
-    """Exports the model of the part `epoch`, and measures its formats."""
-    if context.trained is None:
-        context.console.print("exports: training the model first")
-        epoch.run(context)
-    assert context.trained is not None
+    """Trains a pronunciation model, exports it, and measures its formats."""
+    trained = _train(context)
     first_column(context.dev, context.words)
     result = PartResult("Exports")
     memory: dict[str, str] = {}
     sizes: dict[str, str] = {}
     for search in ("greedy", "beam"):
-        folders = _export(context, context.trained.run, search)
+        folders = _export(context, trained, search)
         sizes = {name: _size(folder) for name, folder in folders.items()}
         if search == "beam":
             result.cases.append(_starts(context, folders))
@@ -54,13 +50,24 @@ def run(context: Context) -> PartResult:
     return result
 
 
+def _train(context: Context) -> Path:
+    """Returns a run of the recipe for pronunciation; its speed does not depend on its epochs."""
+    run = context.work / "exported"
+    data = [f"data.train={context.train}", f"data.dev={context.dev}", f"run_dir={run}"]
+    epochs = f"training.epochs={1 if context.is_quick else 3}"
+    context.console.print("exports: training the model first")
+    command = [sys.executable, "train.py", "experiment=g2p", *data, epochs]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=ROOT)
+    return run
+
+
 def _export(context: Context, run: Path, search: str) -> dict[str, Path]:
     """Returns the folders by format, `infer.py`'s run among them."""
     own = context.work / f"run_{search}"
     shutil.copytree(run, own, dirs_exist_ok=True)
     words = [f"run={own}", f"format=[{','.join(FORMATS)}]", f"decoding={search}"]
     command = [sys.executable, "-m", "seq2seq.export", *words, f"output={own}/exports"]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=ROOT)
     return {"infer.py": own, **{name: own / "exports" / name for name in FORMATS}}
 
 

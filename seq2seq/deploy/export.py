@@ -18,7 +18,6 @@ from seq2seq.files import DiskError, local_path
 from seq2seq.runs.run_dir import RunDir
 
 _COMPARED = 64  # examples of the dev set
-_MAX_BYTES = 2**16  # of the file that they are in
 
 
 def export(config: ExportConfig) -> list[Path]:
@@ -95,25 +94,12 @@ def _load(runs: list[RunDir], settings: RunConfig, config: ExportConfig) -> Trai
         config=settings,
         record=first.load_record() if first.record.is_file() else {},
         results=first.load_results() if is_alone and first.results.is_file() else {},
-        examples=_examples(first),
+        examples=first.dev_sources(_COMPARED),
         license=config.license,
         quantize=config.quantize,
         predictor=predictor,
         graph=make_graph(predictor.members.all, predictor.decoding, temperature),
     )
-
-
-def _examples(run: RunDir) -> list[tuple[str, str]]:
-    """Returns the first sources of the decoded dev set, with their features."""
-    path = run.predictions / "dev.tsv"
-    if not path.is_file():
-        return []
-    with path.open("rb") as file:
-        text = file.read(_MAX_BYTES).decode("utf-8", "replace")
-    header, *rows = (line.split("\t") for line in text.split("\n")[:-1])
-    if header[:2] != ["source", "features"]:  # The run is of an earlier version.
-        return []
-    return [(row[0], row[1]) for row in rows[:_COMPARED] if len(row) == len(header)]
 
 
 def _write(made: Format, trained: Trained, output: Path) -> None:

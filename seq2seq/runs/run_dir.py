@@ -267,6 +267,10 @@ class RunDir:
         """Writes `metrics.csv`, one row per epoch; a metric that was not measured is left empty."""
         write_text(self.metrics, text_files.metrics_text(rows))
 
+    def dev_sources(self, count: int) -> list[tuple[str, str]]:
+        """Returns the first sources of the decoded dev set with their features, as far as known."""
+        return text_files.read_sources(self.predictions / "dev.tsv")[:count]
+
     def save_diverged(self, rows: Iterable[Sequence[str]]) -> None:
         """Writes `diverged.tsv`, the examples of the batch in which a training diverged."""
         write_text(self.diverged, text_files.tab_separated(rows))

@@ -13,6 +13,7 @@ from seq2seq.files import read_json, read_text
 
 _MAX_RECORD_BYTES = 2**20
 _MAX_RESULT_BYTES = 2**26  # of `results.json` and `metrics.csv`
+_MAX_SOURCES_BYTES = 2**16
 
 # Parts of `record.json` that are read again.
 _RECORD_PARTS: dict[str, type[dict[str, Any]] | type[list[Any]]] = {
@@ -77,3 +78,20 @@ def metrics_text(rows: Sequence[Mapping[str, Any]]) -> str:
 def tab_separated(rows: Iterable[Sequence[str]]) -> str:
     """Returns rows of text as lines of tab-separated columns."""
     return "".join("\t".join(row) + "\n" for row in rows)
+
+
+def read_sources(path: Path) -> list[tuple[str, str]]:
+    """Returns sources and features of decoded examples: those in the first 64 KiB of the file.
+
+    There are none if the file is missing, or is that of a version without a header.
+    """
+    if not path.is_file():
+        return []
+    with path.open("rb") as file:
+        text = file.read(_MAX_SOURCES_BYTES).decode("utf-8", "replace")
+    # The last line may have been cut.
+    header, *rows = (line.split("\t") for line in text.split("\n")[:-1])
+    if header[:1] != ["source"]:
+        return []
+    with_features = header[1:2] == ["features"]
+    return [(row[0], row[1] if with_features else "") for row in rows if len(row) == len(header)]

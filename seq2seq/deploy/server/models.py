@@ -18,7 +18,6 @@ DEFAULT = "default"
 """The name of the model of `run=` or `export=`."""
 
 _MAX_EXAMPLES = 200
-_MAX_BYTES = 2**16  # of the file that they are in
 
 
 def has_runs(config: ServeConfig) -> bool:
@@ -78,23 +77,6 @@ def _load_run(name: str, runs: Any, config: ServeConfig) -> Model:
 
     opened = RunDir.find_all(runs)
     predictor = Predictor.load(opened, config.decoding)
-    return TrainedModel(name, predictor, _examples(opened[0]), config.max_batch_rows)
-
-
-def _examples(run: RunDir) -> list[tuple[str, str]]:
-    """Returns the first sources of the decoded dev set, with their features."""
-    path = run.predictions / "dev.tsv"
-    if not path.is_file():
-        return []
-    with path.open("rb") as file:
-        text = file.read(_MAX_BYTES).decode("utf-8", "replace")
-    # The last line may have been cut.
-    header, *rows = (line.split("\t") for line in text.split("\n")[:-1])
-    if header[:1] != ["source"]:
-        return []
-    with_features = header[1:2] == ["features"]
-    return [
-        (row[0], row[1] if with_features else "")
-        for row in rows[:_MAX_EXAMPLES]
-        if len(row) >= len(header)
-    ]
+    return TrainedModel(
+        name, predictor, opened[0].dev_sources(_MAX_EXAMPLES), config.max_batch_rows
+    )
