@@ -128,7 +128,7 @@ def test_documented_commands_compose(command):
     name, words = command
     if name in ("infer", "evaluate", "reproduce") and "run" not in {w[:3] for w in words}:
         words = [*words, "run=x"]
-    assert compose_config(*open_overrides(words), name=name)
+    assert compose_config(*open_overrides(words, name), name=name)
 
 
 def documented_settings():
