@@ -10,8 +10,9 @@ from drawn_exports import LINES, TAGS, TEMPERATURE, draw, make_predictor
 from drawn_settings import UNITS
 
 from seq2seq.config.choices import AttentionKind, BridgeKind, Cell, DecoderKind
-from seq2seq.deploy.formats.numpy import refuse_foreign
+from seq2seq.deploy.formats.numpy import KINDS
 from seq2seq.deploy.graph import make_graph
+from seq2seq.deploy.kinds import refuse_foreign
 from seq2seq.deploy.standalone import beam_search, recurrent, request
 from seq2seq.deploy.standalone.beam_search import StepEngine
 from seq2seq.deploy.standalone.ensemble import load_network
@@ -26,7 +27,7 @@ DRAWN = 12
 def as_exported(predictor):
     """Returns the model of a Predictor as it is exported for NumPy."""
     graph = make_graph(predictor.members.all, predictor.decoding, TEMPERATURE)
-    refuse_foreign(graph.description["model"])
+    refuse_foreign("numpy", graph.description["model"], KINDS)
     # As it comes from the file.
     description = json.loads(json.dumps(graph.description))
     return Transducer(description, StepEngine(load_network(description, graph.weights)))
@@ -226,4 +227,4 @@ def test_what_is_not_in_the_file_is_refused(exported, path, setting):
     part, key = path
     model[part][key] = "mine"
     with pytest.raises(UserError, match=f"^format=numpy does not have {setting}"):
-        refuse_foreign(model)
+        refuse_foreign("numpy", model, KINDS)

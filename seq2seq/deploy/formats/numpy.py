@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from seq2seq.config.schema import DecodingConfig
 from seq2seq.deploy.folder import answerer, write_text_files
+from seq2seq.deploy.kinds import Kinds, refuse_foreign, refuse_unknown
 from seq2seq.deploy.quantize import Array, quantize
 from seq2seq.deploy.standalone.attention import ATTENTIONS
 from seq2seq.deploy.standalone.heads import HEADS
@@ -16,9 +15,9 @@ from seq2seq.deploy.standalone.on_numpy import Transducer
 from seq2seq.deploy.standalone.recurrent import CELLS
 from seq2seq.deploy.standalone.request import SEARCHES
 from seq2seq.deploy.trained import Answerer, Format, Trained
-from seq2seq.errors import UserError
 
 FILES = {"model.safetensors": "the weights"}
+KINDS = Kinds(CELLS, DECODERS, ATTENTIONS, HEADS, BRIDGES)
 
 
 def check(decoding: DecodingConfig) -> None:
@@ -27,7 +26,7 @@ def check(decoding: DecodingConfig) -> None:
     Raises:
         UserError: Names the search and those there are.
     """
-    _refuse_unknown("decoding.kind", decoding.kind, SEARCHES)
+    refuse_unknown("numpy", "decoding.kind", decoding.kind, SEARCHES)
 
 
 def write(trained: Trained, folder: Path) -> None:
@@ -41,7 +40,7 @@ def write(trained: Trained, folder: Path) -> None:
     description = trained.graph.description
     stored: dict[str, Array] = {}
     for model in (description["model"], *description["others"]):
-        refuse_foreign(model)
+        refuse_foreign("numpy", model, KINDS)
     for name, weight in trained.graph.weights.items():
         stored |= quantize(name, weight, trained.quantize)
     content = save(stored, {"format": "numpy"})
@@ -52,23 +51,6 @@ def write(trained: Trained, folder: Path) -> None:
 def load(folder: Path) -> Answerer:
     """Returns what answers with a folder."""
     return answerer(Transducer.load(folder))
-
-
-def refuse_foreign(model: dict[str, Any]) -> None:
-    """Refuses a cell, a bridge, an attention or a head that NumPy does not compute here."""
-    attentions = ("none", *ATTENTIONS, *HEADS)  # Hard attention is a head.
-    _refuse_unknown("model.encoder.cell", model["encoder"]["cell"], CELLS)
-    _refuse_unknown("model.decoder.cell", model["decoder"]["cell"], CELLS)
-    _refuse_unknown("model.decoder.kind", model["decoder"]["kind"], DECODERS)
-    _refuse_unknown("model.attention.kind", model["attention"]["kind"], attentions)
-    _refuse_unknown("output head", model["head"]["kind"], HEADS)
-    for name, kind in model["bridge"].items():
-        _refuse_unknown(f"model.bridge.{name}", kind, BRIDGES)
-
-
-def _refuse_unknown(setting: str, word: str, known: Iterable[str]) -> None:
-    if word not in known:
-        raise UserError(f"format=numpy does not have {setting}={word}; it has {', '.join(known)}")
 
 
 FORMAT = Format(extra="export", needs=("safetensors",), check=check, write=write, load=load)
