@@ -3,6 +3,7 @@
 import copy
 import functools
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -38,6 +39,14 @@ def _compose(overrides, name):
     settings.register()
     with initialize_config_dir(str(settings.CONFIGS), version_base="1.3"):
         return settings.from_hydra(hydra_compose(name, list(overrides)), SCHEMAS[name])
+
+
+def documented_python(section):
+    """Returns the Python of a section of `docs/export.md`."""
+    page = (ROOT / "docs" / "export.md").read_text(encoding="utf-8")
+    [text] = re.findall(rf"^## {section}\n(.*?)(?=^## |\Z)", page, re.MULTILINE | re.DOTALL)
+    [code] = re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    return code
 
 
 def run_process(*arguments, cwd, stdin=b"", **more):

@@ -1,5 +1,6 @@
 """Command `export`: the folder works where nothing of this package can be imported; mistakes."""
 
+import ast
 import json
 import random
 import re
@@ -11,7 +12,7 @@ import sys
 import numpy as np
 import pytest
 import yaml
-from project import ROOT, compose_config
+from project import ROOT, compose_config, documented_python
 
 from seq2seq import export as door
 from seq2seq.config.choices import Normalization
@@ -118,6 +119,21 @@ def test_other_formats_answer_without_this_package_and_tensorflow(name, folder, 
     )
     expected = "".join(f"{one['source']}\t{one['predictions'][0]['text']}\n" for one in ANSWERS[:2])
     assert result.stdout.decode() == expected, result.stderr.decode()
+    (tmp_path / "my_model").symlink_to(made)
+    command = [sys.executable, "-c", documented_python(f"`{name}`")]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, check=False)
+    assert result.returncode == 0, result.stderr.decode()
+    assert result.stdout
+
+
+def test_the_ten_lines_of_the_page_run(folder, tmp_path):
+    (tmp_path / "my_model").symlink_to(folder)
+    code = documented_python("`numpy`")
+    command = [sys.executable, "-c", code]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, check=False)
+    confidence, answers = result.stdout.decode().rstrip().split(" ", 1)
+    assert 0 < float(confidence) <= 1, result.stderr.decode()
+    assert len(ast.literal_eval(answers)) == 3
 
 
 def test_lines_arrive_at_once_and_long_ones_are_cut(monkeypatch):

@@ -1,7 +1,6 @@
 """The ONNX file answers like the exported model in NumPy, whatever the model and the search."""
 
 import json
-import re
 import sys
 from types import SimpleNamespace
 
@@ -11,7 +10,7 @@ import onnxruntime
 import pytest
 from drawn_exports import draw
 from drawn_settings import UNITS
-from project import ROOT, compose_config
+from project import ROOT, compose_config, documented_python
 from test_transducer import DRAWN, every_model, make
 
 from seq2seq.deploy.export import export
@@ -222,8 +221,7 @@ def test_the_command_writes_a_folder_that_answers_like_the_run(tmp_path, monkeyp
     assert [" ".join(answer) for answer in found] == [*answers]
     # The example of the documentation.
     monkeypatch.chdir(tmp_path)
-    page = (ROOT / "docs" / "export.md").read_text(encoding="utf-8")
-    [code] = re.findall(r"^```python\n([^`]*onnxruntime[^`]*)^```$", page, re.MULTILINE)
+    code = documented_python("`onnx`")
     capsys.readouterr()
     exec(code, {})
     assert capsys.readouterr().out.startswith(f"{answers[lines.index('2 2 0')].split()} -")

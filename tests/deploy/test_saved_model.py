@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from drawn_exports import LINES, TAGS, TEMPERATURE, draw, make_predictor
-from project import ROOT, compose_config
+from project import ROOT, compose_config, documented_python
 from tensorflow.core.protobuf import saved_model_pb2
 
 from seq2seq.config.choices import SearchKind
@@ -120,6 +120,13 @@ def test_the_example_runs_without_this_package_and_keras(folder, tmp_path):
     result = subprocess.run(command, cwd=tmp_path, capture_output=True, check=False)
     expected = "".join(f"{one['source']}\t{one['predictions'][0]['text']}\n" for one in ANSWERS[:2])
     assert result.stdout.decode() == expected, result.stderr.decode()
+
+
+def test_the_ten_lines_of_the_page_run(folder, tmp_path, monkeypatch, capsys):
+    (tmp_path / "my_model").symlink_to(folder)
+    monkeypatch.chdir(tmp_path)
+    exec(documented_python("`saved_model`"), {})
+    assert "b''" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("size", [1, 7])
