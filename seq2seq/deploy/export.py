@@ -12,6 +12,8 @@ from seq2seq.config.commands import ExportConfig
 from seq2seq.config.resolve import complete_decoding
 from seq2seq.config.schema import RunConfig
 from seq2seq.deploy.comparison import compare_answers
+from seq2seq.deploy.kinds import refuse_unknown
+from seq2seq.deploy.standalone.request import SEARCHES
 from seq2seq.deploy.trained import Format, Trained
 from seq2seq.errors import UserError
 from seq2seq.files import DiskError, local_path
@@ -40,7 +42,7 @@ def export(config: ExportConfig) -> list[Path]:
     check_decoding(decoding)
     for word, one in made.items():
         _refuse_missing(word, one)
-        one.check(decoding)
+        refuse_unknown(word, "decoding.kind", decoding.kind, SEARCHES)
     trained = _load(runs, settings[0], config)
     for word, output in outputs.items():
         _write(made[word], trained, output)

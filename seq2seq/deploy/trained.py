@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from seq2seq.config.choices import Quantization
-from seq2seq.config.schema import DecodingConfig, RunConfig
+from seq2seq.config.schema import RunConfig
 
 if TYPE_CHECKING:
     from seq2seq.deploy.graph import Graph
@@ -50,8 +50,6 @@ class Format(NamedTuple):
     Attributes:
         extra: The extra of this package that brings what the format needs.
         needs: Packages that the export needs, as they are imported.
-        check: Raises a `UserError` for a search that the format does not have, before TensorFlow
-            is loaded.
         write: Writes its files into an empty folder. Raises a `UserError` for a model that the
             format cannot have.
         load: Opens the folder with what it will run on. Raises an `ImportError` without that.
@@ -59,6 +57,5 @@ class Format(NamedTuple):
 
     extra: str
     needs: tuple[str, ...]
-    check: Callable[[DecodingConfig], None]
     write: Callable[[Trained, Path], None]
     load: Callable[[Path], Answerer]

@@ -16,7 +16,8 @@ from test_transducer import DRAWN, every_model, make
 from seq2seq.deploy.export import export
 from seq2seq.deploy.formats.onnx import kinds
 from seq2seq.deploy.kinds import refuse_foreign
-from seq2seq.deploy.onnx_graph import heads, network, recurrent
+from seq2seq.deploy.onnx_graph import attention as soft
+from seq2seq.deploy.onnx_graph import cells, heads, network
 from seq2seq.deploy.onnx_graph.builder import IR_VERSION, OPSET
 from seq2seq.deploy.onnx_graph.model import make_model
 from seq2seq.deploy.standalone import attention
@@ -109,8 +110,8 @@ def test_answers_scores_and_confidences_are_those_in_numpy(words):
 
 
 def test_every_cell_attention_bridge_and_head_has_nodes():
-    assert {*recurrent.CELLS} == {*CELLS}
-    assert {*heads.ATTENTIONS} == {*attention.ATTENTIONS}
+    assert {*cells.CELLS} == {*CELLS}
+    assert {*soft.ATTENTIONS} == {*attention.ATTENTIONS}
     assert {*heads.HEADS} == {*HEADS}
     assert {*network.BRIDGES} == {*in_numpy.BRIDGES}
     assert {*network.DECODERS} == {*in_numpy.DECODERS}

@@ -37,6 +37,18 @@ def rest(stream):
         return b""
 
 
+def test_a_client_that_goes_away_is_no_error_of_the_server(server, caplog):
+    client, _, _ = server
+    connection, stream = connect(client)
+    head = "POST /v1/decode HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+    connection.sendall(f"{head}content-length: 100\r\n\r\n{{".encode())
+    stream.close()
+    connection.close()
+    counted = 'seq2seq_requests_total{path="/v1/decode",status="499"} 1.0'
+    wait_until(lambda: counted in client.get("/metrics").text)
+    assert "could not be answered" not in caplog.text
+
+
 def test_requests_that_wait_share_a_call(server):
     client, service, model = server
     model.gate.clear()

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from seq2seq.config.choices import Quantization, SearchKind
-from seq2seq.config.schema import DecodingConfig
 from seq2seq.deploy.folder import answerer, write_text_files
 from seq2seq.deploy.trained import Answerer, Format, Trained
 from seq2seq.errors import UserError
@@ -22,16 +21,6 @@ if TYPE_CHECKING:
 
 FILES = {"model.tflite": "the model, with the signatures encode_S and step_S"}
 _SHORTEST, _GROWTH = 16, 4
-
-
-def check(decoding: DecodingConfig) -> None:
-    """Refuses sampling.
-
-    Raises:
-        UserError: The search draws.
-    """
-    if decoding.kind is SearchKind.sampling:
-        raise UserError("format=litert does not have decoding.kind=sampling; it has greedy, beam")
 
 
 def write(trained: Trained, folder: Path) -> None:
@@ -100,4 +89,4 @@ def convert(
     return content
 
 
-FORMAT = Format(extra="litert", needs=(), check=check, write=write, load=load)
+FORMAT = Format(extra="litert", needs=(), write=write, load=load)

@@ -4,29 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from seq2seq.config.schema import DecodingConfig
 from seq2seq.deploy.folder import answerer, write_text_files
-from seq2seq.deploy.kinds import Kinds, refuse_foreign, refuse_unknown
+from seq2seq.deploy.kinds import Kinds, refuse_foreign
 from seq2seq.deploy.quantize import Array, quantize
 from seq2seq.deploy.standalone.attention import ATTENTIONS
 from seq2seq.deploy.standalone.heads import HEADS
 from seq2seq.deploy.standalone.network import BRIDGES, DECODERS
 from seq2seq.deploy.standalone.on_numpy import Transducer
 from seq2seq.deploy.standalone.recurrent import CELLS
-from seq2seq.deploy.standalone.request import SEARCHES
 from seq2seq.deploy.trained import Answerer, Format, Trained
 
 FILES = {"model.safetensors": "the weights"}
 KINDS = Kinds(CELLS, DECODERS, ATTENTIONS, HEADS, BRIDGES)
-
-
-def check(decoding: DecodingConfig) -> None:
-    """Refuses a search that is not there.
-
-    Raises:
-        UserError: Names the search and those there are.
-    """
-    refuse_unknown("numpy", "decoding.kind", decoding.kind, SEARCHES)
 
 
 def write(trained: Trained, folder: Path) -> None:
@@ -53,4 +42,4 @@ def load(folder: Path) -> Answerer:
     return answerer(Transducer.load(folder))
 
 
-FORMAT = Format(extra="export", needs=("safetensors",), check=check, write=write, load=load)
+FORMAT = Format(extra="export", needs=("safetensors",), write=write, load=load)

@@ -4,25 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from seq2seq.config.schema import DecodingConfig
 from seq2seq.deploy.folder import answerer, write_text_files
-from seq2seq.deploy.kinds import Kinds, refuse_foreign, refuse_unknown
-from seq2seq.deploy.standalone.request import SEARCHES
+from seq2seq.deploy.kinds import Kinds, refuse_foreign
 from seq2seq.deploy.trained import Answerer, Format, Trained
 from seq2seq.errors import UserError
 
 FILES = {
     "model.onnx": "the weights, the model and its search, from ids of tokens to those of answers"
 }
-
-
-def check(decoding: DecodingConfig) -> None:
-    """Refuses a search that the file does not have.
-
-    Raises:
-        UserError: Names the search and those there are.
-    """
-    refuse_unknown("onnx", "decoding.kind", decoding.kind, SEARCHES)
 
 
 def write(trained: Trained, folder: Path) -> None:
@@ -52,11 +41,12 @@ def load(folder: Path) -> Answerer:
 
 def kinds() -> Kinds:
     """Returns what has nodes."""
-    from seq2seq.deploy.onnx_graph.heads import ATTENTIONS, HEADS
+    from seq2seq.deploy.onnx_graph.attention import ATTENTIONS
+    from seq2seq.deploy.onnx_graph.cells import CELLS
+    from seq2seq.deploy.onnx_graph.heads import HEADS
     from seq2seq.deploy.onnx_graph.network import BRIDGES, DECODERS
-    from seq2seq.deploy.onnx_graph.recurrent import CELLS
 
     return Kinds(CELLS, DECODERS, ATTENTIONS, HEADS, BRIDGES)
 
 
-FORMAT = Format(extra="onnx", needs=("onnx",), check=check, write=write, load=load)
+FORMAT = Format(extra="onnx", needs=("onnx",), write=write, load=load)

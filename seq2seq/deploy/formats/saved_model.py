@@ -11,8 +11,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from seq2seq.config.choices import SearchKind
-from seq2seq.config.schema import DecodingConfig
 from seq2seq.deploy.folder import SHOWN, write_descriptions
 from seq2seq.deploy.trained import Answerer, Format, Trained
 from seq2seq.errors import UserError
@@ -21,7 +19,6 @@ if TYPE_CHECKING:
     from seq2seq.deploy.signatures import Signatures
     from seq2seq.inference.members import Member
 
-SEARCHES = (SearchKind.greedy, SearchKind.beam)
 FILES = {"model/": "the SavedModel: functions `decode`, `score`, `encode` and `step`"}
 _EXAMPLE = '''"""Answers two lines with the model beside this file; needs TensorFlow alone."""
 
@@ -35,19 +32,6 @@ found = model.signatures["decode"](source=tf.constant(lines){features})
 for line, answers in zip(lines, found["predictions"].numpy(), strict=True):
     print(line, answers[0].decode(), sep="\\t")
 '''
-
-
-def check(decoding: DecodingConfig) -> None:
-    """Refuses a search that is not exported.
-
-    Raises:
-        UserError: Names the search and those there are.
-    """
-    if decoding.kind not in SEARCHES:
-        raise UserError(
-            f"format=saved_model does not have decoding.kind={decoding.kind}; "
-            f"it has {', '.join(SEARCHES)}"
-        )
 
 
 def write(trained: Trained, folder: Path) -> None:
@@ -73,8 +57,14 @@ def write(trained: Trained, folder: Path) -> None:
 def load(folder: Path) -> Answerer:
     """Returns what answers with a folder."""
     import tensorflow as tf
+    from absl import logging
 
-    model = tf.saved_model.load(str(folder / "model"))
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity(logging.ERROR)  # It warns of gradients, which answers do not need.
+    try:
+        model = tf.saved_model.load(str(folder / "model"))
+    finally:
+        logging.set_verbosity(verbosity)
     decode = model.signatures["decode"]
     _, inputs = decode.structured_input_signature
 
@@ -137,4 +127,4 @@ def example(examples: Sequence[tuple[str, str]], has_features: bool) -> str:
     return _EXAMPLE.format(lines=repr(lines), features=words)
 
 
-FORMAT = Format(extra="", needs=(), check=check, write=write, load=load)
+FORMAT = Format(extra="", needs=(), write=write, load=load)

@@ -7,9 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from seq2seq.deploy.onnx_graph.builder import INT32, NEVER, Array, Builder, Values, repeat
-from seq2seq.deploy.onnx_graph.heads import ATTENTIONS, HEADS, Memory, Step
-from seq2seq.deploy.onnx_graph.recurrent import CELLS, Recurrent, Sources, States, encode_layer
+from seq2seq.deploy.onnx_graph.arithmetic import NEVER, repeat
+from seq2seq.deploy.onnx_graph.attention import ATTENTIONS, Memory
+from seq2seq.deploy.onnx_graph.builder import INT32, Array, Builder, Values
+from seq2seq.deploy.onnx_graph.cells import CELLS, States
+from seq2seq.deploy.onnx_graph.heads import HEADS, Step
+from seq2seq.deploy.onnx_graph.recurrent import Recurrent, Sources, encode_layer
 from seq2seq.special_ids import BOS, PAD, UNK
 
 BRIDGES = ("copy", "sum", "concat", "dense", "zero", "learned")

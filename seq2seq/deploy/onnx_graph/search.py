@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from seq2seq.deploy.onnx_graph.attention import Memory
 from seq2seq.deploy.onnx_graph.builder import BOOL, FLOAT, INT64, Builder, Values
-from seq2seq.deploy.onnx_graph.heads import Memory
 from seq2seq.deploy.onnx_graph.network import Network
 from seq2seq.special_ids import BOS, EOS, PAD
 

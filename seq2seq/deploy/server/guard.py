@@ -83,6 +83,8 @@ class Guard:
             await self._app(scope, _replay(body, receive), response.send)
         except RefusedError as refused:
             await refuse(response.send, refused)
+        except ClientGoneError:
+            raise
         except Exception:
             log.exception("a request could not be answered")
             if not response.status:

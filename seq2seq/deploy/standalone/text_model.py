@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from seq2seq.deploy.standalone.request import (
 from seq2seq.deploy.standalone.text import NO_ANSWER, Hypothesis, Prediction, normalize
 
 
-class TextModel:
+class TextModel(ABC):
     """A trained model with its vocabularies. A call answers lines: `model(["a line"])`."""
 
     def __init__(
@@ -70,9 +71,9 @@ class TextModel:
         return cls(description, cls.open(path.parent, description), decoding)
 
     @classmethod
+    @abstractmethod
     def open(cls, folder: Path, description: dict[str, Any]) -> Engine:
-        """Returns what computes the model of a folder."""
-        raise NotImplementedError
+        """Returns what computes the model of a folder; each format's `Transducer` has its own."""
 
     def __call__(self, lines: Sequence[str], features: Sequence[str] | None = None) -> list[str]:
         """Returns the best answer to each line; see `predict`."""
