@@ -2,35 +2,48 @@
 
 from __future__ import annotations
 
-from seq2seq.deploy.onnx_graph.builder import Array, Builder
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
 
 NEVER = -1e9
 """Log-probability of what is ruled out: finite, so that differences stay numbers."""
 
 
-def dense(g: Builder, name: str, vectors: str, kernel: Array, bias: Array) -> str:
+class Nodes(Protocol):
+    """What is needed of a `Builder` here."""
+
+    def __getattr__(self, operator: str) -> Callable[..., Any]: ...
+
+    def weight(self, name: str, array: Array, over: int = -2) -> str: ...
+
+
+def dense(g: Nodes, name: str, vectors: str, kernel: Array, bias: Array) -> str:
     """Returns vectors `[..., I]` times a kernel, plus a bias."""
     return g.Add(g.MatMul(vectors, g.weight(name, kernel)), bias)
 
 
-def log_sigmoid(g: Builder, x: str) -> str:
+def log_sigmoid(g: Nodes, x: str) -> str:
     """Returns log(sigmoid(x))."""
     return g.Neg(g.Softplus(g.Neg(x)))
 
 
-def log_add(g: Builder, one: str, other: str) -> str:
+def log_add(g: Nodes, one: str, other: str) -> str:
     """Returns log(exp(one) + exp(other))."""
     return g.Add(g.Max(one, other), g.Softplus(g.Neg(g.Abs(g.Sub(one, other)))))
 
 
-def log_sum(g: Builder, x: str, axis: int) -> str:
+def log_sum(g: Nodes, x: str, axis: int) -> str:
     """Returns log Σ exp(x) over an axis; several times as fast as `ReduceLogSumExp`."""
     largest = g.ReduceMax(x, [axis])
     total = g.Log(g.ReduceSum(g.Exp(g.Sub(x, largest)), [axis], keepdims=0))
     return g.Add(total, g.Squeeze(largest, [axis]))
 
 
-def repeat(g: Builder, values: str, times: str) -> str:
+def repeat(g: Nodes, values: str, times: str) -> str:
     """Returns values `[B, X]` as `[B · K, X]`, each K times in a row; `times` is K, `[1]`."""
     shape = g.Concat(g.Shape(values, start=0, end=1), times, g.Shape(values, start=1), axis=0)
     flat = g.Concat([-1], g.Shape(values, start=1), axis=0)

@@ -28,6 +28,7 @@ class Network:
     def __init__(self, model: Mapping[str, Any], weights: Mapping[str, Array]) -> None:
         """Takes the entry `model` of a graph's description, and its weights."""
         self.model, self.weights = model, weights
+        self.size: int = model["head"]["size"]  # V
         encoder, decoder, head = model["encoder"], model["decoder"], model["head"]
         source, target = (weights.get(f"{side}.embedding") for side in ("encoder", "decoder"))
         directions = ("forward", "backward")[: encoder["directions"]]
@@ -149,7 +150,7 @@ class Network:
             if HEAD in state:
                 after[HEAD] = seen
             # What is never written leaves its probability to the others.
-            never = np.zeros(self.model["head"]["size"], np.float32)
+            never = np.zeros(self.size, np.float32)
             never[[PAD, UNK, BOS]] = NEVER
             return g.LogSoftmax(g.Add(logits, never)), after
 

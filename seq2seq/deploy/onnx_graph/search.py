@@ -5,13 +5,12 @@ The search is that of `inference/search/beam.py`, and greedy search is a beam of
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
 from seq2seq.deploy.onnx_graph.attention import Memory
 from seq2seq.deploy.onnx_graph.builder import BOOL, FLOAT, INT64, Builder, Values
-from seq2seq.deploy.onnx_graph.network import Network
 from seq2seq.special_ids import BOS, EOS, PAD
 
 # A lower log-probability is a mask, not a probability.
@@ -20,6 +19,22 @@ NOTHING = -np.inf
 """The log-probability of an empty slot of a beam, and of what cannot be written."""
 
 KINDS = {"tokens": INT64, "last": INT64, "lengths": INT64, "is_finished": BOOL, "is_kept": BOOL}
+
+
+class Network(Protocol):
+    """What a search calls, see `network.py`; `size` is the number of target ids."""
+
+    size: int
+
+    def encode(self, g: Builder, source: str, beams: str) -> tuple[Memory, Values]: ...
+
+    def step(
+        self, g: Builder, tokens: str, state: Values, memory: Memory
+    ) -> tuple[str, Values]: ...
+
+    def follow(
+        self, g: Builder, after: Values, memory: Memory, rows: str, tokens: str
+    ) -> Values: ...
 
 
 class Options(NamedTuple):
@@ -53,13 +68,12 @@ class Beam:
         self.penalties = g.Pow(g.Div(g.Add(lengths, 5.0), 6.0), options.length_penalty)
         # The largest divisor that a hypothesis of each length can still get: they rise or fall.
         self.ahead = g.Max(self.penalties, g.Gather(self.penalties, options.max_length))
-        vocabulary = network.head.size
-        self.extensions = g.Min(self.size, [vocabulary])
+        self.extensions = g.Min(self.size, [network.size])
         self.slots = g.Range(0, options.beam_size, 1)  # [K]
         first = g.Mul(g.Range(0, g.Squeeze(self.batch), 1), options.beam_size)
         self.first_rows = g.Unsqueeze(first, [1])  # [B, 1]: the rows of the slots 0
         # What a log-probability must exceed; answers that are too short do not end.
-        self.bounds = np.full((2, vocabulary), IMPOSSIBLE, np.float32)
+        self.bounds = np.full((2, network.size), IMPOSSIBLE, np.float32)
         self.bounds[:, [PAD, BOS]] = self.bounds[1, EOS] = np.inf
 
     def start(self, g: Builder, state: Values) -> Values:
