@@ -10,8 +10,8 @@ from typing import Any
 
 import keras
 
+from seq2seq.config.changes import apply_changes
 from seq2seq.config.checks import check_settings
-from seq2seq.config.load import apply_changes
 from seq2seq.config.resolve import settings_to_keep
 from seq2seq.config.schema import RunConfig
 from seq2seq.config.size_rule import by_size

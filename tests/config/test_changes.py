@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from project import TINY, compose_config
 
-from seq2seq.config.load import apply_changes
+from seq2seq.config.changes import apply_changes
 from seq2seq.errors import UserError
 from seq2seq.runs.run_dir import RunDir
 from seq2seq.training.run import resume, train
