@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from seq2seq.config.program import hydra_record, is_sweep, output_dir, overrides, program
 from seq2seq.config.streams import refuse
+from seq2seq.config.workers import is_worker
 from seq2seq.errors import UserError
 
 if TYPE_CHECKING:
@@ -41,9 +42,13 @@ COMMANDS = {
 }
 
 
-@program("train")
+@program("train", needs_tensorflow=lambda config: not config.workers or is_worker())
 def train(config: RunConfig) -> JobResult | None:
     """Trains a new run, or resumes a stopped one."""
+    from seq2seq.training.workers import own_folder, train_by_workers
+
+    if train_by_workers(config, overrides(), output_dir()):
+        return None
     # TensorFlow is imported here, after every check of the settings.
     from seq2seq.training import run, sweep
     from seq2seq.training.ensemble import find_ensemble, resume_ensemble, train_ensemble
@@ -55,7 +60,8 @@ def train(config: RunConfig) -> JobResult | None:
         if ensemble := find_ensemble(config.resume):
             resume_ensemble(ensemble, changes, config.trust)
         else:
-            run.resume(config.resume, changes, config.trust)
+            with own_folder(config.resume) as folder:
+                run.resume(folder, changes, config.trust)
     elif config.ensemble and is_sweep():
         raise UserError("ensemble: is trained by one command, without -m")
     elif config.ensemble:
@@ -67,7 +73,8 @@ def train(config: RunConfig) -> JobResult | None:
         earlier = folder.parent.glob("*") if is_named else folder.parent.parent.glob("*/*")
         return sweep.train_job(config, folder, earlier, hydra_record())
     else:
-        run.train(config, output_dir(), hydra_record())
+        with own_folder(output_dir()) as folder:
+            run.train(config, folder, hydra_record())
     return None
 
 

@@ -15,7 +15,12 @@ class UserError(Exception):
     Commands print the message on standard error as one line and exit with code 2. A message may
     quote an untrusted file. Its length is therefore limited, and control characters and changes of
     the writing direction are escaped, so that it cannot fill the screen or reach the terminal.
+
+    Attributes:
+        exit_code: Of a command.
     """
+
+    exit_code = 2
 
     def __init__(self, message: str) -> None:
         super().__init__(visible(message, _MAX_LENGTH))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from seq2seq.config.bounds import check_search
-from seq2seq.config.choices import AttentionKind, SearchKind
-from seq2seq.config.schema import DecodingConfig, RunConfig
+from seq2seq.config.choices import AttentionKind, Divergence, SearchKind
+from seq2seq.config.schema import DecodingConfig, RunConfig, TrainingConfig
 from seq2seq.errors import UserError
 
 
@@ -24,6 +24,25 @@ def check_settings(config: RunConfig) -> None:
         raise UserError(
             "data.reverse_target=true: monotonic attention needs source and target in one order; "
             "choose model.attention.kind=hard"
+        )
+
+
+def check_replicas(training: TrainingConfig, count: int) -> None:
+    """Refuses settings with which `count` replicas cannot share each batch.
+
+    Raises:
+        UserError: Names the setting and the way out.
+    """
+    for name in ("batch_size", "micro_batches"):
+        size = getattr(training, name)
+        if size is not None and size % count:
+            raise UserError(
+                f"training.{name}={size} cannot be divided among {count} replicas: choose a "
+                f"multiple of {count}"
+            )
+    if count > 1 and training.on_divergence is Divergence.skip:
+        raise UserError(
+            f"training.on_divergence=skip is not possible with {count} replicas: choose stop"
         )
 
 

@@ -122,6 +122,14 @@ class Divergence(StrEnum):
     skip = auto()
 
 
+class Strategy(StrEnum):
+    """Who trains: one device, several devices of a machine, or several processes."""
+
+    single = auto()
+    mirrored = auto()
+    multi_worker = auto()
+
+
 class SearchKind(StrEnum):
     """Search algorithms."""
 

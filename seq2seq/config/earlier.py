@@ -17,6 +17,9 @@ class Introduced(NamedTuple):
 INTRODUCED = {
     "trust": Introduced("0.1.0", before=False),
     "device": Introduced("0.1.0", before="auto"),
+    "workers": Introduced("0.1.0", before=None),
+    "training.strategy": Introduced("0.1.0", before="single"),
+    "training.replicas": Introduced("0.1.0", before=None),
     "training.tf32": Introduced("0.1.0", before=None),
     "init_from": Introduced("0.1.0", before=None),
     "distill_from": Introduced("0.1.0", before=None),

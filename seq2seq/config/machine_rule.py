@@ -44,7 +44,7 @@ class Facts:
         max_target_tokens: Length of the longest training target, without its end.
         steps_per_epoch: Batches of one epoch.
         largest_batch: Rows, source steps and target steps of the largest batch.
-        cores: CPU cores that this process may use.
+        cores: CPU cores that a replica may use.
         has_gpu: Whether a GPU computes.
         shapes: Number of shapes of batches.
         has_cudnn: Whether cuDNN has the cells of encoder and decoder.
@@ -52,6 +52,7 @@ class Facts:
         cache_bytes: Size of a core's own (second-level) cache where the shared one is slow, as on
             Intel's processors; 0: it is not, or nothing is known.
         shared_bytes: Size of the cache that the cores share; 0: nothing is known.
+        replicas: Number of devices that share each batch.
     """
 
     parameters: int
@@ -65,6 +66,7 @@ class Facts:
     kernel_bytes: int
     cache_bytes: int
     shared_bytes: int
+    replicas: int = 1
 
 
 def is_compiled(precision: Precision, steps: int, facts: Facts) -> bool:

@@ -126,7 +126,8 @@ def _run_hydra(
             if wants_traceback() or is_sweep():  # A failed job does not end a sweep.
                 raise
             # Hydra would print lines around an exception.
-            sys.exit(refuse(str(error)))
+            refuse(str(error))
+            sys.exit(error.exit_code)
         except OSError as error:
             if wants_traceback() or (is_sweep() and not isinstance(error, BrokenPipeError)):
                 raise

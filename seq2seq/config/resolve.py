@@ -109,7 +109,8 @@ def resolve_training(settings: TrainingConfig, facts: Facts) -> TrainingConfig:
         settings,
         {
             "jit_compile": jit_compile,
-            "micro_batches": micro_batches(settings.batch_size, jit_compile, facts),
+            "micro_batches": facts.replicas
+            * micro_batches(settings.batch_size // facts.replicas, jit_compile, facts),
             "steps_per_execution": steps_per_call(facts),
         },
     )

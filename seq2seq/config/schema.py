@@ -23,6 +23,7 @@ from seq2seq.config.choices import (
     Precision,
     ScanSplit,
     SearchKind,
+    Strategy,
     Task,
 )
 from seq2seq.config.names import Runs
@@ -190,6 +191,8 @@ class TrainingConfig:
     evaluate_every: Annotated[int | None, Range(minimum=1)]
     bleu: bool
     word_error_rate: bool
+    strategy: Strategy
+    replicas: Annotated[int | None, Range(minimum=1, maximum=1024)]
     precision: Precision
     jit_compile: bool | None
     steps_per_execution: Annotated[int | None, Range(minimum=1)]
@@ -245,6 +248,7 @@ class RunConfig:
     init_from: str | None
     distill_from: Annotated[Any, Runs]
     ensemble: Annotated[int | None, Range(minimum=1, maximum=100)]
+    workers: Annotated[int | None, Range(minimum=2, maximum=256)]
     trust: bool
     device: Device
     data: DataConfig

@@ -46,23 +46,29 @@ class BatchPlan:
         vocabularies: Vocabularies,
         batch_size: int,
         buckets: int,
+        worker: int = 0,
+        workers: int = 1,
     ) -> None:
         """Sorts the examples into at most `buckets` buckets.
+
+        The plan of one of several workers has its rows of the same batches; `workers` divides
+        `batch_size`.
 
         Raises:
             ValueError: There are no examples.
         """
         if not examples:
             raise ValueError("a batch plan needs at least one example")
-        self.batch_size = batch_size
+        self.batch_size, self.rows = batch_size, batch_size // workers
         self.buckets = make_buckets(examples, vocabularies, buckets, batch_size)
+        self._first_row = worker * self.rows
 
     @property
     def shapes(self) -> list[tuple[int, int, int]]:
-        """The static batch shapes (B, S, T), shortest first."""
+        """The static shapes (B, S, T) of a worker's rows, shortest first."""
         # A row of the targets has T + 1 ids: `target_in` and `target_out` are its two ends.
         shapes = (bucket.shape for bucket in self.buckets)
-        return [(self.batch_size, source, target - 1) for source, target in shapes]
+        return [(self.rows, source, target - 1) for source, target in shapes]
 
     @property
     def steps(self) -> int:
@@ -105,13 +111,13 @@ class BatchPlan:
         return [batches[i] for i in rng.permutation(len(batches))]
 
     def _batch(self, bucket: Bucket, numbers: Numbers) -> Batch:
-        source, target = bucket.take(numbers)
-        if missing := self.batch_size - len(numbers):
-            # Filler rows repeat a real source: an empty source must not reach cuDNN's kernels.
-            source = np.pad(source, [(0, missing), (0, 0)], mode="edge")
-            filler = np.full((missing, target.shape[1]), PAD, np.int32)
-            filler[:, 0] = BOS
-            target = np.concatenate([target, filler])
+        # Filler rows repeat a real source: an empty source must not reach cuDNN's kernels.
+        filled = np.pad(numbers, (0, self.batch_size - len(numbers)), mode="edge")
+        own = slice(self._first_row, self._first_row + self.rows)
+        source, target = bucket.take(filled[own])
+        real = max(0, len(numbers) - self._first_row)
+        target[real:] = PAD
+        target[real:, 0] = BOS
         # The decoder does not read the end of a sequence, only writes it.
         target_in = np.where(target[:, :-1] == EOS, PAD, target[:, :-1])
         return Batch(source, target_in, target[:, 1:])
@@ -119,7 +125,7 @@ class BatchPlan:
 
 def as_dataset(plan: BatchPlan, batches: Iterator[Batch]) -> tf.data.Dataset:
     """Wraps batches in a `tf.data.Dataset` that prepares some of them ahead of the consumer."""
-    ids = tf.TensorSpec([plan.batch_size, None], tf.int32)
+    ids = tf.TensorSpec([plan.rows, None], tf.int32)
     dataset = tf.data.Dataset.from_generator(lambda: batches, output_signature=Batch(ids, ids, ids))
     options = tf.data.Options()
     # Its thread sleeps for ever longer, up to a minute, and a process that ends waits for it.

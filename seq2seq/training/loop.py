@@ -36,6 +36,7 @@ from seq2seq.training.screen import command
 from seq2seq.training.session import Session
 from seq2seq.training.signals import StoppedBySignal, StopRequest
 from seq2seq.training.state import TrainingState, assign_weights, restore_variables, to_arrays
+from seq2seq.training.strategy import LostWorkerError
 from seq2seq.training.terminal import show_end, show_next_steps, show_results, show_start
 
 log = logging.getLogger(__name__)
@@ -61,9 +62,10 @@ def run_to_end(session: Session, state: TrainingState) -> dict[str, Any]:
             session.model,
         )
         try:
-            with StopRequest() as stop:
-                state = _train(session, state, stop)
-            return _finish(session, state)
+            with session.replicas.telling_losses():
+                with StopRequest(session.replicas.largest) as stop:
+                    state = _train(session, state, stop)
+                return session.replicas.from_chief(lambda: _finish(session, state))
         # Inside the log's context: the file has these lines, too.
         except StoppedBySignal:
             again = command("train", "resume", run.path)
@@ -71,6 +73,8 @@ def run_to_end(session: Session, state: TrainingState) -> dict[str, Any]:
             raise
         except DiskError as error:
             raise DiskError(f"{error}; {session.way_back()}") from error
+        except LostWorkerError as error:
+            raise LostWorkerError(f"{error}; {session.way_back()}") from error
         except DivergedError as error:
             raise UserError(f"{error}; {session.way_back()}") from error
 
@@ -180,7 +184,7 @@ def _train_logs(session: Session, progress: Progress) -> dict[str, float]:
         progress,
         session.plan.batch_size,
         len(session.splits.train),
-        float(session.optimizer.learning_rate),
+        session.learning_rate(),
     )
 
 
@@ -196,7 +200,7 @@ def _end_epoch(session: Session, state: TrainingState) -> TrainingState:
     if number == settings.epochs or number % every == 0:
         # A callback may swap in averaged weights until `on_test_end`; the best are then these.
         session.callbacks.on_test_begin()
-        metrics, scored = session.evaluate(session.splits.dev)
+        metrics, scored = session.evaluate_dev()
         state = keep_if_best(state, metrics, settings.monitor, session.save_best)
         session.callbacks.on_test_end(metrics)
         logs |= {f"val_{name}": value for name, value in metrics.items()}
@@ -208,7 +212,8 @@ def _end_epoch(session: Session, state: TrainingState) -> TrainingState:
         session.tensorboard.show_epoch(number, logs, scored)
     session.bar.show_epoch(number, logs, progress.best_epoch == number, progress.seconds)
     session.callbacks.on_epoch_end(progress.epoch, logs)
-    is_stopped = bool(session.model.stop_training)  # Keras's callbacks set it.
+    # Keras's callbacks set it, perhaps by the time.
+    is_stopped = bool(session.replicas.largest(int(session.model.stop_training)))
     return state._replace(progress=progress.end_epoch(is_stopped))
 
 

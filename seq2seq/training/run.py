@@ -29,6 +29,7 @@ from seq2seq.training.log_file import held_messages
 from seq2seq.training.loop import run_to_end
 from seq2seq.training.session import build_session
 from seq2seq.training.state import initial_state
+from seq2seq.training.strategy import adapted, make_replicas
 from seq2seq.training.warm_start import Base
 
 log = logging.getLogger(__name__)
@@ -54,6 +55,7 @@ def train(
     _check(config)
     run = RunDir(path)
     run.check_new()
+    replicas = make_replicas(config.training)
     requested = config
     base = Base.load(config.init_from) if config.init_from else None
     if base is not None:
@@ -72,7 +74,7 @@ def train(
     warn_of_implausible(splits, vocabularies, config.data)
     if base is not None:
         vocabularies = base.vocabularies.extended(vocabularies)
-    session = build_session(config, run, splits, vocabularies)
+    session = build_session(config, run, splits, vocabularies, replicas)
     if base is not None:
         base.initialize(session.model, vocabularies)
     state = initial_state()
@@ -80,7 +82,8 @@ def train(
     with RunDir.create(path).lock():
         vocabularies.save(*run.vocabularies)
         run.save_taught(taught_rows(taught, config.data))
-        run.save_record({**make_record(requested), "taught": checksum_of(run.taught)})
+        about = {"taught": checksum_of(run.taught), "replicas": replicas.count}
+        run.save_record({**make_record(requested), **about})
         session.save_checkpoint(state)
         # The last: a folder with config.yaml has all that is needed to resume.
         run.save_config(settings_to_keep(session.config, config), hydra_record or {})
@@ -116,14 +119,21 @@ def resume(path: str | Path, changes: Sequence[str] = (), trust: bool = False) -
             epochs, way_on = finished.results["epochs"], finished.way_on
             log.info("%s: finished after %d epochs, nothing is left; %s", run.path, epochs, way_on)
             return finished.results
+        replicas = make_replicas(config.training)
         record = run.load_record()
+        others = record.get("replicas", 1)
+        config = dataclasses.replace(
+            config, training=adapted(config.training, others, replicas.count)
+        )
         needed = _without_missing_test(config, before.data.test)
         refuse_other_data(record, before.data, needed.data)
         vocabularies = Vocabularies.load(*run.vocabularies, before.data.reverse_target)
         splits = joined(load_splits(needed.data), read_taught(run, needed))
-        session = build_session(needed, run, splits, vocabularies)
+        session = build_session(needed, run, splits, vocabularies, replicas)
         state = session.restore()
         _change_learning_rate(session.optimizer, before.optimizer, config.optimizer)
+        if others != replicas.count:
+            run.save_record(record := {**record, "replicas": replicas.count})
         if changed:
             log.warning("changed: %s", ", ".join(changed))
             change = {"epoch": state.progress.epoch + 1, "changes": changed}

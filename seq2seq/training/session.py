@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import keras
 import tensorflow as tf
 
 from seq2seq.config.bounds import check_batch, check_model
+from seq2seq.config.checks import check_replicas
 from seq2seq.config.machine_rule import Facts, is_short
 from seq2seq.config.resolve import resolve
-from seq2seq.config.schema import RunConfig
+from seq2seq.config.schema import RunConfig, TrainingConfig
 from seq2seq.data.batches import BatchPlan
 from seq2seq.data.examples import Splits
 from seq2seq.data.vocabulary import Vocabularies
-from seq2seq.evaluation.evaluate_model import Evaluation
+from seq2seq.evaluation.evaluate_model import Evaluation, ScoredExample
 from seq2seq.hardware import cores, has_gpu, memory, shared_cache_bytes, slow_cache_bytes
 from seq2seq.inference.predictor import Predictor
 from seq2seq.model.rnn.cells import cell_spec
@@ -41,6 +43,7 @@ from seq2seq.training.state import (
     to_arrays,
 )
 from seq2seq.training.step import TrainSteps, compile_training
+from seq2seq.training.strategy import ONE_REPLICA, Replicas
 from seq2seq.training.tensorboard import TensorBoard
 
 log = logging.getLogger(__name__)
@@ -66,6 +69,7 @@ class Session:
         callbacks: The bar and the user's callbacks.
         user_callbacks: The user's callbacks by name.
         checkpoints: The checkpoint files.
+        replicas: What computes a step.
     """
 
     config: RunConfig
@@ -83,6 +87,11 @@ class Session:
     callbacks: keras.callbacks.CallbackList
     user_callbacks: Mapping[str, keras.callbacks.Callback]
     checkpoints: Checkpoints
+    replicas: Replicas
+
+    def learning_rate(self) -> float:
+        """Returns the learning rate of the next step."""
+        return float(keras.ops.convert_to_numpy(self.optimizer.learning_rate))
 
     def save_checkpoint(self, state: TrainingState) -> None:
         """Writes all that is needed to resume from here.
@@ -92,6 +101,20 @@ class Session:
         """
         steps = state.progress.epoch * self.plan.steps + state.progress.step
         self.checkpoints.save(steps, to_arrays(state, self.model, self.optimizer))
+
+    def evaluate_dev(self) -> tuple[Mapping[str, float], Sequence[ScoredExample]]:
+        """Returns the dev metrics of the present weights, and the decoded examples.
+
+        The chief of several workers decodes; the others have its metrics and no examples.
+        """
+        decoded: list[ScoredExample] = []
+
+        def evaluate() -> dict[str, float]:
+            metrics, examples = self.evaluate(self.splits.dev)
+            decoded.extend(examples)
+            return {name: float(value) for name, value in metrics.items()}
+
+        return self.replicas.from_chief(evaluate), decoded
 
     def save_best(self) -> Weights:
         """Writes the model's present weights as the best ones, and returns a copy of them."""
@@ -145,7 +168,11 @@ class Session:
 
 
 def build_session(
-    config: RunConfig, run: RunDir, splits: Splits, vocabularies: Vocabularies
+    config: RunConfig,
+    run: RunDir,
+    splits: Splits,
+    vocabularies: Vocabularies,
+    replicas: Replicas = ONE_REPLICA,
 ) -> Session:
     """Builds all parts of a training; writes nothing yet.
 
@@ -160,18 +187,27 @@ def build_session(
         tf.config.experimental.enable_tensor_float_32_execution(config.training.tf32)
     batch_size = config.training.batch_size
     assert batch_size is not None  # by `size_rule.py`
-    plan = BatchPlan(splits.train, vocabularies, batch_size, config.data.buckets)
+    check_replicas(config.training, replicas.count)
+    workers = replicas.cluster
+    plan = BatchPlan(
+        splits.train, vocabularies, batch_size, config.data.buckets, workers.number, workers.size
+    )
     _refuse_too_much(config, plan, vocabularies)
     sizes = vocabularies.source_size, len(vocabularies.target)
-    model = build_model(config.model, *sizes, config.training.precision, vocabularies.copies)
-    facts = facts_of(model, plan)
+    with replicas.scope():
+        model = build_model(config.model, *sizes, config.training.precision, vocabularies.copies)
+    facts = facts_of(model, plan, replicas)
     config = resolve(config, facts)
-    settings = config.training
+    # Machines may differ; the arithmetic must not.
+    settings = TrainingConfig(**replicas.from_chief(lambda: dataclasses.asdict(config.training)))
+    config = dataclasses.replace(config, training=settings)
     assert settings.epochs is not None  # by `size_rule.py`
     if facts.has_gpu and is_short(settings.epochs, facts):
         log.info("this training is short: a CPU may be as fast as the GPU (device=cpu)")
-    optimizer = make_optimizer(config.optimizer)
-    optimizer.build(model.trainable_variables)
+    with replicas.scope():
+        optimizer = make_optimizer(config.optimizer)
+        optimizer.build(model.trainable_variables)
+    replicas.share_gradients(optimizer)
     model.compile(optimizer=optimizer)  # Callbacks look for the optimizer at the model.
     predictor = Predictor(model, vocabularies, config.data, config.decoding)
     screen = Screen()
@@ -198,7 +234,7 @@ def build_session(
         plan=plan,
         model=model,
         optimizer=optimizer,
-        train_steps=compile_training(model, optimizer, settings),
+        train_steps=compile_training(model, optimizer, settings, replicas),
         evaluate=Evaluation(predictor, batch_size, settings.bleu),
         screen=screen,
         bar=bar,
@@ -206,6 +242,7 @@ def build_session(
         callbacks=callbacks,
         user_callbacks=user_callbacks,
         checkpoints=Checkpoints(run.checkpoints, settings.checkpoints_kept),
+        replicas=replicas,
     )
 
 
@@ -219,7 +256,7 @@ def _refuse_too_much(config: RunConfig, plan: BatchPlan, vocabularies: Vocabular
     check_batch(config.model, plan.shapes[-1], targets, at_once, memory())
 
 
-def facts_of(model: Seq2Seq, plan: BatchPlan) -> Facts:
+def facts_of(model: Seq2Seq, plan: BatchPlan, replicas: Replicas = ONE_REPLICA) -> Facts:
     """Returns the numbers that decide the settings left `null`."""
     cells = [str(part.cell) for part in (model.settings.encoder, model.settings.decoder)]
     return Facts(
@@ -227,7 +264,8 @@ def facts_of(model: Seq2Seq, plan: BatchPlan) -> Facts:
         max_target_tokens=max(steps for _, _, steps in plan.shapes) - 1,  # less EOS
         steps_per_epoch=plan.steps,
         largest_batch=plan.shapes[-1],
-        cores=cores(),
+        cores=max(1, cores() // replicas.local),
+        replicas=replicas.count,
         has_gpu=has_gpu(),
         shapes=len(plan.shapes),
         has_cudnn=all(cell_spec(cell).layer.has_cudnn for cell in cells),

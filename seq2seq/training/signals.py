@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Callable
 from types import FrameType, TracebackType
 
 
@@ -16,15 +17,23 @@ class StoppedBySignal(SystemExit):
 
 
 class StopRequest:
-    """A context in which the first SIGINT, SIGTERM or SIGHUP is recorded instead of raised.
+    """A context in which the first SIGINT, SIGTERM or SIGHUP is recorded instead of raised."""
 
-    Attributes:
-        signal: The number of the signal that asked to stop, or None.
-    """
+    def __init__(self, agree: Callable[[int], int] = int) -> None:
+        """Records nothing yet.
 
-    def __init__(self) -> None:
-        self.signal: int | None = None
+        Args:
+            agree: Takes the number of this process's signal, or 0, and returns the one that all
+                processes act on.
+        """
+        self._signal = 0
+        self._agree = agree
         self._before: dict[int, object] = {}
+
+    @property
+    def signal(self) -> int | None:
+        """The number of the signal that asked to stop, or None."""
+        return self._agree(self._signal) or None
 
     def __enter__(self) -> StopRequest:
         # Python lets only the main thread set handlers; elsewhere no signal arrives.
@@ -44,7 +53,7 @@ class StopRequest:
         self._restore()
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        self.signal = number
+        self._signal = number
         # The second signal meets the previous handlers, which end the process.
         self._restore()
 

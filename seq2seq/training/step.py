@@ -19,6 +19,7 @@ from seq2seq.data.batches import Batch
 from seq2seq.model.losses import TokenSums
 from seq2seq.model.rnn.compiled import compiled
 from seq2seq.model.seq2seq import Seq2Seq
+from seq2seq.training.strategy import ONE_REPLICA, Replicas
 
 Tensors = list[tf.Tensor]
 
@@ -60,13 +61,16 @@ Update = Callable[[list[Tensors], Tensors, list[TokenSums], StepResult], StepRes
 
 
 def compile_training(
-    model: Seq2Seq, optimizer: keras.optimizers.Optimizer, settings: TrainingConfig
+    model: Seq2Seq,
+    optimizer: keras.optimizers.Optimizer,
+    settings: TrainingConfig,
+    replicas: Replicas = ONE_REPLICA,
 ) -> TrainSteps:
     """Returns a function that takes (iterator of batches, number of steps) and trains them.
 
-    A batch is cut into `settings.micro_batches` equal parts that are computed side by side,
-    because XLA keeps all but large products on one core. The sum of their gradients is the gradient
-    of the whole batch.
+    A batch is cut into `settings.micro_batches` equal parts that are computed side by side, by one
+    replica or several, because XLA keeps all but large products on one core. The sum of their
+    gradients is the gradient of the whole batch.
 
     With `settings.jit_compile` XLA compiles once per static batch shape. Several steps per call
     save the way back to Python, which small models notice.
@@ -75,12 +79,14 @@ def compile_training(
         model: Its trainable variables are updated.
         optimizer: Built for these variables.
         settings: Resolved, see `resolve_training`.
+        replicas: Have copies of these variables.
     """
     step = _compile_step(
         model,
         _compile_gradients(model, settings),
-        _compile_update(model, optimizer, settings),
+        _compile_update(model, optimizer, settings, replicas),
         settings,
+        replicas,
     )
     # A skipped step leaves the variables finite; any other divergence ends the loop at once.
     stops_at_divergence = settings.on_divergence is not Divergence.skip
@@ -92,7 +98,7 @@ def compile_training(
             return is_left & (done.diverged == 0) if stops_at_divergence else is_left
 
         def add_step(done: StepResult) -> tuple[StepResult]:
-            return (step(batches.get_next(), done),)
+            return (replicas.run(step, batches.get_next(), done),)
 
         zeros = TokenSums(*(tf.constant(0.0) for _ in TokenSums._fields))
         start = StepResult(zeros, tf.constant(0), tf.constant(0))
@@ -104,29 +110,36 @@ def compile_training(
 
 
 def _compile_step(
-    model: Seq2Seq, differentiate: Differentiate, update: Update, settings: TrainingConfig
+    model: Seq2Seq,
+    differentiate: Differentiate,
+    update: Update,
+    settings: TrainingConfig,
+    replicas: Replicas,
 ) -> Callable[[Batch, StepResult], StepResult]:
     """Returns (batch, result so far) → result with this step."""
     assert settings.micro_batches is not None
     assert settings.jit_compile is not None
     variables, dropout_states = model.trainable_variables, model.non_trainable_variables
-    parts = settings.micro_batches
+    parts = settings.micro_batches // replicas.count
 
     def train_step(batch: Batch, done: StepResult) -> StepResult:
         # Read once, so that all parts see the same values and none waits for another.
-        values = [variable.value for variable in variables]
-        dropout = [state.value for state in dropout_states]  # [seed, counter] each
-        cut = (tf.split(ids, parts) for ids in batch)  # `parts` tensors [B / parts, …] each
+        values = [replicas.read(variable) for variable in variables]
+        dropout = [replicas.read(state) for state in dropout_states]  # [seed, counter] each
+        own = map(replicas.own_rows, batch)
+        cut = (tf.split(ids, parts) for ids in own)  # `parts` tensors [B / parts, …] each
+        first = replicas.first_part(parts)
         results = [
             # Another seed for each part, so that no two parts drop the same units.
-            differentiate(values, [tf.add(state, [i, 0]) for state in dropout], Batch(*ids))
+            differentiate(values, [tf.add(state, [first + i, 0]) for state in dropout], Batch(*ids))
             for i, ids in enumerate(zip(*cut, strict=True))
         ]
         gradients, states, sums = map(list, zip(*results, strict=True))
-        # All parts advance the counters equally; the first one has the unchanged seed.
-        return update(gradients, states[0], sums, done)
+        # All parts advance the counters equally.
+        advanced = [tf.subtract(state, [first, 0]) for state in states[0]]
+        return update(gradients, advanced, sums, done)
 
-    if parts == 1:
+    if replicas.count == parts == 1:
         # A batch that is not cut is one compiled call instead of two.
         return compiled(train_step, bool(settings.jit_compile))
     return train_step
@@ -160,20 +173,24 @@ def _compile_gradients(model: Seq2Seq, settings: TrainingConfig) -> Differentiat
 
 
 def _compile_update(
-    model: Seq2Seq, optimizer: keras.optimizers.Optimizer, settings: TrainingConfig
+    model: Seq2Seq,
+    optimizer: keras.optimizers.Optimizer,
+    settings: TrainingConfig,
+    replicas: Replicas,
 ) -> Update:
     """Returns the function that adds up the parts of a batch and updates the variables."""
     variables, dropout_states = model.trainable_variables, model.non_trainable_variables
 
-    @tf.function(autograph=False, jit_compile=settings.jit_compile)
     def update(
         gradients: list[Tensors], dropout: Tensors, sums: list[TokenSums], done: StepResult
     ) -> StepResult:
-        totals = TokenSums(*(tf.add_n(parts) for parts in zip(*sums, strict=True)))
+        parts = [*zip(*sums, strict=True), *zip(*gradients, strict=True)]
+        added = replicas.add_up([tf.add_n(part) for part in parts])
+        totals, whole = TokenSums(*added[: len(sums[0])]), added[len(sums[0]) :]
         # The mean is over the real tokens of the whole batch, whatever the padding and the cut. A
         # batch of padding alone has none: its gradient is 0 / 1.
         tokens = tf.maximum(totals.tokens, 1.0)
-        means = [tf.add_n(parts) / tokens for parts in zip(*gradients, strict=True)]
+        means = [gradient / tokens for gradient in whole]
         # Of all gradients together, so that clipping keeps their direction (Pascanu et al. 2013).
         norm = tf.linalg.global_norm(means)
         # One infinite or missing number in any gradient shows in the norm.
@@ -191,14 +208,16 @@ def _compile_update(
         else:
             apply()
         for state, value in zip(dropout_states, dropout, strict=True):
-            state.assign(value)
+            replicas.assign(state, value)
         # Counted here, because every operation outside XLA takes some microseconds. `where` and
         # not a product: 0 times nan is nan.
-        added = (tf.where(is_finite, total, 0.0) for total in totals)
+        finite = (tf.where(is_finite, total, 0.0) for total in totals)
         return StepResult(
-            TokenSums(*map(tf.add, done.sums, added)),
+            TokenSums(*map(tf.add, done.sums, finite)),
             done.count + 1,
             done.diverged + tf.cast(~is_finite, tf.int32),
         )
 
-    return update
+    if replicas.count > 1:
+        return update  # Replicas meet in it, which they cannot in a function of its own.
+    return tf.function(update, autograph=False, jit_compile=settings.jit_compile)
