@@ -46,7 +46,8 @@ def resolve(config: RunConfig, facts: Facts) -> RunConfig:
 
     A `null` with a meaning of its own stays: `training.clip_norm` (off), `training.patience` and
     `training.checkpoint_steps` (never), `training.checkpoint_epochs` (as often as it is cheap),
-    `training.tf32` (as TensorFlow), `resume`, `init_from`, `distill_from`, `ensemble`, and those of
+    `training.tf32` (as TensorFlow), `training.replicas` (all), `resume`, `init_from`,
+    `distill_from`, `ensemble`, `workers`, and those of
     `data` (no such file or column; all; as `normalization`; up to a number of examples).
     """
     training = resolve_training(config.training, facts)

@@ -13,7 +13,7 @@ from seq2seq.data.batches import BatchStream
 from seq2seq.model.losses import TokenSums, teacher_forced_metrics
 from seq2seq.training.divergence import diverged_evaluation
 from seq2seq.training.progress import Progress
-from seq2seq.training.signals import StoppedBySignal, StopRequest
+from seq2seq.training.signals import AgreedStop, StoppedBySignal, StopRequest
 from seq2seq.training.state import TrainingState, Weights
 from seq2seq.training.step import StepResult, TrainSteps
 
@@ -25,7 +25,7 @@ def train_epoch(
     step: Step,
     steps: int,
     state: TrainingState,
-    stop: StopRequest,
+    stop: StopRequest | AgreedStop,
     save: Callable[[TrainingState], None],
     every: int | None,
 ) -> TrainingState:

@@ -34,7 +34,7 @@ from seq2seq.training.log_file import logging_to
 from seq2seq.training.progress import Progress
 from seq2seq.training.screen import command
 from seq2seq.training.session import Session
-from seq2seq.training.signals import StoppedBySignal, StopRequest
+from seq2seq.training.signals import AgreedStop, StoppedBySignal, StopRequest
 from seq2seq.training.state import TrainingState, assign_weights, restore_variables, to_arrays
 from seq2seq.training.strategy import LostWorkerError
 from seq2seq.training.terminal import show_end, show_next_steps, show_results, show_start
@@ -63,8 +63,9 @@ def run_to_end(session: Session, state: TrainingState) -> dict[str, Any]:
         )
         try:
             with session.replicas.telling_losses():
-                with StopRequest(session.replicas.largest) as stop:
-                    state = _train(session, state, stop)
+                with StopRequest() as stop:
+                    agreed = AgreedStop(stop, session.replicas.largest)
+                    state = _train(session, state, agreed)
                 return session.replicas.from_chief(lambda: _finish(session, state))
         # Inside the log's context: the file has these lines, too.
         except StoppedBySignal:
@@ -74,12 +75,14 @@ def run_to_end(session: Session, state: TrainingState) -> dict[str, Any]:
         except DiskError as error:
             raise DiskError(f"{error}; {session.way_back()}") from error
         except LostWorkerError as error:
+            if not session.replicas.is_chief:
+                raise
             raise LostWorkerError(f"{error}; {session.way_back()}") from error
         except DivergedError as error:
             raise UserError(f"{error}; {session.way_back()}") from error
 
 
-def _train(session: Session, state: TrainingState, stop: StopRequest) -> TrainingState:
+def _train(session: Session, state: TrainingState, stop: AgreedStop) -> TrainingState:
     """Trains until all epochs are done, a callback stops, or patience ends."""
     settings, callbacks = session.config.training, session.callbacks
     step = _make_step(session, state.progress)

@@ -17,23 +17,15 @@ class StoppedBySignal(SystemExit):
 
 
 class StopRequest:
-    """A context in which the first SIGINT, SIGTERM or SIGHUP is recorded instead of raised."""
+    """A context in which the first SIGINT, SIGTERM or SIGHUP is recorded instead of raised.
 
-    def __init__(self, agree: Callable[[int], int] = int) -> None:
-        """Records nothing yet.
+    Attributes:
+        signal: The number of the signal that asked to stop, or None.
+    """
 
-        Args:
-            agree: Takes the number of this process's signal, or 0, and returns the one that all
-                processes act on.
-        """
-        self._signal = 0
-        self._agree = agree
+    def __init__(self) -> None:
+        self.signal: int | None = None
         self._before: dict[int, object] = {}
-
-    @property
-    def signal(self) -> int | None:
-        """The number of the signal that asked to stop, or None."""
-        return self._agree(self._signal) or None
 
     def __enter__(self) -> StopRequest:
         # Python lets only the main thread set handlers; elsewhere no signal arrives.
@@ -53,7 +45,7 @@ class StopRequest:
         self._restore()
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        self._signal = number
+        self.signal = number
         # The second signal meets the previous handlers, which end the process.
         self._restore()
 
@@ -61,3 +53,21 @@ class StopRequest:
         for number, handler in self._before.items():
             signal.signal(number, handler)  # type: ignore[arg-type]
         self._before.clear()
+
+
+class AgreedStop:
+    """A stop request of any of several processes, on which all act after the same step."""
+
+    def __init__(self, own: StopRequest, agree: Callable[[int], int]) -> None:
+        """Stores the arguments.
+
+        Args:
+            own: The request of this process.
+            agree: Takes the number of each process's signal, or 0, and returns the same to all.
+        """
+        self._own, self._agree = own, agree
+
+    @property
+    def signal(self) -> int | None:
+        """The number of the signal that asked to stop, or None; all processes ask together."""
+        return self._agree(self._own.signal or 0) or None

@@ -180,8 +180,7 @@ class Replicas:
         except _LOST as error:
             if self.cluster.size == 1:
                 raise
-            reason = str(error.message).strip().partition("\n")[0][:200]
-            raise LostWorkerError(f"another worker has gone: {reason}") from error
+            raise LostWorkerError("another worker has ended, or cannot be reached") from error
 
 
 ONE_REPLICA = Replicas(tf.distribute.get_strategy())

@@ -136,12 +136,12 @@ def _train_once(arguments: Sequence[str], count: int, stop: StopRequest) -> str 
                 for worker in workers:
                     worker.process.send_signal(stop.signal)
             elif failed and not passed_on:
-                return _problem(failed[0])
+                return _problem(failed[0], workers[0])
             time.sleep(_SECONDS_BETWEEN_LOOKS)
         if stop.signal:
             raise StoppedBySignal(stop.signal)
         failed = [worker for worker in workers if worker.process.returncode]
-        return _problem(failed[0]) if failed else None
+        return _problem(failed[0], workers[0]) if failed else None
 
 
 def _start(
@@ -165,18 +165,19 @@ def _start(
     return Worker(number, process, output)
 
 
-def _problem(worker: Worker) -> str:
+def _problem(worker: Worker, chief: Worker) -> str:
     """Returns how a worker ended.
 
     Raises:
         UserError: By a mistake of the user.
     """
     code = worker.process.returncode
-    worker.output.seek(0)
-    lines = worker.output.read().decode(errors="replace").strip().splitlines()
     if code == _MISTAKE:
-        if worker.number == 0:  # It has said why.
-            raise SystemExit(_MISTAKE)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            if chief.process.wait(_SECONDS_TO_END) == _MISTAKE:  # It has said why.
+                raise SystemExit(_MISTAKE)
+        worker.output.seek(0)
+        lines = worker.output.read().decode(errors="replace").strip().splitlines()
         raise UserError(f"worker {worker.number}: {lines[-1].removeprefix('error: ')}")
     how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
     return f"worker {worker.number} has ended ({how})"
@@ -205,6 +206,17 @@ def _free_ports(count: int) -> list[int]:
 
 
 @contextlib.contextmanager
+def _only_errors_logged() -> Iterator[None]:
+    root = logging.getLogger()
+    before = root.level
+    root.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        root.setLevel(before)
+
+
+@contextlib.contextmanager
 def own_folder(name: str | Path) -> Iterator[str | Path]:
     """Yields the folder that this process trains in.
 
@@ -219,8 +231,8 @@ def own_folder(name: str | Path) -> Iterator[str | Path]:
         yield name
         return
     path = RunDir.latest_started().path if name == "latest" else Path(name)
-    logging.getLogger().setLevel(logging.ERROR)
     with (
+        _only_errors_logged(),
         tempfile.TemporaryDirectory(prefix="seq2seq-worker-") as temporary,
         Path(os.devnull).open("w", encoding="utf-8") as nowhere,
         contextlib.redirect_stdout(nowhere),

@@ -39,6 +39,8 @@ MEANT = {
     "init_from",
     "distill_from",
     "ensemble",
+    "workers",
+    "training.replicas",
     "data.source.normalization",
     "data.target.normalization",
     "data.train",
