@@ -71,7 +71,7 @@ def serving(*words, models=None, is_warm=True):
     config = compose_config("port=0", *words, name="serve")
     service = Service(models or {"default": Scripted()}, config)
     found = process.bind("127.0.0.1", 0)
-    server = process.Server(make_app(service, config.limits), service, config)
+    server = process.Server(make_app(service, config), service, config)
     thread = threading.Thread(target=lambda: asyncio.run(server.serve_and_answer(found)))
     thread.start()
     try:

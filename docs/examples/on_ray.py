@@ -18,7 +18,7 @@ from seq2seq.config.workers import tf_config
 TRIES = 10
 
 
-@ray.remote(num_cpus=1, max_retries=0)
+@ray.remote(num_cpus=1)
 class Worker:
     """A process of one node; Ray spreads them."""
 

@@ -197,6 +197,7 @@ class ServeConfig:
     models: Annotated[dict[str, Any], ModelNames()]
     host: str
     port: Annotated[int, Range(minimum=0, maximum=65_535)]
+    hosts: list[str] | None
     trusted_proxies: str | None
     max_delay_ms: Annotated[float, Range(minimum=0.0, maximum=1000.0)]
     max_batch_rows: Annotated[int, Range(minimum=1, maximum=4096)]

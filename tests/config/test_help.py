@@ -65,7 +65,7 @@ def test_every_setting_is_explained_in_a_few_screens(command, show):
     assert expected <= names
     assert all(found.values()), [left for left, right in found.items() if not right]
     assert max(map(len, text.splitlines())) <= 80
-    assert text.count("\n") <= 220
+    assert text.count("\n") <= 240
     assert "hydra." not in names
 
 

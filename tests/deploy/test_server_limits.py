@@ -40,7 +40,7 @@ def rest(stream):
 def test_a_client_that_goes_away_is_no_error_of_the_server(server, caplog):
     client, _, _ = server
     connection, stream = connect(client)
-    head = "POST /v1/decode HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+    head = "POST /v1/decode HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
     connection.sendall(f"{head}content-length: 100\r\n\r\n{{".encode())
     stream.close()
     connection.close()
@@ -119,6 +119,24 @@ def test_too_many_requests_of_a_client_and_too_many_lines():
             assert int(response.headers["retry-after"]) >= 1
             schemas.Problem.model_validate_json(response.content)
         assert decode(client, "x") == ["X"]
+
+
+@pytest.mark.parametrize(
+    ("words", "known", "unknown"),
+    [
+        ([], ["localhost", "127.0.0.1:8000", "[::1]:80", "LOCALHOST"], ["evil.example", ""]),
+        (["hosts=[my.example]"], ["my.example", "My.Example:443"], ["localhost", "127.0.0.1"]),
+        (["host=0.0.0.0"], ["anything.example", "localhost"], []),
+    ],
+)
+def test_a_request_to_another_name_is_refused(words, known, unknown):
+    with serving(*words) as (client, _):
+        for host in known:
+            assert client.get("/healthz", headers={"host": host}).status_code == 200
+        for host in unknown:
+            refused = client.get("/healthz", headers={"host": host})
+            assert refused.status_code == 421
+            assert "hosts" in refused.json()["error"]
 
 
 def test_time_is_up():
@@ -210,13 +228,13 @@ def test_other_paths_methods_and_types(server):
 def test_slow_clients():
     words = ["limits.header_seconds=0.2", "limits.body_seconds=0.2"]
     with serving(*words) as (client, _):
-        for start in (b"", b"POST /v1/dec", b"GET / HTTP/1.1\r\nHost: x\r\n"):
+        for start in (b"", b"POST /v1/dec", b"GET / HTTP/1.1\r\nHost: localhost\r\n"):
             connection, stream = connect(client)
             connection.sendall(start)
             assert rest(stream) == b""
         connection, stream = connect(client)
         connection.sendall(
-            b"POST /v1/decode HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+            b"POST /v1/decode HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
             b"Content-Length: 20\r\n\r\n{"
         )
         assert rest(stream).startswith(b"HTTP/1.1 408 ")
@@ -239,7 +257,8 @@ def test_too_many_connections():
         held = [connect(client) for _ in range(2)]
         assert rest(connect(client)[1]) == b""
         for connection, _ in held:
-            connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            head = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+            connection.sendall(head)
         assert all(rest(stream).startswith(b"HTTP/1.1 200") for _, stream in held)
 
 
@@ -267,7 +286,7 @@ def test_openapi_tells_every_status(server):
     }
     codes = {*paths["/v1/decode"]["post"]["responses"]}
     assert codes == {
-        "200", "400", "404", "408", "413", "415", "422", "429", "500", "503", "504",
+        "200", "400", "404", "408", "413", "415", "421", "422", "429", "500", "503", "504",
     }  # fmt: skip
     reference = {"$ref": "#/components/schemas/Problem"}
     for code in codes - {"200"}:

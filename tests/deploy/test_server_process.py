@@ -48,7 +48,7 @@ def test_a_request_in_flight_is_answered_before_the_end(tmp_path):
         host, port = address.removeprefix("http://").split(":")
         body = b'{"sources": ["0 1 2"]}'
         with socket.create_connection((host, int(port)), timeout=60) as connection:
-            head = f"POST /v1/decode HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n"
+            head = f"POST /v1/decode HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n"
             connection.sendall(head.encode() + b"Content-Type: application/json\r\n\r\n" + body[:5])
             process.send_signal(signal.SIGTERM)
             wait_until(lambda: not is_ready(address))

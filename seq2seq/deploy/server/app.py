@@ -15,7 +15,7 @@ from fastapi.responses import HTMLResponse, JSONResponse, Response
 from starlette.exceptions import HTTPException
 
 from seq2seq import __version__
-from seq2seq.config.commands import LimitsConfig
+from seq2seq.config.commands import LimitsConfig, ServeConfig
 from seq2seq.deploy.server import schemas
 from seq2seq.deploy.server.guard import Guard
 from seq2seq.deploy.server.served import RefusedError
@@ -30,17 +30,18 @@ _MEANINGS = {
     408: "The body arrives too slowly.",
     413: "The body is too long.",
     415: "The body is not declared as JSON.",
+    421: "The request is to another name than the server's.",
     422: "The body is JSON that does not fit, or asks for what the model cannot do.",
     429: "The client has too many requests in flight.",
     500: "An error of the server.",
     503: "The server is not ready, or too many sources wait.",
     504: "The answer takes too long.",
 }
-_OF_ALL = (408, 413, 415, 429, 500)
+_OF_ALL = (408, 413, 415, 421, 429, 500)
 _OF_MODELS = (400, 404, *_OF_ALL, 422, 503, 504)
 
 
-def make_app(service: Service, limits: LimitsConfig) -> Guard:
+def make_app(service: Service, config: ServeConfig) -> Guard:
     """Returns the ASGI application of a service."""
     app = FastAPI(
         title="seq2seq",
@@ -50,7 +51,7 @@ def make_app(service: Service, limits: LimitsConfig) -> Guard:
         redoc_url=None,
         redirect_slashes=False,
     )
-    _add_answers(app, service, limits)
+    _add_answers(app, service, config.limits)
     _add_state(app, service)
     _add_page(app)
     app.add_exception_handler(RefusedError, _on_refused)
@@ -58,7 +59,7 @@ def make_app(service: Service, limits: LimitsConfig) -> Guard:
     app.add_exception_handler(HTTPException, _on_http)
     app.add_exception_handler(Exception, _on_bug)
     paths = frozenset(route.path for route in app.routes)  # type: ignore[attr-defined]
-    return Guard(app, service, limits, paths)
+    return Guard(app, service, config, paths)
 
 
 def _responses(*codes: int) -> dict[int | str, dict[str, Any]]:

@@ -40,7 +40,7 @@ def serve(config: ServeConfig) -> None:
         service = Service(models, config)
         _introduce(models, has_runs(config))
         log.info("address     %s", process.address(found))
-        number = process.run(make_app(service, config.limits), service, config, found)
+        number = process.run(make_app(service, config), service, config, found)
     if number is not None:
         log.info("stopped     all requests that had arrived are answered")
         sys.exit(128 + number)

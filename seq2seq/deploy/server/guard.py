@@ -6,14 +6,15 @@ What it lets through has a whole body of limited size.
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import json
 import logging
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 
-from seq2seq.config.commands import LimitsConfig
+from seq2seq.config.commands import ServeConfig
 from seq2seq.deploy.server.served import RefusedError
 from seq2seq.deploy.server.service import RETRY_AFTER, Service
 
@@ -36,6 +37,9 @@ _HEADERS = [
 ]
 
 
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
 class ClientGoneError(Exception):
     """The client has closed the connection."""
 
@@ -44,10 +48,11 @@ class Guard:
     """An application around another one."""
 
     def __init__(
-        self, app: App, service: Service, limits: LimitsConfig, paths: frozenset[str]
+        self, app: App, service: Service, config: ServeConfig, paths: frozenset[str]
     ) -> None:
         """Wraps `app`; metrics name the given `paths`, and call all others `other`."""
-        self._app, self._service, self._limits, self._paths = app, service, limits, paths
+        self._app, self._service, self._limits, self._paths = app, service, config.limits, paths
+        self._hosts = _own_hosts(config)
         self._clients: Counter[str] = Counter()  # requests in flight by address
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -77,6 +82,7 @@ class Guard:
         self, scope: Scope, receive: Receive, response: _Response, client: str
     ) -> None:
         try:
+            self._check_host(dict(scope["headers"]))
             body = await self._read(scope, receive)
             if self._clients[client] > self._limits.client_requests:
                 raise RefusedError(429, "too many requests of this client at a time", RETRY_AFTER)
@@ -89,6 +95,16 @@ class Guard:
             log.exception("a request could not be answered")
             if not response.status:
                 await refuse(response.send, RefusedError(500, "an error of the server"))
+
+    def _check_host(self, headers: Mapping[bytes, bytes]) -> None:
+        """Refuses requests to another name.
+
+        A page from anywhere could let its own name lead to this machine (DNS rebinding), and read
+        the answers of a server that only this machine should reach.
+        """
+        name = headers.get(b"host", b"").decode("latin-1").rsplit(":", 1)[0].strip("[]").lower()
+        if self._hosts is not None and name not in self._hosts:
+            raise RefusedError(421, "this server has another name; see its setting hosts")
 
     async def _read(self, scope: Scope, receive: Receive) -> bytes:
         """Returns the body.
@@ -124,6 +140,20 @@ class Guard:
         if size and kind != b"application/json":
             raise RefusedError(415, "the content-type must be application/json")
         return b"".join(parts)
+
+
+def _own_hosts(config: ServeConfig) -> frozenset[str] | None:
+    """Returns the names by which clients may call the server; None: by any."""
+    if config.hosts is not None:
+        return frozenset(str(name).lower() for name in config.hosts)
+    return LOOPBACK | {config.host.lower()} if _is_loopback(config.host) else None
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
 
 
 class _Response:
