@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from project import ROOT, TINY, run_process
 from seq2seq.config.workers import Cluster, find_cluster
 
 EXAMPLES = ROOT / "docs" / "examples"
+SCALE = (ROOT / "docs" / "scale.md").read_text(encoding="utf-8")
+SMALL = [word for word in TINY if not word.startswith("run_dir")]
 WORDS = ["experiment=g2p", "data.train=a b.tsv", "data.dev=dev.tsv"]
 
 # Programs of a cluster, as far as the examples call them. `seq2seq` writes down what it is given.
@@ -100,8 +103,33 @@ def test_kubernetes(cluster, tmp_path, monkeypatch):
 @pytest.mark.slow
 def test_ray(tmp_path):
     pytest.importorskip("ray")
-    words = [word for word in TINY if not word.startswith("run_dir")]
-    result = run_process(EXAMPLES / "on_ray.py", "2", tmp_path / "run", *words, cwd=tmp_path)
+    result = run_process(EXAMPLES / "on_ray.py", "2", tmp_path / "run", *SMALL, cwd=tmp_path)
     assert result.returncode == 0, result.stderr.decode()
     record = json.loads((tmp_path / "run" / "record.json").read_text())
     assert record["replicas"] == 2
+
+
+@pytest.mark.slow
+def test_mlflow(tmp_path):
+    mlflow = pytest.importorskip("mlflow")
+    pytest.importorskip("sqlalchemy")  # The small package has no store without it.
+    [word] = re.findall(r"^python train\.py (\S*mlflow\S*)$", SCALE, re.MULTILINE)
+    result = run_process(ROOT / "train.py", *SMALL, "run_dir=run", word, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr.decode()
+    mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/mlflow.db")
+    [tracked] = mlflow.search_runs(search_all_experiments=True, output_format="list")
+    results = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert tracked.data.metrics["val_loss"] == pytest.approx(results["dev"]["loss"])
+    assert tracked.info.status == "FINISHED"
+
+
+@pytest.mark.slow
+def test_weights_and_biases(tmp_path):
+    pytest.importorskip("wandb")
+    [code] = [block for block in re.findall(r"^```python\n(.*?)^```$", SCALE, re.M | re.S)
+              if "wandb" in block]  # fmt: skip
+    (tmp_path / "tracked.py").write_text(code)
+    result = run_process("tracked.py", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr.decode()
+    assert "epoch/val_loss" in result.stderr.decode() + result.stdout.decode()
+    assert [*tmp_path.glob("wandb/offline-run-*/*.wandb")]
