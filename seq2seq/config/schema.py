@@ -6,7 +6,6 @@ wrong type is refused before anything runs. Settings that a run does not keep ar
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -25,37 +24,8 @@ from seq2seq.config.choices import (
     SearchKind,
     Task,
 )
-from seq2seq.config.names import Runs
-
-
-@dataclass(frozen=True)
-class Range:
-    """Inclusive range of numbers; `nan` lies in no range."""
-
-    minimum: float = -math.inf
-    maximum: float = math.inf
-
-    def __contains__(self, value: float) -> bool:
-        return self.minimum <= value <= self.maximum
-
-    def __str__(self) -> str:
-        if math.isinf(self.maximum):
-            return f"at least {self.minimum}"
-        return f"from {self.minimum} to {self.maximum}"
-
-
-@dataclass(frozen=True)
-class SeparatorRange:
-    """Valid ways to split a line into tokens: `char`, `word`, or a separator."""
-
-    def __contains__(self, value: str) -> bool:
-        return bool(value) and not set(value) & set("\t\n")
-
-    def __str__(self) -> str:
-        return "char, word, or a separator such as ';' without tabs and line feeds"
-
-
-Separator = SeparatorRange()
+from seq2seq.config.data_files import Files
+from seq2seq.config.names import Range, Runs, Separator
 
 # Larger values do not fit into any machine. A run folder may come from anywhere, and its settings
 # must not be able to allocate all memory.
@@ -90,10 +60,11 @@ class DataConfig:
     """Data: a generated task, or files of tab-separated columns."""
 
     task: Task
-    train: str | None
-    dev: str | None
-    test: str | None
-    unlabelled: str | None
+    train: Annotated[Any, Files]
+    dev: Annotated[Any, Files]
+    test: Annotated[Any, Files]
+    unlabelled: Annotated[Any, Files]
+    temperature: Annotated[float, Range(minimum=1.0)]
     invented: Annotated[int, Range(minimum=0, maximum=10_000_000)]
     in_memory_mib: Annotated[int | None, Range(minimum=0)]
     source: SideConfig

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator
+from typing import Any
 
 from seq2seq.config.choices import Normalization
+from seq2seq.config.data_files import NamedFile, has_tags, named_files
 from seq2seq.config.schema import DataConfig, SideConfig
 from seq2seq.data.examples import Example
 from seq2seq.data.line_reader import Line, LineReader
@@ -22,6 +24,9 @@ from seq2seq.data.other_formats import (
 from seq2seq.data.unicode_forms import normalize
 from seq2seq.data.vocabulary import Tokenizer
 from seq2seq.errors import UserError, visible
+
+Asked = tuple[tuple[str, ...], tuple[str, ...]]
+"""Tokens of a source, and its features."""
 
 
 @functools.lru_cache(maxsize=16)
@@ -49,86 +54,152 @@ def feature_tokens(text: str, config: DataConfig) -> tuple[str, ...]:
     return _tokenizer(config.features.separator).split(normalize(text, config.normalization))
 
 
-def read_examples(path: str, config: DataConfig) -> list[Example]:
-    """Reads the examples of a file, one per line. Lines of white space alone are skipped.
+def read_examples(files: Any, config: DataConfig) -> list[Example]:
+    """Reads the examples of files, one per line. Lines of white space alone are skipped.
 
     Args:
-        path: As in `LineReader`: a file, compressed if its name ends in `.gz`, or `-` for standard
-            input.
+        files: A setting that names files of examples; paths are as in `LineReader`: compressed if
+            their name ends in `.gz`, or `-` for standard input.
         config: The columns, and their split into tokens.
 
     Raises:
-        UserError: The file or one of its lines cannot be read; the message begins with
-            `FILE:` or `FILE:LINE:`.
+        UserError: A file or one of its lines cannot be read; the message begins with `FILE:` or
+            `FILE:LINE:`. Or the files have tags and those of the training have none, or the other
+            way round.
     """
-    return [example for _, _, example in scan_examples(path, config)]
+    return [*scan_examples(files, config)]
 
 
-def scan_examples(path: str, config: DataConfig) -> Iterator[tuple[int, bytes, Example]]:
-    """Yields (place, bytes of the line, example) for each example of `read_examples`.
-
-    The place counts the bytes before the line in the file, or in the content of a compressed file.
-    `parse_line` makes the same example from the same bytes.
-    """
-    name = display_name(path)
-    first: list[list[str]] = []
-    for line, where, text in _scan_lines(path, config):
-        if text.strip():
-            columns = text.split("\t")
-            example = _parse(columns, where, config)
-            if not first:
-                fields = columns[config.source.column - 1], columns[config.target.column - 1]
-                warn_of_first_line(fields, where)
-            if len(first) < JUDGED_LINES:
-                first.append(columns)
-                if len(first) == JUDGED_LINES:
-                    refuse_measurements(first, name)
-            assert line.content is not None
-            yield line.place, line.content, example
-    if not first:
-        raise UserError(f"{name}: has no examples: it is empty, or all its lines are blank")
-    if len(first) < JUDGED_LINES:
-        refuse_measurements(first, name)
+def scan_examples(files: Any, config: DataConfig) -> Iterator[Example]:
+    """Yields the examples of `read_examples`."""
+    for file in example_files(files, config):
+        yield from (example for _, _, example in file.scan())
 
 
-def read_sources(path: str, config: DataConfig) -> list[tuple[tuple[str, ...], tuple[str, ...]]]:
-    """Reads the different sources of a file, each with its features, in the order first seen.
+def read_sources(files: Any, config: DataConfig) -> list[Asked]:
+    """Reads the different sources of files, each with its features, in the order first seen.
 
     The columns are those of examples, but there may be no column of targets.
 
     Raises:
         UserError: As `read_examples`.
     """
-    found = [
-        _parse_source(text.split("\t"), where, config)
-        for _, where, text in _scan_lines(path, config)
-        if text.strip()
-    ]
+    found = (asked for file in example_files(files, config) for asked in file.sources())
     return list(dict.fromkeys(found))
 
 
-def _scan_lines(path: str, config: DataConfig) -> Iterator[tuple[Line, str, str]]:
-    """Yields each line with its place for messages and its text."""
-    name = display_name(path)
-    for line in LineReader(path, name, config.max_line_bytes):
-        where = f"{name}:{line.number}"
-        if line.content is None:
-            raise UserError(
-                f"{where}: the line has more than data.max_line_bytes={config.max_line_bytes} "
-                "bytes; raise the limit if the line is intended, or convert the file if its lines "
-                "end with CR"
-            )
-        if line.has_carriage_returns:
-            raise UserError(
-                f"{where}: the file has CR line ends, so all of it is one line; convert it, e.g. "
-                r"with: tr '\r' '\n' < OLD > NEW"
-            )
-        yield line, where, _decode(line.content, where, line.skipped)
+def example_files(files: Any, config: DataConfig) -> list[ExampleFile]:
+    """Returns the files that a setting names.
+
+    Raises:
+        UserError: As `read_examples` of the names.
+    """
+    named = named_files(files)
+    if config.train is not None and has_tags(files) != has_tags(config.train):
+        name = display_name(named[0].path)
+        raise UserError(
+            f"{name}: has no tag, but the training files have: write {{TAG: {name}}}"
+            if has_tags(config.train)
+            else f"{name}: has the tag '{named[0].tag}', but the training files have none"
+        )
+    return [ExampleFile(file, config) for file in named]
 
 
-def parse_line(content: bytes, where: str, config: DataConfig) -> Example:
-    """Returns the example of a line's bytes, without its end; `where` begins error messages."""
-    return _parse(_decode(content, where).split("\t"), where, config)
+def has_features(config: DataConfig) -> bool:
+    """Tells whether examples have features: a column of them, or the tag of their file."""
+    return config.features.column is not None or has_tags(config.train)
+
+
+class ExampleFile:
+    """A file of examples.
+
+    Attributes:
+        path: As in `LineReader`.
+        name: Its name in messages.
+        entry: See `NamedFile`.
+    """
+
+    def __init__(self, file: NamedFile, config: DataConfig) -> None:
+        """Opens nothing yet."""
+        self.path, self.entry, self.name = file.path, file.entry, display_name(file.path)
+        self._config = config
+        self._tags = feature_tokens(file.tag, config) if file.tag is not None else ()
+
+    def scan(self) -> Iterator[tuple[int, bytes, Example]]:
+        """Yields (place, bytes of the line, example) for each example.
+
+        The place counts the bytes before the line in the file, or in the content of a compressed
+        file. `parse` makes the same example from the same bytes.
+        """
+        first: list[list[str]] = []
+        for line, where, text in self._lines():
+            if text.strip():
+                columns = text.split("\t")
+                example = self._example(columns, where)
+                if not first:
+                    config = self._config
+                    fields = columns[config.source.column - 1], columns[config.target.column - 1]
+                    warn_of_first_line(fields, where)
+                if len(first) < JUDGED_LINES:
+                    first.append(columns)
+                    if len(first) == JUDGED_LINES:
+                        refuse_measurements(first, self.name)
+                assert line.content is not None
+                yield line.place, line.content, example
+        if not first:
+            raise UserError(
+                f"{self.name}: has no examples: it is empty, or all its lines are blank"
+            )
+        if len(first) < JUDGED_LINES:
+            refuse_measurements(first, self.name)
+
+    def parse(self, content: bytes) -> Example:
+        """Returns the example of a line's bytes, without its end."""
+        return self._example(_decode(content, self.name).split("\t"), self.name)
+
+    def sources(self) -> Iterator[Asked]:
+        """Yields the source and the features of each line that is not blank."""
+        for _, where, text in self._lines():
+            if text.strip():
+                yield self._source(text.split("\t"), where)
+
+    def _lines(self) -> Iterator[tuple[Line, str, str]]:
+        """Yields each line with its place for messages and its text."""
+        config = self._config
+        for line in LineReader(self.path, self.name, config.max_line_bytes):
+            where = f"{self.name}:{line.number}"
+            if line.content is None:
+                raise UserError(
+                    f"{where}: the line has more than data.max_line_bytes={config.max_line_bytes} "
+                    "bytes; raise the limit if the line is intended, or convert the file if its "
+                    "lines end with CR"
+                )
+            if line.has_carriage_returns:
+                raise UserError(
+                    f"{where}: the file has CR line ends, so all of it is one line; convert it, "
+                    r"e.g. with: tr '\r' '\n' < OLD > NEW"
+                )
+            yield line, where, _decode(line.content, where, line.skipped)
+
+    def _example(self, columns: list[str], where: str) -> Example:
+        source, features = self._source(columns, where)
+        side = self._config.target
+        text = _pick(columns, "target", side.column, where)
+        target = target_tokens(text, self._config)
+        if not target:
+            raise UserError(f"{where}: {_why_empty('target', text, side)}")
+        return Example(source, target, features)
+
+    def _source(self, columns: list[str], where: str) -> Asked:
+        config = self._config
+        text = _pick(columns, "source", config.source.column, where)
+        source = source_tokens(text, config)
+        if not source:
+            raise UserError(f"{where}: {_why_empty('source', text, config.source)}")
+        if config.features.column is None:
+            return source, self._tags
+        tags = _pick(columns, "features", config.features.column, where)
+        return source, self._tags + feature_tokens(tags, config)
 
 
 def display_name(path: str) -> str:
@@ -145,30 +216,6 @@ def _decode(content: bytes, where: str, skipped: int = 0) -> str:
             f"{where}: byte 0x{content[error.start]:02x} (byte {skipped + error.start + 1} of the "
             f"line, in column {column}) is not UTF-8; convert the file to UTF-8"
         ) from error
-
-
-def _parse(columns: list[str], where: str, config: DataConfig) -> Example:
-    """Returns the example in the columns of a line."""
-    source, features = _parse_source(columns, where, config)
-    text = _pick(columns, "target", config.target.column, where)
-    target = target_tokens(text, config)
-    if not target:
-        raise UserError(f"{where}: {_why_empty('target', text, config.target)}")
-    return Example(source, target, features)
-
-
-def _parse_source(
-    columns: list[str], where: str, config: DataConfig
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Returns the source and the features in the columns of a line."""
-    text = _pick(columns, "source", config.source.column, where)
-    source = source_tokens(text, config)
-    if not source:
-        raise UserError(f"{where}: {_why_empty('source', text, config.source)}")
-    if config.features.column is None:
-        return source, ()
-    tags = _pick(columns, "features", config.features.column, where)
-    return source, feature_tokens(tags, config)
 
 
 def _pick(columns: list[str], side: str, column: int, where: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from seq2seq.config.choices import OutputFormat
@@ -92,3 +92,8 @@ WRITERS: dict[OutputFormat, Write] = {
     OutputFormat.tsv: _as_tsv,
     OutputFormat.jsonl: _as_jsonl,
 }
+
+
+def write_all(lines: Sequence[Line], predictions: Sequence[Prediction], form: OutputFormat) -> str:
+    """Returns the answers to lines as text."""
+    return "".join(map(WRITERS[form], lines, predictions))

@@ -179,7 +179,7 @@ def _train_logs(session: Session, progress: Progress) -> dict[str, float]:
     return train_logs(
         progress,
         session.plan.batch_size,
-        len(session.splits.train),
+        len(session.splits.train) + len(session.splits.again),
         float(session.optimizer.learning_rate),
     )
 

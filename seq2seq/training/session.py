@@ -16,6 +16,7 @@ from seq2seq.config.resolve import resolve
 from seq2seq.config.schema import RunConfig
 from seq2seq.data.batches import BatchPlan
 from seq2seq.data.examples import Splits
+from seq2seq.data.splits import examples_of_epoch
 from seq2seq.data.vocabulary import Vocabularies
 from seq2seq.evaluation.evaluate_model import Evaluation
 from seq2seq.hardware import cores, has_gpu, memory, shared_cache_bytes, slow_cache_bytes
@@ -160,7 +161,7 @@ def build_session(
         tf.config.experimental.enable_tensor_float_32_execution(config.training.tf32)
     batch_size = config.training.batch_size
     assert batch_size is not None  # by `size_rule.py`
-    plan = BatchPlan(splits.train, vocabularies, batch_size, config.data.buckets)
+    plan = BatchPlan(examples_of_epoch(splits), vocabularies, batch_size, config.data.buckets)
     _refuse_too_much(config, plan, vocabularies)
     sizes = vocabularies.source_size, len(vocabularies.target)
     model = build_model(config.model, *sizes, config.training.precision, vocabularies.copies)

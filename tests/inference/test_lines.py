@@ -17,7 +17,7 @@ from project import compose_config
 
 from seq2seq.config.choices import SearchKind
 from seq2seq.errors import UserError
-from seq2seq.inference import lines
+from seq2seq.inference import chunks, lines
 from seq2seq.inference.answers import Hypothesis, Prediction
 from seq2seq.inference.predictor import Predictor
 
@@ -120,7 +120,7 @@ def test_a_chunk_is_bounded_in_characters_too(answer, monkeypatch):
         return [Prediction([Hypothesis(("x",), "x", -1.0)]) for _ in sources]
 
     monkeypatch.setattr(Echo, "predict", predict)
-    monkeypatch.setattr(lines, "CHUNK_CHARACTERS", 100)
+    monkeypatch.setattr(chunks, "CHUNK_CHARACTERS", 100)
     assert answer(b"a\n" * 50 + b"b" * 100 + b"\n" + b"c\n" * 3) == "x\n" * 54
     assert sizes == [32, 19, 3]
 
@@ -174,10 +174,10 @@ def test_a_long_input_is_never_held_whole(answer, monkeypatch):
         return predict(self, sources, features, batches_before, with_details)
 
     monkeypatch.setattr(Echo, "predict", counting)
-    count = 10 * lines.CHUNK_BATCHES + 1
+    count = 10 * chunks.CHUNK_BATCHES + 1
     assert answer(b"a\n" * count) == "A\n" * count
     # Every chunk continues the numbers of the batches, from which sampling draws.
-    size = lines.CHUNK_BATCHES
+    size = chunks.CHUNK_BATCHES
     assert asked == [*((i * size, size) for i in range(10)), (10 * size, 1)]
 
 
@@ -221,7 +221,7 @@ def test_a_program_that_waits_gets_its_answer_at_once(converse):
 @pytest.mark.parametrize("converse", [SearchKind.sampling], indirect=True)
 def test_draws_do_not_depend_on_when_lines_arrive(converse, monkeypatch, caplog):
     monkeypatch.setattr(lines, "_LONG_PAUSE", 0.05)
-    count = lines.CHUNK_BATCHES
+    count = chunks.CHUNK_BATCHES
     assert converse(b"a\n", 1, seconds=0.3) == b""
     assert converse(b"a\n", 1, seconds=0.3) == b""
     [message] = caplog.messages  # A program that waits for ever is told why.
