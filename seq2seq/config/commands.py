@@ -16,7 +16,7 @@ from seq2seq.config.choices import (
     ScoreFormat,
 )
 from seq2seq.config.data_files import Files
-from seq2seq.config.names import Range, Runs, Words
+from seq2seq.config.names import Column, Range, Runs, Words
 from seq2seq.config.schema import DecodingConfig, LineBytes, Seed
 
 AnyClass = TypeVar("AnyClass")
@@ -74,9 +74,9 @@ class AnswerSettings(DecodingChanges):
 
 @dataclass
 class InputColumnConfig:
-    """A column of the lines to decode, counted from 1."""
+    """A column of the lines to decode, by number or name."""
 
-    column: Annotated[int, Range(minimum=1)]
+    column: Annotated[Any, Column]
 
 
 @dataclass

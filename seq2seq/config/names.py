@@ -56,6 +56,22 @@ class Words:
 
 
 @dataclass(frozen=True)
+class ColumnRange:
+    """Ways to name a column."""
+
+    def __contains__(self, value: Any) -> bool:
+        if isinstance(value, str):
+            return bool(value.strip())
+        return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+    def __str__(self) -> str:
+        return "a number that counts from 1, or a name"
+
+
+Column = ColumnRange()
+
+
+@dataclass(frozen=True)
 class SeparatorRange:
     """Valid ways to split a line into tokens: `char`, `word`, or a separator."""
 

@@ -25,7 +25,7 @@ from seq2seq.config.choices import (
     Task,
 )
 from seq2seq.config.data_files import Files
-from seq2seq.config.names import Range, Runs, Separator
+from seq2seq.config.names import Column, Range, Runs, Separator
 
 # Larger values do not fit into any machine. A run folder may come from anywhere, and its settings
 # must not be able to allocate all memory.
@@ -40,9 +40,9 @@ Seed = Range(minimum=0, maximum=2**32 - 1)
 
 @dataclass
 class SideConfig:
-    """One side of the examples: its column, counted from 1, its Unicode form, and its tokens."""
+    """One side of the examples: its column by number or name, its Unicode form, its tokens."""
 
-    column: Annotated[int, Range(minimum=1)]
+    column: Annotated[Any, Column]
     tokens: Annotated[str, Separator]
     normalization: Normalization | None
 
@@ -51,13 +51,13 @@ class SideConfig:
 class FeaturesConfig:
     """The optional column of tags that condition the model, e.g. `V;PST;3;SG`."""
 
-    column: Annotated[int | None, Range(minimum=1)]
+    column: Annotated[Any, Column]
     separator: Annotated[str, Separator]
 
 
 @dataclass
 class DataConfig:
-    """Data: a generated task, or files of tab-separated columns."""
+    """Data: a generated task, or files."""
 
     task: Task
     train: Annotated[Any, Files]

@@ -1,13 +1,13 @@
-"""Reader of tab-separated UTF-8 files of examples, and the functions that turn text into tokens.
+"""Reader of UTF-8 files of examples, and the functions that turn text into tokens.
 
 Inference calls the same `source_tokens` and `feature_tokens`, so that a model reads text in the
-form in which it was trained. Files have no header; further columns are ignored.
+form in which it was trained. `records` knows the formats of files; further columns are ignored.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from seq2seq.config.choices import Normalization
@@ -21,6 +21,7 @@ from seq2seq.data.other_formats import (
     refuse_measurements,
     warn_of_first_line,
 )
+from seq2seq.data.records import Column, Fields, Format, Table
 from seq2seq.data.unicode_forms import normalize
 from seq2seq.data.vocabulary import Tokenizer
 from seq2seq.errors import UserError, visible
@@ -124,28 +125,30 @@ class ExampleFile:
         self.path, self.entry, self.name = file.path, file.entry, display_name(file.path)
         self._config = config
         self._tags = feature_tokens(file.tag, config) if file.tag is not None else ()
+        self._table: Table | None = None
 
     def scan(self) -> Iterator[tuple[int, bytes, Example]]:
-        """Yields (place, bytes of the line, example) for each example.
+        """Yields (place, bytes of the record, example) for each example.
 
-        The place counts the bytes before the line in the file, or in the content of a compressed
-        file. `parse` makes the same example from the same bytes.
+        The place counts the bytes before the record in the file, or in the content of a compressed
+        file. `parse` makes the same example from the same bytes, once the header was read.
         """
-        first: list[list[str]] = []
-        for line, where, text in self._lines():
-            if text.strip():
-                columns = text.split("\t")
-                example = self._example(columns, where)
-                if not first:
-                    config = self._config
-                    fields = columns[config.source.column - 1], columns[config.target.column - 1]
-                    warn_of_first_line(fields, where)
-                if len(first) < JUDGED_LINES:
-                    first.append(columns)
-                    if len(first) == JUDGED_LINES:
-                        refuse_measurements(first, self.name)
-                assert line.content is not None
-                yield line.place, line.content, example
+        first: list[Sequence[str]] = []
+        config = self._config
+        self._table = table = self._open(("source", "target", "features"))
+        for record, where, text in self._records(table):
+            fields = self._split(table, text, where)
+            example = self._example(table, fields, where)
+            if len(first) < JUDGED_LINES:
+                columns = config.source.column, config.target.column
+                asked = [table.pick(fields, column) or "" for column in columns]
+                if not first and table.format is Format.tsv and not table.has_header:
+                    warn_of_first_line(asked, where)
+                first.append(fields if isinstance(fields, list) else asked)
+                if len(first) == JUDGED_LINES:
+                    refuse_measurements(first, self.name)
+            assert record.content is not None
+            yield record.place, record.content, example
         if not first:
             raise UserError(
                 f"{self.name}: has no examples: it is empty, or all its lines are blank"
@@ -154,51 +157,66 @@ class ExampleFile:
             refuse_measurements(first, self.name)
 
     def parse(self, content: bytes) -> Example:
-        """Returns the example of a line's bytes, without its end."""
-        return self._example(_decode(content, self.name).split("\t"), self.name)
+        """Returns the example of a record's bytes, without its end."""
+        assert self._table is not None
+        fields = self._split(self._table, _decode(content, self.name), self.name)
+        return self._example(self._table, fields, self.name)
 
     def sources(self) -> Iterator[Asked]:
-        """Yields the source and the features of each line that is not blank."""
-        for _, where, text in self._lines():
-            if text.strip():
-                yield self._source(text.split("\t"), where)
+        """Yields the source and the features of each record that is not blank."""
+        table = self._open(("source", "features"))
+        for _, where, text in self._records(table):
+            yield self._source(table, self._split(table, text, where), where)
 
-    def _lines(self) -> Iterator[tuple[Line, str, str]]:
-        """Yields each line with its place for messages and its text."""
+    def _open(self, sides: Sequence[str]) -> Table:
+        reader = LineReader(self.path, self.name, self._config.max_line_bytes)
+        columns = {f"data.{side}.column": getattr(self._config, side).column for side in sides}
+        return Table(reader, columns)
+
+    def _records(self, table: Table) -> Iterator[tuple[Line, str, str]]:
+        """Yields each record that is not blank with its place for messages and its text."""
         config = self._config
-        for line in LineReader(self.path, self.name, config.max_line_bytes):
-            where = f"{self.name}:{line.number}"
-            if line.content is None:
+        for record in table:
+            where = f"{self.name}:{record.number}"
+            if record.content is None:
                 raise UserError(
                     f"{where}: the line has more than data.max_line_bytes={config.max_line_bytes} "
                     "bytes; raise the limit if the line is intended, or convert the file if its "
                     "lines end with CR"
                 )
-            if line.has_carriage_returns:
+            if record.has_carriage_returns:
                 raise UserError(
                     f"{where}: the file has CR line ends, so all of it is one line; convert it, "
                     r"e.g. with: tr '\r' '\n' < OLD > NEW"
                 )
-            yield line, where, _decode(line.content, where, line.skipped)
+            text = _decode(record.content, where, record.skipped)
+            if text.strip():
+                yield record, where, text
 
-    def _example(self, columns: list[str], where: str) -> Example:
-        source, features = self._source(columns, where)
+    def _split(self, table: Table, text: str, where: str) -> Fields:
+        try:
+            return table.split(text)
+        except ValueError as error:
+            raise UserError(f"{where}: {error}") from error
+
+    def _example(self, table: Table, fields: Fields, where: str) -> Example:
+        source, features = self._source(table, fields, where)
         side = self._config.target
-        text = _pick(columns, "target", side.column, where)
+        text = _pick(table, fields, "target", side.column, where)
         target = target_tokens(text, self._config)
         if not target:
             raise UserError(f"{where}: {_why_empty('target', text, side)}")
         return Example(source, target, features)
 
-    def _source(self, columns: list[str], where: str) -> Asked:
+    def _source(self, table: Table, fields: Fields, where: str) -> Asked:
         config = self._config
-        text = _pick(columns, "source", config.source.column, where)
+        text = _pick(table, fields, "source", config.source.column, where)
         source = source_tokens(text, config)
         if not source:
             raise UserError(f"{where}: {_why_empty('source', text, config.source)}")
         if config.features.column is None:
             return source, self._tags
-        tags = _pick(columns, "features", config.features.column, where)
+        tags = _pick(table, fields, "features", config.features.column, where)
         return source, self._tags + feature_tokens(tags, config)
 
 
@@ -218,14 +236,13 @@ def _decode(content: bytes, where: str, skipped: int = 0) -> str:
         ) from error
 
 
-def _pick(columns: list[str], side: str, column: int, where: str) -> str:
-    if column > len(columns):
-        count = f"{len(columns)} column" + "s" * (len(columns) != 1)
-        raise UserError(
-            f"{where}: the line has {count} (separated by tabs), "
-            f"but data.{side}.column={column} asks for column {column}{other_format(columns)}"
-        )
-    return columns[column - 1]
+def _pick(table: Table, fields: Fields, side: str, column: Column, where: str) -> str:
+    text = table.pick(fields, column)
+    if text is None:
+        problem = table.lack(fields, f"data.{side}.column", column)
+        hint = other_format(fields) if table.format is Format.tsv else ""
+        raise UserError(f"{where}: {problem}{hint}")
+    return text
 
 
 def _why_empty(side: str, text: str, config: SideConfig) -> str:

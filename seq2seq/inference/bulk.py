@@ -23,12 +23,12 @@ from seq2seq.config.commands import InferConfig
 from seq2seq.config.data_files import named_files
 from seq2seq.config.program import log_to_standard_error, prepare
 from seq2seq.config.resolve import complete_decoding
-from seq2seq.data.line_reader import LineReader, is_compressed
+from seq2seq.data.line_reader import is_compressed
 from seq2seq.errors import UserError
 from seq2seq.files import DiskError, local_path, locked, writing
 from seq2seq.inference.answers import Prediction
 from seq2seq.inference.bulk_progress import BulkProgress
-from seq2seq.inference.chunks import answer, read_chunks
+from seq2seq.inference.chunks import answer, open_table, read_chunks
 from seq2seq.inference.formats import Line, write_all
 from seq2seq.inference.notices import Notices
 from seq2seq.inference.parts import copy_answers, fingerprint, name_of, write_part
@@ -146,9 +146,9 @@ def _tasks(
     model = fingerprint(config, runs)
     count = _counter(config, runs) if decoding.kind is SearchKind.sampling else lambda lines: 0
     for source, (path, _) in enumerate(inputs):
-        reader = LineReader(path, f"input={path}", config.max_line_bytes)
+        table = open_table(path, config, has_features)
         first, batches = 1, 0
-        for lines in read_chunks(reader, config, has_features, decoding.batch_size):
+        for lines in read_chunks(table, config, has_features, decoding.batch_size):
             part = folder / name_of(model, lines, batches)
             yield Task(lines, batches, part, source, first)
             first += len(lines)

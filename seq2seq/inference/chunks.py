@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from seq2seq.config.choices import OutputFormat
 from seq2seq.config.commands import InferConfig
 from seq2seq.data.line_reader import LineReader
+from seq2seq.data.records import Column, Table
 from seq2seq.inference.answers import Prediction
 from seq2seq.inference.formats import Line
 
@@ -22,7 +23,7 @@ CHUNK_CHARACTERS = 2**22
 
 
 def read_chunks(
-    reader: LineReader,
+    table: Table,
     config: InferConfig,
     has_features: bool,
     batch_size: int,
@@ -37,7 +38,7 @@ def read_chunks(
     """
     chunk: list[Line] = []
     characters = 0
-    for line in _lines(reader, config, has_features):
+    for line in _lines(table, config, has_features):
         chunk.append(line)
         characters += len(line.source) + len(line.features)
         is_full = len(chunk) == CHUNK_BATCHES * batch_size or characters > CHUNK_CHARACTERS
@@ -48,37 +49,52 @@ def read_chunks(
         yield chunk
 
 
-def _lines(reader: LineReader, config: InferConfig, has_features: bool) -> Iterator[Line]:
+def _lines(table: Table, config: InferConfig, has_features: bool) -> Iterator[Line]:
     """Yields the lines, with a warning if the input has other line ends than line feeds."""
-    for line in reader:
-        if line.has_carriage_returns:
+    for record in table:
+        if record.has_carriage_returns:
             log.warning(
                 "%s: has CR line ends, so all of it is answered as one line; convert it, e.g. "
                 r"with: tr '\r' '\n' < OLD > NEW",
-                reader.name,
+                table.reader.name,
             )
-        yield parse(line.content, config, has_features)
+        yield parse(record.content, table, config, has_features)
 
 
-def parse(content: bytes | None, config: InferConfig, has_features: bool) -> Line:
+def open_table(path: str, config: InferConfig, has_features: bool) -> Table:
+    """Returns the lines of an input, or the records of a CSV or JSON Lines file.
+
+    Raises:
+        UserError: JSON Lines is asked for columns by number.
+    """
+    reader = LineReader(path, f"input={path}", config.max_line_bytes)
+    return Table(reader, _columns(config, has_features))
+
+
+def _columns(config: InferConfig, has_features: bool) -> dict[str, Column]:
+    wanted = {"source.column": config.source.column}
+    return wanted | ({"features.column": config.features.column} if has_features else {})
+
+
+def parse(content: bytes | None, table: Table, config: InferConfig, has_features: bool) -> Line:
     """Returns the source and the features of a line, or why it has none."""
     if content is None:
         return Line("", "", f"the line has more than max_line_bytes={config.max_line_bytes} bytes")
     try:
-        columns = content.decode("utf-8").split("\t")
+        fields = table.split(content.decode("utf-8"))
     except UnicodeDecodeError as error:
-        return Line(
-            "", "", f"not UTF-8: byte 0x{content[error.start]:02x} at position {error.start + 1}"
-        )
-    wanted = {"source.column": config.source.column}
-    if has_features:
-        wanted["features.column"] = config.features.column
-    for setting, column in wanted.items():
-        if column > len(columns):
-            problem = f"{setting}={column}, but the line has {len(columns)} tab-separated columns"
-            return Line("", "", problem)
-    features = columns[config.features.column - 1] if has_features else ""
-    return Line(columns[config.source.column - 1], features)
+        byte = content[error.start]
+        return Line("", "", f"not UTF-8: byte 0x{byte:02x} at position {error.start + 1}")
+    except ValueError as error:
+        return Line("", "", str(error))
+    texts = []
+    for setting, column in _columns(config, has_features).items():
+        text = table.pick(fields, column)
+        if text is None:
+            return Line("", "", table.lack(fields, setting, column))
+        texts.append(text)
+    source, *features = texts
+    return Line(source, "".join(features))
 
 
 Predict = Callable[[list[str], list[str], int, bool], list[Prediction]]

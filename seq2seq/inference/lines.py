@@ -21,8 +21,8 @@ from seq2seq.config.commands import InferConfig
 from seq2seq.config.data_files import named_files
 from seq2seq.config.schema import DecodingConfig
 from seq2seq.data.line_reader import LineReader
-from seq2seq.errors import printable
-from seq2seq.inference.chunks import answer, parse, read_chunks
+from seq2seq.errors import UserError, printable
+from seq2seq.inference.chunks import answer, open_table, parse, read_chunks
 from seq2seq.inference.formats import WRITERS, write_all
 from seq2seq.inference.notices import Notices
 from seq2seq.inference.output_file import opening_output, write_visibly
@@ -57,10 +57,10 @@ def infer(config: InferConfig) -> None:
 def _answers(predictor: Predictor, path: str, config: InferConfig) -> Iterator[str]:
     """Yields the answers to an input, chunk by chunk."""
     numbers, batches, notices = itertools.count(1), 0, Notices(path)
-    reader = LineReader(path, f"input={path}", config.max_line_bytes)
-    is_pausing = _pauses(reader, predictor.decoding)
     size, has_features = predictor.decoding.batch_size, predictor.members.has_features
-    for chunk in read_chunks(reader, config, has_features, size, is_pausing):
+    table = open_table(path, config, has_features)
+    is_pausing = _pauses(table.reader, predictor.decoding)
+    for chunk in read_chunks(table, config, has_features, size, is_pausing):
         predictions = answer(predictor.predict, chunk, batches, config.format)
         batches += predictor.count_batches(predictions)
         for prediction in predictions:
@@ -97,6 +97,10 @@ def _converse(predictor: Predictor, config: InferConfig) -> None:
     import readline  # noqa: F401  (gives `input` line editing and a history)
 
     print("Type a line and press Enter; Ctrl-D ends.", file=sys.stderr)
+    has_features = predictor.members.has_features
+    table = open_table("-", config, has_features)
+    if table.has_header:
+        raise UserError(f"source.column={config.source.column}: a prompt has no columns by name")
     batches, notices = 0, Notices("input")
     for number in itertools.count(1):
         try:
@@ -105,7 +109,7 @@ def _converse(predictor: Predictor, config: InferConfig) -> None:
             print(file=sys.stderr)
             return
         content = text.encode("utf-8", "surrogateescape")
-        line = parse(content, config, predictor.members.has_features)
+        line = parse(content, table, config, has_features)
         [prediction] = answer(predictor.predict, [line], batches, config.format)
         batches += predictor.count_batches([prediction])
         notices.warn(number, prediction)

@@ -79,11 +79,12 @@ def joined(splits: Splits, taught: list[Example]) -> Splits:
 
 
 def _layout(data: DataConfig) -> DataConfig:
-    """Returns the settings by which `taught.tsv` is read: the columns of the data where it can.
+    """Returns the settings by which `taught.tsv` is read: the columns of the data if it can be.
 
-    Tags of files are written as features.
+    It has no header, and tags of files are features in it.
     """
-    if not has_tags(data.train):
+    columns = data.source.column, data.target.column, data.features.column or 1
+    if all(isinstance(column, int) for column in columns) and not has_tags(data.train):
         return data
     return dataclasses.replace(
         data,
