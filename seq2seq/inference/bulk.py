@@ -147,11 +147,10 @@ def _tasks(
     count = _counter(config, runs) if decoding.kind is SearchKind.sampling else lambda lines: 0
     for source, (path, _) in enumerate(inputs):
         table = open_table(path, config, has_features)
-        first, batches = 1, 0
+        batches = 0
         for lines in read_chunks(table, config, has_features, decoding.batch_size):
             part = folder / name_of(model, lines, batches)
-            yield Task(lines, batches, part, source, first)
-            first += len(lines)
+            yield Task(lines, batches, part, source)
             batches += count(lines)
 
 
@@ -177,7 +176,7 @@ def _told(inputs: Sequence[Input], done: Iterable[Done], progress: BulkProgress)
         for task, remarks, is_found in group:
             for place, problem, unknown, is_rejected in remarks:
                 answer = Prediction([], problem, tuple(unknown), is_rejected=is_rejected)
-                notices.tell(task.first + place, answer)
+                notices.tell(task.lines[place].number, answer)
             notices.skip(len(task.lines) - len(remarks))
             progress.add(len(task.lines), is_found)
             yield task

@@ -58,7 +58,8 @@ def _lines(table: Table, config: InferConfig, has_features: bool) -> Iterator[Li
                 r"with: tr '\r' '\n' < OLD > NEW",
                 table.reader.name,
             )
-        yield parse(record.content, table, config, has_features)
+        line = parse(record.content, table, config, has_features)
+        yield line._replace(number=record.number)
 
 
 def open_table(path: str, config: InferConfig, has_features: bool) -> Table:

@@ -12,11 +12,19 @@ from seq2seq.special_ids import EOS, SPECIAL_TOKENS
 
 
 class Line(NamedTuple):
-    """One line of input; `problem` says why it cannot be answered."""
+    """One line of input.
+
+    Attributes:
+        source: The source.
+        features: The features.
+        problem: Why it cannot be answered.
+        number: Its number in the input, counted from 1.
+    """
 
     source: str
     features: str
     problem: str | None = None
+    number: int = 0
 
 
 Write = Callable[[Line, Prediction], str]

@@ -56,15 +56,15 @@ def infer(config: InferConfig) -> None:
 
 def _answers(predictor: Predictor, path: str, config: InferConfig) -> Iterator[str]:
     """Yields the answers to an input, chunk by chunk."""
-    numbers, batches, notices = itertools.count(1), 0, Notices(path)
+    batches, notices = 0, Notices(path)
     size, has_features = predictor.decoding.batch_size, predictor.members.has_features
     table = open_table(path, config, has_features)
     is_pausing = _pauses(table.reader, predictor.decoding)
     for chunk in read_chunks(table, config, has_features, size, is_pausing):
         predictions = answer(predictor.predict, chunk, batches, config.format)
         batches += predictor.count_batches(predictions)
-        for prediction in predictions:
-            notices.tell(next(numbers), prediction)
+        for line, prediction in zip(chunk, predictions, strict=True):
+            notices.tell(line.number, prediction)
         yield write_all(chunk, predictions, config.format)
     notices.sum_up()
 

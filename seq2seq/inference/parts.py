@@ -75,7 +75,8 @@ def name_of(fingerprint: str, lines: Sequence[Line], batches_before: int) -> str
         lines: The chunk.
         batches_before: The number of its first batch, on which only sampling depends.
     """
-    return _digest([fingerprint, lines, batches_before])
+    asked = [(line.source, line.features, line.problem) for line in lines]
+    return _digest([fingerprint, asked, batches_before])
 
 
 def _digest(value: Any) -> str:

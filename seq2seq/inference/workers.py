@@ -33,14 +33,12 @@ class Task(NamedTuple):
         batches_before: The number of its first batch, see `Predictor.predict`.
         part: The file for its answers.
         source: The number of the input.
-        first: The number of its first line in the input, counted from 1.
     """
 
     lines: list[Line]
     batches_before: int
     part: Path
     source: int
-    first: int
 
 
 class Done(NamedTuple):

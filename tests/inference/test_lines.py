@@ -71,6 +71,37 @@ def test_hostile_lines_keep_their_places(answer, caplog):
     ]
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "expected", "problem"),
+    [
+        ("a.csv", 'n,word\n1,"a\nb"\n2\n3,c\n', ["A B", "", "C"], "4: the line has 1 column"),
+        (
+            "a.jsonl",
+            '{"word": "a\\tb"}\n[]\n{"word": "c"}',
+            ["A B", "", "C"],
+            "2: is not a JSON obj",
+        ),
+        ("a.tsv", "n\tword\n1\ta\n2\n3\tc", ["A", "", "C"], "3: the line has 1 column"),
+    ],
+)
+def test_columns_by_name(answer, tmp_path, caplog, name, content, expected, problem):
+    (tmp_path / name).write_text(content)
+    found = answer(b"", f"input={tmp_path / name}", "source.column=word")
+    assert found.split("\n")[:-1] == expected
+    assert caplog.messages[0].startswith(f"{tmp_path / name}:{problem}")
+
+
+def test_names_that_are_not_there(answer, tmp_path):
+    (tmp_path / "a.csv").write_text("n,word\n1,a\n")
+    with pytest.raises(
+        UserError, match=r"a\.csv:1: source\.column=wort, .*columns are 'n', 'word'"
+    ):
+        answer(b"", f"input={tmp_path / 'a.csv'}", "source.column=wort")
+    (tmp_path / "a.jsonl").write_text("{}")
+    with pytest.raises(UserError, match=r"is JSON Lines, .* write source\.column=NAME instead of"):
+        answer(b"", f"input={tmp_path / 'a.jsonl'}")
+
+
 def test_other_columns_and_formats(answer):
     assert answer(b"a\tb\nc\n", "source.column=2").split("\n") == ["B", "", ""]
     assert answer(b"a\n\n", "format=tsv") == "a\t1\tA\t-1.000000\n\t0\t\tthe source is empty\n"

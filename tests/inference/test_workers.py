@@ -21,9 +21,9 @@ pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptio
 
 
 def tasks(folder, texts):
-    for number, text in enumerate(texts):
+    for text in texts:
         lines = [Line(text, "")]
-        yield Task(lines, 0, folder / name_of("model", lines, 0), 0, number + 1)
+        yield Task(lines, 0, folder / name_of("model", lines, 0), 0)
 
 
 def decode(folder, task):
