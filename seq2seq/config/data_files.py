@@ -83,7 +83,7 @@ def named_files(value: Any) -> list[NamedFile]:
     ]
     seen = set()
     for file in files:
-        place = os.path.realpath(os.path.expanduser(file.path))  # noqa: PTH111
+        place = os.path.abspath(os.path.expanduser(file.path))  # noqa: PTH100, PTH111
         if place in seen:
             raise UserError(f"{file.path}: is named twice, so that it would be read twice")
         seen.add(place)

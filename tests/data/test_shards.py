@@ -53,7 +53,7 @@ def examples_in(batches, vocabularies):
 
 
 @settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(
     counts=st.lists(st.integers(1, 30), min_size=SHARDS, max_size=SHARDS),
@@ -77,7 +77,7 @@ def test_an_epoch_reads_every_example_of_seven_shards_once(
         assert (len(train), set(expected.values())) == (sum(counts), {1})
         vocabularies = Vocabularies.build(train, 1)
         plan = BatchPlan(train, vocabularies, batch_size, buckets=3)
-        for epoch in (0, 1):
+        for epoch in (0, 3):
             batches = [*plan.epoch(seed, epoch)]
             assert len(batches) == plan.steps
             assert examples_in(batches, vocabularies) == expected

@@ -81,6 +81,7 @@ def test_a_run_keeps_the_files_and_the_checksum_of_each(folder):
     assert run.feature_vocabulary.read_text().split()[-2:] == ["de", "fr"]
 
 
+@pytest.mark.slow
 def test_a_later_file_changes_nothing_and_a_changed_one_is_refused(folder, run, tmp_path):
     shutil.copy(run.parent / "fr-1.csv", run.parent / "fr-2.csv")  # later than the run
     resume(run, ["training.epochs=2"])
