@@ -78,9 +78,20 @@ def train(config: RunConfig) -> JobResult | None:
     return None
 
 
-@program("infer")
+def _decodes_itself(config: InferConfig) -> bool:
+    from seq2seq.inference.bulk import is_bulk
+
+    return not is_bulk(config)
+
+
+@program("infer", needs_tensorflow=_decodes_itself)
 def infer(config: InferConfig) -> None:
     """Answers every line of the input."""
+    from seq2seq.inference import bulk
+
+    if bulk.is_bulk(config):
+        bulk.decode_in_bulk(config)
+        return
     from seq2seq.inference import lines
 
     lines.infer(config)

@@ -89,8 +89,8 @@ def checksum(file: BinaryIO) -> str:
 
 
 @contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Locks a folder against other processes while the context lasts.
+def locked(folder: Path, doing: str = "training") -> Iterator[None]:
+    """Locks a folder against other processes while the context lasts; `doing` is for messages.
 
     The system releases the lock when a process ends, even one that is killed.
 
@@ -110,7 +110,7 @@ def locked(folder: Path) -> Iterator[None]:
             file.seek(0)
             owner = file.read(32).strip() or "unknown"
             raise UserError(
-                f"{folder}: another process (number {owner}) is training in it; wait for it or "
+                f"{folder}: another process (number {owner}) is {doing} in it; wait for it or "
                 "stop it"
             ) from error
         with contextlib.suppress(OSError):  # The number is for messages; the lock holds without.

@@ -25,6 +25,11 @@ _FIXED = (
 _FIXED_TRAINING = ("seed", "batch_size", "precision", "micro_batches", "deterministic")
 
 
+def _is_data_file(key: str) -> bool:
+    """Tells whether a key is a setting of data files, or of those of one tag."""
+    return any(key == name or key.startswith(f"{name}.") for name in DATA_FILES)
+
+
 def apply_changes(config: RunConfig, changes: Sequence[str]) -> tuple[RunConfig, list[str]]:
     """Returns the settings of a resumed run, and its differences from before as `KEY: OLD → NEW`.
 
@@ -39,7 +44,7 @@ def apply_changes(config: RunConfig, changes: Sequence[str]) -> tuple[RunConfig,
         if old == new:
             continue
         # The same file at another place; whoever knows its checksum compares the content.
-        is_moved = key in DATA_FILES and old not in (None, "-") and new not in (None, "-")
+        is_moved = _is_data_file(key) and old not in (None, "-") and new not in (None, "-")
         if not is_moved and key.startswith(
             (*_FIXED, *(f"training.{name}" for name in _FIXED_TRAINING))
         ):

@@ -15,8 +15,9 @@ from seq2seq.config.choices import (
     Quantization,
     ScoreFormat,
 )
-from seq2seq.config.names import Runs, Words
-from seq2seq.config.schema import DecodingConfig, LineBytes, Range, Seed
+from seq2seq.config.data_files import Files
+from seq2seq.config.names import Column, Range, Runs, Words
+from seq2seq.config.schema import DecodingConfig, LineBytes, Seed
 
 AnyClass = TypeVar("AnyClass")
 
@@ -67,15 +68,15 @@ class AnswerSettings(DecodingChanges):
     """Changes to the search, and settings of the answers that a run does not keep."""
 
     reject_below: Annotated[float | None, Range(minimum=0.0, maximum=1.0)] = None
-    lexicon: str | None = None
+    lexicon: Annotated[Any, Files] = None
     answers: str | None = None
 
 
 @dataclass
 class InputColumnConfig:
-    """A column of the lines to decode, counted from 1."""
+    """A column of the lines to decode, by number or name."""
 
-    column: Annotated[int, Range(minimum=1)]
+    column: Annotated[Any, Column]
 
 
 @dataclass
@@ -83,8 +84,9 @@ class InferConfig:
     """Settings of `infer.py`."""
 
     run: Annotated[Any, Runs]
-    input: str
+    input: Annotated[Any, Files]
     output: str
+    jobs: Annotated[int | None, Range(minimum=1, maximum=1024)]
     format: OutputFormat
     max_line_bytes: Annotated[int, LineBytes]
     source: InputColumnConfig
@@ -95,9 +97,9 @@ class InferConfig:
 
 @dataclass
 class EvaluateDataConfig:
-    """The file to score; `null` is the test data of the run."""
+    """The files to score; `null` is the test data of the run."""
 
-    test: str | None
+    test: Annotated[Any, Files]
 
 
 @dataclass

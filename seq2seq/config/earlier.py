@@ -24,6 +24,7 @@ INTRODUCED = {
     "init_from": Introduced("0.1.0", before=None),
     "distill_from": Introduced("0.1.0", before=None),
     "data.unlabelled": Introduced("0.1.0", before=None),
+    "data.temperature": Introduced("0.1.0", before=1.0),
     "data.invented": Introduced("0.1.0", before=0),
     "ensemble": Introduced("0.1.0", before=None),
     "data.source.normalization": Introduced("0.1.0", before=None),

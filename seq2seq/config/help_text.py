@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from seq2seq.config.commands import OneOf
 from seq2seq.config.groups import CONFIGS, comments, comments_in, names, offered
-from seq2seq.config.schema import Range
+from seq2seq.config.names import Range
 
 _WIDTH, _LEFT = 80, 36  # characters of a line, and of the settings in it
 

@@ -15,6 +15,7 @@ import hydra
 import yaml
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -34,7 +35,8 @@ from seq2seq.config.earlier import INTRODUCED
 from seq2seq.config.groups import CONFIGS
 from seq2seq.config.help_text import help_text
 from seq2seq.config.mistakes import did_you_mean, explain
-from seq2seq.config.schema import Range, RunConfig
+from seq2seq.config.names import Range
+from seq2seq.config.schema import RunConfig
 from seq2seq.errors import UserError
 
 AnyConfig = TypeVar("AnyConfig")
@@ -187,9 +189,11 @@ def override(config: AnyConfig, changes: Sequence[str]) -> AnyConfig:
         UserError: A change does not fit the schema.
     """
     try:
-        merged = OmegaConf.merge(OmegaConf.structured(config), OmegaConf.from_dotlist([*changes]))
-        return from_hydra(merged, type(config))  # type: ignore[arg-type]
-    except OmegaConfBaseException as error:
+        merged = OmegaConf.structured(config)
+        for word in OverridesParser.create().parse_overrides([*changes]):
+            OmegaConf.update(merged, word.key_or_group, word.value())
+        return from_hydra(merged, type(config))
+    except (HydraException, OmegaConfBaseException) as error:
         raise UserError(explain(error)) from error
 
 

@@ -1,10 +1,27 @@
-"""Types of the settings that name one thing or several: runs, or words of an enum."""
+"""Types of settings that OmegaConf has none for: ranges, runs, words of an enum, separators."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
+
+
+@dataclass(frozen=True)
+class Range:
+    """Inclusive range of numbers; `nan` lies in no range."""
+
+    minimum: float = -math.inf
+    maximum: float = math.inf
+
+    def __contains__(self, value: float) -> bool:
+        return self.minimum <= value <= self.maximum
+
+    def __str__(self) -> str:
+        if math.isinf(self.maximum):
+            return f"at least {self.minimum}"
+        return f"from {self.minimum} to {self.maximum}"
 
 
 @dataclass(frozen=True)
@@ -36,3 +53,33 @@ class Words:
     def __str__(self) -> str:
         words = ", ".join(self.kind)
         return f"one of {words}, or a list of them such as [{', '.join([*self.kind][:2])}]"
+
+
+@dataclass(frozen=True)
+class ColumnRange:
+    """Ways to name a column."""
+
+    def __contains__(self, value: Any) -> bool:
+        if isinstance(value, str):
+            return bool(value.strip())
+        return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+    def __str__(self) -> str:
+        return "a number that counts from 1, or a name"
+
+
+Column = ColumnRange()
+
+
+@dataclass(frozen=True)
+class SeparatorRange:
+    """Valid ways to split a line into tokens: `char`, `word`, or a separator."""
+
+    def __contains__(self, value: str) -> bool:
+        return bool(value) and not set(value) & set("\t\n")
+
+    def __str__(self) -> str:
+        return "char, word, or a separator such as ';' without tabs and line feeds"
+
+
+Separator = SeparatorRange()

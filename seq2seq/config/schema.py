@@ -6,7 +6,6 @@ wrong type is refused before anything runs. Settings that a run does not keep ar
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -26,37 +25,8 @@ from seq2seq.config.choices import (
     Strategy,
     Task,
 )
-from seq2seq.config.names import Runs
-
-
-@dataclass(frozen=True)
-class Range:
-    """Inclusive range of numbers; `nan` lies in no range."""
-
-    minimum: float = -math.inf
-    maximum: float = math.inf
-
-    def __contains__(self, value: float) -> bool:
-        return self.minimum <= value <= self.maximum
-
-    def __str__(self) -> str:
-        if math.isinf(self.maximum):
-            return f"at least {self.minimum}"
-        return f"from {self.minimum} to {self.maximum}"
-
-
-@dataclass(frozen=True)
-class SeparatorRange:
-    """Valid ways to split a line into tokens: `char`, `word`, or a separator."""
-
-    def __contains__(self, value: str) -> bool:
-        return bool(value) and not set(value) & set("\t\n")
-
-    def __str__(self) -> str:
-        return "char, word, or a separator such as ';' without tabs and line feeds"
-
-
-Separator = SeparatorRange()
+from seq2seq.config.data_files import Files
+from seq2seq.config.names import Column, Range, Runs, Separator
 
 # Larger values do not fit into any machine. A run folder may come from anywhere, and its settings
 # must not be able to allocate all memory.
@@ -71,9 +41,9 @@ Seed = Range(minimum=0, maximum=2**32 - 1)
 
 @dataclass
 class SideConfig:
-    """One side of the examples: its column, counted from 1, its Unicode form, and its tokens."""
+    """One side of the examples: its column by number or name, its Unicode form, its tokens."""
 
-    column: Annotated[int, Range(minimum=1)]
+    column: Annotated[Any, Column]
     tokens: Annotated[str, Separator]
     normalization: Normalization | None
 
@@ -82,19 +52,20 @@ class SideConfig:
 class FeaturesConfig:
     """The optional column of tags that condition the model, e.g. `V;PST;3;SG`."""
 
-    column: Annotated[int | None, Range(minimum=1)]
+    column: Annotated[Any, Column]
     separator: Annotated[str, Separator]
 
 
 @dataclass
 class DataConfig:
-    """Data: a generated task, or files of tab-separated columns."""
+    """Data: a generated task, or files."""
 
     task: Task
-    train: str | None
-    dev: str | None
-    test: str | None
-    unlabelled: str | None
+    train: Annotated[Any, Files]
+    dev: Annotated[Any, Files]
+    test: Annotated[Any, Files]
+    unlabelled: Annotated[Any, Files]
+    temperature: Annotated[float, Range(minimum=1.0)]
     invented: Annotated[int, Range(minimum=0, maximum=10_000_000)]
     in_memory_mib: Annotated[int | None, Range(minimum=0)]
     source: SideConfig

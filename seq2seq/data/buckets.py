@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from seq2seq.data.examples import Example
-from seq2seq.data.large_file import IndexedFile, Lengths
+from seq2seq.data.large_file import IndexedFiles, Lengths
 from seq2seq.data.vocabulary import Vocabularies
 from seq2seq.special_ids import PAD
 
@@ -53,9 +53,9 @@ def make_buckets(
 ) -> list[Bucket]:
     """Sorts the examples into at most `max_buckets` buckets, shortest first.
 
-    The ids of a list are held in memory. Those of an `IndexedFile` are read when they are taken.
+    The ids of a list are held in memory. Those of `IndexedFiles` are read when they are taken.
     """
-    if isinstance(examples, IndexedFile):
+    if isinstance(examples, IndexedFiles):
         return _from_file(examples, vocabularies, max_buckets, batch_size)
     return _held(examples, vocabularies, max_buckets, batch_size)
 
@@ -77,7 +77,7 @@ def _held(
 
 
 def _from_file(
-    examples: IndexedFile, vocabularies: Vocabularies, max_buckets: int, batch_size: int
+    examples: IndexedFiles, vocabularies: Vocabularies, max_buckets: int, batch_size: int
 ) -> list[Bucket]:
     """Returns buckets that hold the lengths of all examples, and encode those that are taken."""
     source, target, features = examples.lengths

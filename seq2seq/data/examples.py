@@ -8,7 +8,7 @@ for training. `vocabulary`, `buckets` and `batches` turn examples into batches o
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 
@@ -24,12 +24,17 @@ class Example(NamedTuple):
 class Splits:
     """Training, dev and test examples of a data set; `test` may be empty.
 
-    `train` is a list, or the `IndexedFile` of a large file.
+    Attributes:
+        train: A list, or `IndexedFiles` of large files.
+        dev: Decides on the best epoch.
+        test: Scored at the end.
+        again: The numbers of the training examples that an epoch reads once more.
     """
 
     train: Sequence[Example]
     dev: list[Example]
     test: list[Example]
+    again: Sequence[int] = field(default=(), repr=False)
 
 
 Reference = tuple[tuple[str, ...], tuple[str, ...], list[tuple[str, ...]]]

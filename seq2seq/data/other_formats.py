@@ -1,10 +1,10 @@
-"""Recognition of files that are not tab-separated columns of text without a header."""
+"""Recognition of files that are read as tab-separated columns of text, and are something else."""
 
 from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from seq2seq.errors import UserError
 
@@ -26,18 +26,22 @@ _MEASUREMENTS = (
 JUDGED_LINES = 20  # at the beginning of a file
 
 
-def other_format(columns: list[str]) -> str:
+def other_format(columns: Sequence[str] | Mapping[str, object]) -> str:
     """Returns the end of an error message if a line without tabs is of a known other format."""
-    text = columns[0].strip()
-    if len(columns) > 1:
+    if isinstance(columns, Mapping) or len(columns) > 1:
         return ""
+    text = columns[0].strip()
     if _are_measurements([columns]):
         return f"; the file {_MEASUREMENTS}"
     if text.startswith(("{", "[")) and text.endswith(("}", "]")):
-        return "; it looks like JSON: convert the file to tab-separated columns"
+        return (
+            "; it looks like JSON: end the file's name in .jsonl and name the columns, as in "
+            "data.source.column=NAME"
+        )
     if "," in text or ";" in text:
-        separator = "commas" if text.count(",") >= text.count(";") else "semicolons"
-        return f"; if {separator} separate the columns, convert the file to tab-separated columns"
+        if text.count(",") >= text.count(";"):
+            return "; if commas separate the columns, give the file a header and a name in .csv"
+        return "; if semicolons separate the columns, convert the file to tab-separated columns"
     return ""
 
 
@@ -77,8 +81,8 @@ def warn_of_first_line(fields: Sequence[str], where: str) -> None:
     is_inflection = names[0].startswith(names[1]) or names[1].startswith(names[0])
     if _COLUMN_NAMES.issuperset(names) and not is_inflection:
         log.warning(
-            "%s: looks like a header, but is read as an example: files have no header; remove the "
-            "line",
+            "%s: looks like a header, but is read as an example: remove the line, or name the "
+            "columns, as in data.source.column=NAME",
             where,
         )
     if all(len(field) > 2 and field[0] == field[-1] == '"' for field in fields):

@@ -11,16 +11,19 @@ import logging
 import random
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from seq2seq.config.bounds import check_generated
 from seq2seq.config.choices import Normalization, Task
+from seq2seq.config.data_files import paths_in
 from seq2seq.config.schema import DataConfig, SideConfig
 from seq2seq.data.examples import Example, Splits
 from seq2seq.data.hallucination import with_hallucinated
-from seq2seq.data.large_file import IndexedFile, Keys, Lengths, read_or_index, source_keys
+from seq2seq.data.large_file import IndexedFiles, Keys, Lengths, read_or_index, source_keys
+from seq2seq.data.repetition import repeated_rows
 from seq2seq.data.tasks import make_splits
 from seq2seq.data.tsv import read_examples, scan_examples
 from seq2seq.data.unicode_forms import choose_form
@@ -31,6 +34,7 @@ from seq2seq.hardware import memory
 log = logging.getLogger(__name__)
 
 Chosen = npt.NDArray[np.bool_]
+Entries = npt.NDArray[np.int32]  # of each example, the number of the setting's entry
 
 
 def load_splits(config: DataConfig) -> Splits:
@@ -42,14 +46,25 @@ def load_splits(config: DataConfig) -> Splits:
         UserError: Settings contradict each other, a file cannot be read, or no training example
             is left.
     """
-    splits, keys = _read_files(config) if config.task is Task.tsv else _generate(config)
+    splits, keys, entries = _read_files(config) if config.task is Task.tsv else _generate(config)
     fits = _within_limits(splits.train, config)
-    splits = replace(splits, train=_select(splits.train, fits))
+    again = repeated_rows(entries[fits], config)
+    splits = replace(splits, train=_select(splits.train, fits), again=again)
     keys = keys[fits]
     keys.sort()
     for name, part in (("dev", splits.dev), ("test", splits.test)):
         _warn_of_overlap(keys, part, name)
     return replace(splits, train=with_hallucinated(splits.train, config))
+
+
+def examples_of_epoch(splits: Splits) -> Sequence[Example]:
+    """Returns the training examples as often as an epoch reads them."""
+    if not len(splits.again):
+        return splits.train
+    rows = np.concatenate([np.arange(len(splits.train)), splits.again])
+    if isinstance(splits.train, IndexedFiles):
+        return splits.train.select(rows)
+    return [splits.train[row] for row in rows.tolist()]
 
 
 def load_split(config: DataConfig, name: str) -> list[Example]:
@@ -60,9 +75,9 @@ def load_split(config: DataConfig, name: str) -> list[Example]:
     """
     if config.task is not Task.tsv:
         return [*getattr(_generate(config)[0], name)]
-    path: str | None = getattr(config, name)
+    files: Any = getattr(config, name)
     count: int | None = getattr(config, f"{name}_examples")
-    return draw_examples(read_examples(path, config), count, config.seed) if path else []
+    return draw_examples(read_examples(files, config), count, config.seed) if files else []
 
 
 def resolve_forms(config: DataConfig) -> DataConfig:
@@ -71,7 +86,7 @@ def resolve_forms(config: DataConfig) -> DataConfig:
     It is chosen by the training text, see `choose_form`; NFC where tokens are not characters.
 
     Raises:
-        UserError: The training file cannot be read, or not twice.
+        UserError: A training file cannot be read, or not twice.
     """
     return replace(
         config,
@@ -86,14 +101,14 @@ def _resolve_form(name: str, side: SideConfig, config: DataConfig) -> SideConfig
         return side
     if side.tokens != "char" or config.train is None:
         return replace(side, normalization=Normalization.NFC)
-    if config.train == "-":
+    if "-" in paths_in(config.train):
         raise UserError(
             f"data.{name}.normalization=auto would read data.train=- twice: choose NFC or NFD"
         )
     source, target = (replace(s, normalization=None) for s in (config.source, config.target))
     as_nfc = replace(config, normalization=Normalization.NFC, source=source, target=target)
     examples = scan_examples(config.train, as_nfc)
-    form, whole, parts = choose_form("".join(getattr(e, name)) for _, _, e in examples)
+    form, whole, parts = choose_form("".join(getattr(e, name)) for e in examples)
     log.info("%s text: %s, %d different characters in NFC, %d in NFD", name, form, whole, parts)
     return replace(side, normalization=form)
 
@@ -112,7 +127,7 @@ def draw_examples(examples: list[Example], count: int | None, seed: int) -> list
 
 def lengths(examples: Sequence[Example]) -> tuple[Lengths, Lengths]:
     """Returns the numbers of source and target tokens, [N] each, without reading a file."""
-    if isinstance(examples, IndexedFile):
+    if isinstance(examples, IndexedFiles):
         source, target, _ = examples.lengths
         return source, target
     source, target = (
@@ -122,7 +137,7 @@ def lengths(examples: Sequence[Example]) -> tuple[Lengths, Lengths]:
     return source, target
 
 
-def _generate(config: DataConfig) -> tuple[Splits, Keys]:
+def _generate(config: DataConfig) -> tuple[Splits, Keys, Entries]:
     for name in ("train", "dev", "test"):
         if getattr(config, name) is not None:
             raise UserError(
@@ -133,7 +148,7 @@ def _generate(config: DataConfig) -> tuple[Splits, Keys]:
     splits = make_splits(config)
     for part in (splits.train, splits.dev, splits.test):
         _check_spelling(part, config)
-    return splits, source_keys(splits.train)
+    return splits, source_keys(splits.train), np.zeros(len(splits.train), np.int32)
 
 
 def _check_spelling(examples: Iterable[Example], config: DataConfig) -> None:
@@ -150,19 +165,23 @@ def _check_spelling(examples: Iterable[Example], config: DataConfig) -> None:
                 )
 
 
-def _read_files(config: DataConfig) -> tuple[Splits, Keys]:
+def _read_files(config: DataConfig) -> tuple[Splits, Keys, Entries]:
+    """Returns the splits, and the key and the entry of each training example [N]."""
     if not config.train or not config.dev:
         missing = "dev" if config.train else "train"
         raise UserError(f"data=tsv needs a file of examples: add data.{missing}=FILE")
-    if [config.train, config.dev, config.test].count("-") > 1:
+    files = (config.train, config.dev, config.test)
+    if sum(paths_in(named).count("-") for named in files) > 1:
         raise UserError("only one of data.train, data.dev and data.test can be - (standard input)")
-    train, keys = read_or_index(config.train, config)
+    train, keys, counts = read_or_index(config.train, config)
+    sizes, numbers = zip(*counts, strict=True)
+    entries = np.repeat(np.array(numbers, np.int32), sizes)
     drawn = _draw_sources(keys, config.train_examples, config.seed)
 
     splits = Splits(
         train=_select(train, drawn), dev=load_split(config, "dev"), test=load_split(config, "test")
     )
-    return splits, keys if drawn.all() else keys[drawn]
+    return splits, keys if drawn.all() else keys[drawn], entries[drawn]
 
 
 def _draw_sources(keys: Keys, count: int | None, seed: int) -> Chosen:
@@ -180,7 +199,7 @@ def _select(examples: Sequence[Example], chosen: Chosen) -> Sequence[Example]:
     """Returns the examples where `chosen` [N] is true, in their order."""
     if chosen.all():
         return examples
-    if isinstance(examples, IndexedFile):
+    if isinstance(examples, IndexedFiles):
         return examples.select(chosen)
     return [*itertools.compress(examples, chosen)]
 

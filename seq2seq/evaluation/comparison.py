@@ -84,14 +84,14 @@ def _side(runs: list[RunDir]) -> Side:
     return Side(RunDir(runs[0].path.parent) if len(runs) > 1 else runs[0], runs)
 
 
-def compare_runs(sides: Sequence[Side], file: str | None) -> Comparison:
-    """Compares the answers of two runs to a file, or their stored predictions of test or dev.
+def compare_runs(sides: Sequence[Side], files: Any) -> Comparison:
+    """Compares the answers of two runs to files, or their stored predictions of test or dev.
 
     Raises:
         UserError: A run cannot be read, or they have no examples in common.
     """
-    if file is not None:
-        return compare(file, *(_decoded(side.runs, file) for side in sides))
+    if files is not None:
+        return compare(str(files), *(_decoded(side.runs, files) for side in sides))
     for split in ("test", "dev"):
         paths = [side.folder.predictions / f"{split}.tsv" for side in sides]
         if all(path.is_file() for path in paths):
@@ -148,10 +148,10 @@ def _stored(path: Path) -> list[Answer]:
         raise UserError(f"{path}: is damaged: {error}") from error
 
 
-def _decoded(runs: Sequence[RunDir], file: str) -> list[Answer]:
-    """Returns the answers of a run, or of an ensemble, to a file of examples."""
+def _decoded(runs: Sequence[RunDir], files: Any) -> list[Answer]:
+    """Returns the answers of a run, or of an ensemble, to files of examples."""
     predictor = Predictor.load(runs)
-    scored = decode(predictor, read_examples(file, predictor.data))
+    scored = decode(predictor, read_examples(files, predictor.data))
     _, *rows = prediction_rows(scored, predictor.data)
     return [_answer(row) for row in rows]
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from seq2seq.config.commands import EvaluateConfig
+from seq2seq.config.data_files import paths_in
 from seq2seq.config.schema import DataConfig
 from seq2seq.data.examples import Example
 from seq2seq.data.splits import load_split, load_splits
@@ -34,8 +35,8 @@ def evaluate_run(config: EvaluateConfig) -> dict[str, Any]:
     """
     runs = RunDir.find_all(config.run)
     predictor = Predictor.load(runs, config.decoding)
-    data, file = predictor.data, config.data.test
-    examples = read_examples(file, data) if file else load_split(data, "test")
+    data, files = predictor.data, config.data.test
+    examples = read_examples(files, data) if files else load_split(data, "test")
     if not examples:
         raise UserError(f"{runs[0].path} was trained without test data: add data.test=FILE")
     metrics, scored = Evaluation(predictor, predictor.decoding.batch_size, config.bleu)(examples)
@@ -51,7 +52,7 @@ def evaluate_run(config: EvaluateConfig) -> dict[str, Any]:
         material = Material(
             {"test": summary}, "test", scored, _training_examples(data), *_curves(runs)
         )
-        subtitle = f"Scores of {file or data.test or 'generated test examples'}"
+        subtitle = f"Scores of {files or data.test or 'generated test examples'}"
         with writing_output(local_path(config.report)) as output:
             output.write(make_report(title, subtitle, material, predictor))
     return summary
@@ -60,7 +61,7 @@ def evaluate_run(config: EvaluateConfig) -> dict[str, Any]:
 def _training_examples(data: DataConfig) -> Sequence[Example]:
     """Returns the training examples; none, with a warning, if their files cannot be read."""
     try:
-        if "-" in (data.train, data.dev):
+        if "-" in [*paths_in(data.train), *paths_in(data.dev)]:
             raise UserError("the run was trained from standard input")
         return load_splits(dataclasses.replace(data, test=None)).train
     except UserError as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from seq2seq.config.choices import OutputFormat
@@ -12,11 +12,19 @@ from seq2seq.special_ids import EOS, SPECIAL_TOKENS
 
 
 class Line(NamedTuple):
-    """One line of input; `problem` says why it cannot be answered."""
+    """One line of input.
+
+    Attributes:
+        source: The source.
+        features: The features.
+        problem: Why it cannot be answered.
+        number: Its number in the input, counted from 1.
+    """
 
     source: str
     features: str
     problem: str | None = None
+    number: int = 0
 
 
 Write = Callable[[Line, Prediction], str]
@@ -92,3 +100,8 @@ WRITERS: dict[OutputFormat, Write] = {
     OutputFormat.tsv: _as_tsv,
     OutputFormat.jsonl: _as_jsonl,
 }
+
+
+def write_all(lines: Sequence[Line], predictions: Sequence[Prediction], form: OutputFormat) -> str:
+    """Returns the answers to lines as text."""
+    return "".join(map(WRITERS[form], lines, predictions))

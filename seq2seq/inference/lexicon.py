@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 import logging
 from collections.abc import Sequence
+from typing import Any
 
+from seq2seq.config.data_files import paths_in
 from seq2seq.config.schema import DataConfig
 from seq2seq.data.examples import Example, group_references
 from seq2seq.data.tsv import read_examples
@@ -21,13 +23,13 @@ Lexicon = dict[tuple[Tokens, Tokens], list[tuple[str, ...]]]
 """Source tokens and features → targets, in the order of the file."""
 
 
-def read_lexicon(path: str, data: DataConfig) -> Lexicon:
-    """Reads a file of examples with the columns and the text settings of the training.
+def read_lexicon(files: Any, data: DataConfig) -> Lexicon:
+    """Reads files of examples with the columns, the tags and the text settings of the training.
 
     Raises:
-        UserError: The file cannot be read.
+        UserError: A file cannot be read.
     """
-    examples = _read("lexicon", path, data)
+    examples = _read("lexicon", files, data)
     return {(source, tags): targets for source, tags, targets in group_references(examples)}
 
 
@@ -50,7 +52,8 @@ def read_allowed(path: str, data: DataConfig, tables: Vocabularies, max_length: 
     # As examples whose target is the first column, so that it is read as targets were in training.
     sides = {side: dataclasses.replace(getattr(data, side), column=1) for side in _SIDES}
     features = dataclasses.replace(data.features, column=None)
-    examples = _read("answers", path, dataclasses.replace(data, **sides, features=features))
+    data = dataclasses.replace(data, **sides, features=features, train=None)
+    examples = _read("answers", path, data)
     vocabulary = tables.target
     targets = list(dict.fromkeys(example.target for example in examples))
     unknown = [target for target in targets if vocabulary.unknown(target)]
@@ -73,10 +76,10 @@ def read_allowed(path: str, data: DataConfig, tables: Vocabularies, max_length: 
 _SIDES = ("source", "target")
 
 
-def _read(setting: str, path: str, data: DataConfig) -> Sequence[Example]:
-    if path == "-":
+def _read(setting: str, files: Any, data: DataConfig) -> Sequence[Example]:
+    if "-" in paths_in(files):
         raise UserError(f"decoding.{setting}=-: needs a file: standard input is for the lines")
     try:
-        return read_examples(path, data)
+        return read_examples(files, data)
     except UserError as error:
         raise UserError(f"decoding.{setting}={error}") from error

@@ -15,16 +15,15 @@ import itertools
 import logging
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 
-from seq2seq.config.choices import OutputFormat, SearchKind
+from seq2seq.config.choices import SearchKind
 from seq2seq.config.commands import InferConfig
+from seq2seq.config.data_files import named_files
 from seq2seq.config.schema import DecodingConfig
-from seq2seq.data.line_reader import Line as InputLine
 from seq2seq.data.line_reader import LineReader
-from seq2seq.errors import printable
-from seq2seq.inference.answers import Prediction
-from seq2seq.inference.formats import WRITERS, Line, Write
+from seq2seq.errors import UserError, printable
+from seq2seq.inference.chunks import answer, open_table, parse, read_chunks
+from seq2seq.inference.formats import WRITERS, write_all
 from seq2seq.inference.notices import Notices
 from seq2seq.inference.output_file import opening_output, write_visibly
 from seq2seq.inference.predictor import Predictor
@@ -32,58 +31,42 @@ from seq2seq.runs.run_dir import RunDir
 
 log = logging.getLogger(__name__)
 
-# Limits of a chunk, the lines that are sorted by length and decoded together. Both bound the memory
-# that a long input takes.
-CHUNK_BATCHES = 32
-CHUNK_CHARACTERS = 2**22
-
 _PATIENCE = 0.01  # seconds that a chunk of at least a batch waits for further lines
 _LONG_PAUSE = 0.5  # seconds; a program that waits for its answer is told that there is none yet
 
 
 def infer(config: InferConfig) -> None:
-    """Decodes the input of `infer.py`, line by line, to its output.
+    """Decodes the inputs of `infer.py`, line by line, to its output.
 
     Raises:
-        UserError: The run, the input or the output cannot be opened, or the input cannot be read to
+        UserError: The run, an input or the output cannot be opened, or an input cannot be read to
             its end.
     """
+    paths = [file.path for file in named_files(config.input)]
     predictor = Predictor.load(RunDir.find_all(config.run), config.decoding)
-    has_features = predictor.members.has_features
-    write = WRITERS[config.format]
-    if config.input == "-" and sys.stdin is not None and sys.stdin.isatty():
-        _converse(predictor, config, has_features, write)
+    if paths == ["-"] and sys.stdin is not None and sys.stdin.isatty():
+        _converse(predictor, config)
         return
-    chunk_size = CHUNK_BATCHES * predictor.decoding.batch_size
-    with ExitStack() as stack:
-        target = stack.enter_context(opening_output(config.output))
-        reader = LineReader(config.input, f"input={config.input}", config.max_line_bytes)
-        lines = (_parse(line.content, config, has_features) for line in _checked(reader))
-        numbers, batches = itertools.count(1), 0
-        notices = Notices(config.input)
-        for chunk in _chunks(lines, chunk_size, _pauses(reader, predictor.decoding)):
-            predictions = _answer(predictor, chunk, batches, config.format)
-            batches += predictor.count_batches(predictions)
-            for line, prediction in zip(chunk, predictions, strict=True):
-                number = next(numbers)
-                if prediction.problem:
-                    log.warning("%s:%d: %s", config.input, number, prediction.problem)
-                notices.warn(number, prediction)
-                write_visibly(target, write(line, prediction))
-            target.flush()
-        notices.sum_up()
+    with opening_output(config.output) as target:
+        for path in paths:
+            for text in _answers(predictor, path, config):
+                write_visibly(target, text)
+                target.flush()
 
 
-def _checked(reader: LineReader) -> Iterator[InputLine]:
-    """Yields the lines, with a warning if the input has other line ends than line feeds."""
-    for line in reader:
-        if line.has_carriage_returns:
-            log.warning(
-                "%s: has CR line ends, so all of it is answered as one line; convert it, e.g. "
-                r"with: tr '\r' '\n' < OLD > NEW",
-                reader.name,
-            )
-        yield line
+def _answers(predictor: Predictor, path: str, config: InferConfig) -> Iterator[str]:
+    """Yields the answers to an input, chunk by chunk."""
+    batches, notices = 0, Notices(path)
+    size, has_features = predictor.decoding.batch_size, predictor.members.has_features
+    table = open_table(path, config, has_features)
+    is_pausing = _pauses(table.reader, predictor.decoding)
+    for chunk in read_chunks(table, config, has_features, size, is_pausing):
+        predictions = answer(predictor.predict, chunk, batches, config.format)
+        batches += predictor.count_batches(predictions)
+        for line, prediction in zip(chunk, predictions, strict=True):
+            notices.tell(line.number, prediction)
+        yield write_all(chunk, predictions, config.format)
+    notices.sum_up()
 
 
 def _pauses(reader: LineReader, decoding: DecodingConfig) -> Callable[[int], bool]:
@@ -109,46 +92,15 @@ def _pauses(reader: LineReader, decoding: DecodingConfig) -> Callable[[int], boo
     return tell_of_pause if decoding.kind is SearchKind.sampling else is_pausing
 
 
-def _chunks(
-    lines: Iterator[Line], max_lines: int, is_pausing: Callable[[int], bool]
-) -> Iterator[list[Line]]:
-    """Yields lists of lines within the limits of a chunk, and at least one line in each.
-
-    A chunk ends early when `is_pausing` tells so of its number of lines.
-    """
-    chunk: list[Line] = []
-    characters = 0
-    for line in lines:
-        chunk.append(line)
-        characters += len(line.source) + len(line.features)
-        is_full = len(chunk) == max_lines or characters > CHUNK_CHARACTERS
-        if is_full or is_pausing(len(chunk)):
-            yield chunk
-            chunk, characters = [], 0
-    if chunk:
-        yield chunk
-
-
-def _answer(
-    predictor: Predictor, lines: list[Line], batches_before: int, form: OutputFormat
-) -> list[Prediction]:
-    predictions = predictor.predict(
-        [line.source for line in lines],
-        [line.features for line in lines],
-        batches_before,
-        form is OutputFormat.jsonl,  # with details
-    )
-    return [
-        Prediction([], line.problem) if line.problem else prediction
-        for line, prediction in zip(lines, predictions, strict=True)
-    ]
-
-
-def _converse(predictor: Predictor, config: InferConfig, has_features: bool, write: Write) -> None:
+def _converse(predictor: Predictor, config: InferConfig) -> None:
     """Answers lines at a prompt until the end of input."""
     import readline  # noqa: F401  (gives `input` line editing and a history)
 
     print("Type a line and press Enter; Ctrl-D ends.", file=sys.stderr)
+    has_features = predictor.members.has_features
+    table = open_table("-", config, has_features)
+    if table.has_header:
+        raise UserError(f"source.column={config.source.column}: a prompt has no columns by name")
     batches, notices = 0, Notices("input")
     for number in itertools.count(1):
         try:
@@ -156,30 +108,10 @@ def _converse(predictor: Predictor, config: InferConfig, has_features: bool, wri
         except EOFError:
             print(file=sys.stderr)
             return
-        line = _parse(text.encode("utf-8", "surrogateescape"), config, has_features)
-        [prediction] = _answer(predictor, [line], batches, config.format)
+        content = text.encode("utf-8", "surrogateescape")
+        line = parse(content, table, config, has_features)
+        [prediction] = answer(predictor.predict, [line], batches, config.format)
         batches += predictor.count_batches([prediction])
         notices.warn(number, prediction)
-        answer = prediction.problem or write(line, prediction)
-        print(printable(answer), end="\n" * bool(prediction.problem))
-
-
-def _parse(content: bytes | None, config: InferConfig, has_features: bool) -> Line:
-    """Returns the source and the features of a line, or why it has none."""
-    if content is None:
-        return Line("", "", f"the line has more than max_line_bytes={config.max_line_bytes} bytes")
-    try:
-        columns = content.decode("utf-8").split("\t")
-    except UnicodeDecodeError as error:
-        return Line(
-            "", "", f"not UTF-8: byte 0x{content[error.start]:02x} at position {error.start + 1}"
-        )
-    wanted = {"source.column": config.source.column}
-    if has_features:
-        wanted["features.column"] = config.features.column
-    for setting, column in wanted.items():
-        if column > len(columns):
-            problem = f"{setting}={column}, but the line has {len(columns)} tab-separated columns"
-            return Line("", "", problem)
-    features = columns[config.features.column - 1] if has_features else ""
-    return Line(columns[config.source.column - 1], features)
+        shown = prediction.problem or WRITERS[config.format](line, prediction)
+        print(printable(shown), end="\n" * bool(prediction.problem))

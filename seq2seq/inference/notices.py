@@ -1,4 +1,4 @@
-"""Warnings of what answers do not say: symbols that the model does not know, rejected answers."""
+"""Warnings of what answers do not say: problems, unknown symbols, rejected answers."""
 
 from __future__ import annotations
 
@@ -21,6 +21,12 @@ class Notices:
         self._lines = self._unknown_lines = self._rejected = 0
         self._named: set[str] = set()
 
+    def tell(self, number: int, prediction: Prediction) -> None:
+        """Says why line `number` has no answer, if it has none, and warns as `warn`."""
+        if prediction.problem:
+            log.warning("%s:%d: %s", self._name, number, prediction.problem)
+        self.warn(number, prediction)
+
     def warn(self, number: int, prediction: Prediction) -> None:
         """Names the symbols of line `number` that no earlier line had."""
         self._lines += 1
@@ -32,6 +38,10 @@ class Notices:
             self._named.update(new)
             names = " ".join(f"'{visible(symbol, 40)}'" for symbol in new)
             log.warning("%s:%d: not in the vocabulary of the run: %s", self._name, number, names)
+
+    def skip(self, count: int) -> None:
+        """Counts lines of which there is nothing to tell."""
+        self._lines += count
 
     def sum_up(self) -> None:
         """Warns of the numbers of lines with such symbols and of rejected answers."""

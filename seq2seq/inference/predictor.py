@@ -171,6 +171,10 @@ class Predictor:
         wanted = [with_details] * len(texts) if isinstance(with_details, bool) else with_details
         return self._answer(self.members.read(texts), batches_before, wanted, seed)
 
+    def without_search(self, sources: Sequence[str], features: Sequence[str]) -> list[Prediction]:
+        """Returns what `predict` does, but without the answers that the model gives."""
+        return self._without_search(self.members.read([*zip(sources, features, strict=True)]))
+
     def count_batches(self, predictions: Sequence[Prediction]) -> int:
         """Returns the number of batches that these answers of one call took."""
         decoded = sum(prediction.is_decoded for prediction in predictions)
@@ -191,11 +195,7 @@ class Predictor:
         seed: int | None = None,
     ) -> list[Prediction]:
         """Answers sources, given as each member reads them."""
-        predictions = [Prediction([], problem) for problem in self.members.problems(read)]
-        if self._lexicon is not None:
-            for i, asked in enumerate(self.members.asked(read)):
-                known = look_up(self._lexicon, asked, self.decoding.n_best, self.target)
-                predictions[i] = known or predictions[i]
+        predictions = self._without_search(read)
         accepted = [i for i, one in enumerate(predictions) if not one.problem and not one.is_known]
         members = list(zip(self.members.all, read, strict=True))
         ids = [{i: member.encode(pairs[i]) for i in accepted} for member, pairs in members]
@@ -219,6 +219,15 @@ class Predictor:
         if accepted:
             for i, one in self.observer.details(predictions, accepted, ids, read[0]):
                 predictions[i] = one.judged(limit)
+        return predictions
+
+    def _without_search(self, read: list[Pairs]) -> list[Prediction]:
+        """Returns a problem or a known answer for each source, or a prediction with neither."""
+        predictions = [Prediction([], problem) for problem in self.members.problems(read)]
+        if self._lexicon is not None:
+            for i, asked in enumerate(self.members.asked(read)):
+                known = look_up(self._lexicon, asked, self.decoding.n_best, self.target)
+                predictions[i] = known or predictions[i]
         return predictions
 
     def attention(self, source: tuple[Tokens, Tokens], target: Tokens) -> np.ndarray | None:

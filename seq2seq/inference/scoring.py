@@ -13,7 +13,7 @@ from seq2seq.config.choices import ScoreFormat
 from seq2seq.config.commands import ScoreConfig
 from seq2seq.config.schema import DataConfig
 from seq2seq.data.examples import Example
-from seq2seq.data.tsv import scan_examples
+from seq2seq.data.tsv import has_features, scan_examples
 from seq2seq.data.vocabulary import Tokenizer
 from seq2seq.errors import UserError
 from seq2seq.inference.directions import Voters, mean
@@ -100,10 +100,10 @@ def score(config: ScoreConfig) -> None:
     runs = RunDir.find_all(config.run)
     predictor = Predictor.load(runs, config.decoding)
     data, scorer = predictor.data, Scorer(predictor)
-    path = config.data.test or data.test
-    if path is None:
+    files = config.data.test or data.test
+    if files is None:
         raise UserError(f"{runs[0].path} was trained without a test file: add data.test=FILE")
-    examples = (example for _, _, example in scan_examples(path, data))
+    examples = scan_examples(files, data)
     chunk_size = _CHUNK_BATCHES * predictor.decoding.batch_size
     write = _WRITERS[config.format]
     pairs = impossible = tokens = 0
@@ -140,7 +140,7 @@ def _sum_up(pairs: int, impossible: int, total: float, tokens: int) -> None:
 
 def _texts(example: Example, data: DataConfig) -> Iterable[str]:
     yield Tokenizer(data.source.tokens).join(example.source)
-    if data.features.column is not None:
+    if has_features(data):
         yield data.features.separator.join(example.features)
     yield Tokenizer(data.target.tokens).join(example.target)
 

@@ -7,8 +7,19 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from seq2seq.config.schema import RunConfig
+from seq2seq.config.data_files import expanded, with_paths
+from seq2seq.config.schema import DataConfig, RunConfig
 from seq2seq.files import local_path
+
+
+def with_files_of_patterns(data: DataConfig) -> DataConfig:
+    """Returns settings with the files that their patterns match now, in place of the patterns.
+
+    Raises:
+        UserError: No file matches.
+    """
+    names = ("train", "dev", "test", "unlabelled")
+    return dataclasses.replace(data, **{name: expanded(getattr(data, name)) for name in names})
 
 
 def with_absolute_paths(config: RunConfig, run: Path) -> RunConfig:
@@ -34,17 +45,13 @@ def with_found_files(config: RunConfig, run: Path) -> RunConfig:
 
 
 def _with_files(config: RunConfig, place: Callable[[str], str]) -> RunConfig:
-    """Returns the settings with other paths of data files; None and `-` stay."""
-
-    def placed(file: str | None) -> str | None:
-        return file if file is None or file == "-" else place(file)
-
+    """Returns the settings with other paths of data files."""
     data = config.data
     data = dataclasses.replace(
         data,
-        train=placed(data.train),
-        dev=placed(data.dev),
-        test=placed(data.test),
-        unlabelled=placed(data.unlabelled),
+        train=with_paths(data.train, place),
+        dev=with_paths(data.dev, place),
+        test=with_paths(data.test, place),
+        unlabelled=with_paths(data.unlabelled, place),
     )
     return dataclasses.replace(config, data=data)

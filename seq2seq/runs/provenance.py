@@ -15,6 +15,7 @@ from typing import Any
 
 from seq2seq import __version__
 from seq2seq.config.choices import Device
+from seq2seq.config.data_files import expanded, named_files, paths_in
 from seq2seq.config.load import to_yaml
 from seq2seq.config.schema import DataConfig, RunConfig
 from seq2seq.errors import UserError
@@ -107,22 +108,33 @@ def commit(folder: Path) -> dict[str, Any] | None:
         return None
 
 
-def data_checksums(config: DataConfig, names: Sequence[str] = _SPLITS) -> dict[str, str]:
-    """Returns the SHA-256 of each of these data files by name. Standard input has none.
+def data_checksums(config: DataConfig, names: Sequence[str] = _SPLITS) -> dict[str, Any]:
+    """Returns the SHA-256 of each of these data files by the name of the setting.
+
+    That of several files is a list in their order. Standard input has none.
 
     Raises:
         UserError: A file cannot be read.
     """
-    files = {name: getattr(config, name) for name in names}
-    found = {}
-    for name, path in files.items():
-        if path and path != "-":
-            try:
-                with local_path(path).open("rb") as file:
-                    found[name] = checksum(file)
-            except OSError as error:
-                raise UserError(f"data.{name}={path}: {error.strerror}") from error
+    found: dict[str, Any] = {}
+    for name in names:
+        value = getattr(config, name)
+        digests = [_checksum(name, file.path) for file in named_files(value)] if value else []
+        if isinstance(expanded(value), list | dict):
+            found[name] = digests
+        elif digests and digests[0]:
+            [found[name]] = digests
     return found
+
+
+def _checksum(name: str, path: str) -> str | None:
+    if path == "-":
+        return None
+    try:
+        with local_path(path).open("rb") as file:
+            return checksum(file)
+    except OSError as error:
+        raise UserError(f"data.{name}={path}: {error.strerror}") from error
 
 
 def refuse_other_data(record: Mapping[str, Any], before: DataConfig, now: DataConfig) -> None:
@@ -134,24 +146,41 @@ def refuse_other_data(record: Mapping[str, Any], before: DataConfig, now: DataCo
         now: The settings with which it continues; files may be at another place.
 
     Raises:
-        UserError: A file has another content, or is at another place and has no checksum.
+        UserError: A file has another content, or is at another place and has no checksum; or there
+            are more or fewer files.
     """
-    for name, digest in data_checksums(now).items():
-        recorded, path = record["data"].get(name), getattr(now, name)
-        is_moved = path != getattr(before, name)
-        if recorded is None and is_moved:
+    for name, found in data_checksums(now).items():
+        old, new = (paths_in(expanded(getattr(config, name))) for config in (before, now))
+        recorded = record["data"].get(name)
+        recorded = recorded if isinstance(recorded, list) else [recorded] * len(new)
+        if not len(old) == len(new) == len(recorded):
             raise UserError(
-                f"data.{name}={path}: record.json has no checksum of this file, so that the one at "
-                "another place cannot be compared; leave the setting as it was"
+                f"data.{name}: {len(new)} files, but the run was trained on {len(old)}; name the "
+                "same files, or start a new run"
             )
-        if recorded not in (None, digest):
-            problem = "is not the file that the run was trained on"
-            if not is_moved:
-                problem = "its content has changed since the run began"
-            raise UserError(
-                f"data.{name}={path}: {problem} (SHA-256 {recorded[:16]}…, now {digest[:16]}…); "
-                "restore the file, or start a new run"
-            )
+        digests = found if isinstance(found, list) else [found]
+        for one in zip(old, new, recorded, digests, strict=True):
+            _refuse_other_file(name, *one)
+
+
+def _refuse_other_file(
+    name: str, old: str, path: str, recorded: str | None, digest: str | None
+) -> None:
+    """Refuses a file `path` with this digest in place of `old` with the recorded one."""
+    if recorded is None and path != old:
+        raise UserError(
+            f"data.{name}={path}: record.json has no checksum of this file, so that the one at "
+            "another place cannot be compared; leave the setting as it was"
+        )
+    if recorded not in (None, digest):
+        problem = "is not the file that the run was trained on"
+        if path == old:
+            problem = "its content has changed since the run began"
+        now = f", now {digest[:16]}…" if digest else ""
+        raise UserError(
+            f"data.{name}={path}: {problem} (SHA-256 {recorded[:16]}…{now}); "
+            "restore the file, or start a new run"
+        )
 
 
 def differences_of_records(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

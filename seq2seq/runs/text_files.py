@@ -33,8 +33,10 @@ def read_record(path: Path) -> dict[str, Any]:
         part = found.setdefault(name, content())
         if not isinstance(part, content):
             raise UserError(f"{path}: {name} is of another type than {content.__name__}")
-    for name, digest in found["data"].items():
-        if not isinstance(digest, str):
+    for name, digests in found["data"].items():
+        # Of several files a list, in which standard input has None.
+        several = digests if isinstance(digests, list) else [digests or ""]
+        if not all(digest is None or isinstance(digest, str) for digest in several):
             raise UserError(f"{path}: data.{name} is not a checksum")
     return found
 

@@ -13,6 +13,7 @@ import logging
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from seq2seq.config.data_files import has_tags
 from seq2seq.config.schema import DataConfig, RunConfig
 from seq2seq.data.examples import Example, Splits
 from seq2seq.data.invented import invent_sources
@@ -77,8 +78,26 @@ def joined(splits: Splits, taught: list[Example]) -> Splits:
     return dataclasses.replace(splits, train=[*splits.train, *taught])
 
 
+def _layout(data: DataConfig) -> DataConfig:
+    """Returns the settings by which `taught.tsv` is read: the columns of the data if it can be.
+
+    It has no header, and tags of files are features in it.
+    """
+    columns = data.source.column, data.target.column, data.features.column or 1
+    if all(isinstance(column, int) for column in columns) and not has_tags(data.train):
+        return data
+    return dataclasses.replace(
+        data,
+        source=dataclasses.replace(data.source, column=1),
+        target=dataclasses.replace(data.target, column=2),
+        features=dataclasses.replace(data.features, column=3),
+        train=None,  # The file has no tag of its own.
+    )
+
+
 def taught_rows(taught: Iterable[Example], data: DataConfig) -> Iterator[list[str]]:
     """Yields examples as rows with the columns of the run's data."""
+    data = _layout(data)
     source, target = Tokenizer(data.source.tokens), Tokenizer(data.target.tokens)
     features = Tokenizer(data.features.separator)
     columns = data.source.column, data.target.column, data.features.column or 0
@@ -103,7 +122,7 @@ def read_taught(run: RunDir, config: RunConfig) -> list[Example]:
         raise UserError(
             f"{run.taught}: is missing, or not the file that the run was begun with; restore it"
         )
-    return read_examples(str(run.taught), config.data)
+    return read_examples(str(run.taught), _layout(config.data))
 
 
 def checksum_of(path: Path) -> str | None:

@@ -186,7 +186,7 @@ def _train_logs(session: Session, progress: Progress) -> dict[str, float]:
     return train_logs(
         progress,
         session.plan.batch_size,
-        len(session.splits.train),
+        len(session.splits.train) + len(session.splits.again),
         session.learning_rate(),
     )
 

@@ -12,6 +12,7 @@ import keras
 
 from seq2seq.config.changes import apply_changes
 from seq2seq.config.checks import check_settings
+from seq2seq.config.data_files import paths_in
 from seq2seq.config.resolve import settings_to_keep
 from seq2seq.config.schema import RunConfig
 from seq2seq.config.size_rule import by_size
@@ -20,6 +21,7 @@ from seq2seq.data.splits import load_splits, resolve_forms
 from seq2seq.data.vocabulary import Vocabularies
 from seq2seq.evaluation.metrics import check_monitor
 from seq2seq.files import local_path
+from seq2seq.runs.data_paths import with_files_of_patterns
 from seq2seq.runs.provenance import make_record, refuse_other_data
 from seq2seq.runs.run_dir import RunDir
 from seq2seq.training.distillation import checksum_of, joined, read_taught, taught_rows, teach
@@ -60,7 +62,8 @@ def train(
     base = Base.load(config.init_from) if config.init_from else None
     if base is not None:
         config = base.settings_for(config, hydra_record or {})
-    config = dataclasses.replace(config, data=resolve_forms(config.data))
+    data = resolve_forms(with_files_of_patterns(config.data))
+    config = dataclasses.replace(config, data=data)
     splits = load_splits(config.data)
     taught = teach(config, splits)
     splits = joined(splits, taught)
@@ -114,6 +117,7 @@ def resume(path: str | Path, changes: Sequence[str] = (), trust: bool = False) -
         if not trust:
             refuse_foreign_code([before.optimizer, before.callbacks.extra], run.config_file)
         config, changed = apply_changes(before, changes)
+        config = dataclasses.replace(config, data=with_files_of_patterns(config.data))
         _check(config)
         if not changed and (finished := find_finished(run, config.training)):
             epochs, way_on = finished.results["epochs"], finished.way_on
@@ -143,15 +147,17 @@ def resume(path: str | Path, changes: Sequence[str] = (), trust: bool = False) -
         return run_to_end(session, state)
 
 
-def _without_missing_test(config: RunConfig, before: str | None) -> RunConfig:
-    """Returns the settings without the test file of `before` if it is gone, with a warning.
+def _without_missing_test(config: RunConfig, before: Any) -> RunConfig:
+    """Returns the settings without the test files of `before` if one is gone, with a warning.
 
     Only the scores at the end need it.
     """
-    path = config.data.test
-    if path != before or path is None or path == "-" or local_path(path).exists():
+    files = config.data.test
+    paths = [path for path in paths_in(files) if path != "-"]
+    missing = [path for path in paths if not local_path(path).exists()]
+    if files != before or not missing:
         return config
-    log.warning("data.test=%s: no such file; the run ends without test scores", path)
+    log.warning("data.test=%s: no such file; the run ends without test scores", missing[0])
     return dataclasses.replace(config, data=dataclasses.replace(config.data, test=None))
 
 

@@ -18,6 +18,7 @@ from seq2seq.config.resolve import resolve
 from seq2seq.config.schema import RunConfig, TrainingConfig
 from seq2seq.data.batches import BatchPlan
 from seq2seq.data.examples import Splits
+from seq2seq.data.splits import examples_of_epoch
 from seq2seq.data.vocabulary import Vocabularies
 from seq2seq.evaluation.evaluate_model import Evaluation, ScoredExample
 from seq2seq.hardware import cores, has_gpu, memory, shared_cache_bytes, slow_cache_bytes
@@ -189,9 +190,8 @@ def build_session(
     assert batch_size is not None  # by `size_rule.py`
     check_replicas(config.training, replicas.count)
     workers = replicas.cluster
-    plan = BatchPlan(
-        splits.train, vocabularies, batch_size, config.data.buckets, workers.number, workers.size
-    )
+    examples, buckets = examples_of_epoch(splits), config.data.buckets
+    plan = BatchPlan(examples, vocabularies, batch_size, buckets, workers.number, workers.size)
     _refuse_too_much(config, plan, vocabularies)
     sizes = vocabularies.source_size, len(vocabularies.target)
     with replicas.scope():

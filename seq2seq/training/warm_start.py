@@ -18,6 +18,7 @@ import yaml
 
 from seq2seq.config.load import compose, flatten
 from seq2seq.config.schema import RunConfig
+from seq2seq.data.tsv import has_features
 from seq2seq.data.vocabulary import Vocabularies
 from seq2seq.errors import UserError
 from seq2seq.inference.members import load_model
@@ -87,9 +88,10 @@ class Base:
                     f"{key}={new[key]}: init_from={self.run.path} was trained with {old[key]}; "
                     f"leave out {key}, or start without init_from"
                 )
-        if self.vocabularies.features is not None and config.data.features.column is None:
+        if self.vocabularies.features is not None and not has_features(config.data):
             raise UserError(
-                f"init_from={self.run.path} reads features: add data.features.column=..."
+                f"init_from={self.run.path} reads features: add data.features.column=..., or name "
+                "the files of each tag"
             )
         before, data = self.config.data, config.data
         data = dataclasses.replace(

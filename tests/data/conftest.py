@@ -32,6 +32,7 @@ def make_config() -> ConfigMaker:
             "dev": None,
             "test": None,
             "unlabelled": None,
+            "temperature": 1.0,
             "invented": 0,
             "in_memory_mib": 8,
             "normalization": Normalization.NFC,

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from seq2seq.config.choices import Normalization
 from seq2seq.data.batches import BatchPlan
 from seq2seq.data.examples import Example
-from seq2seq.data.large_file import IndexedFile, read_or_index, source_keys
+from seq2seq.data.large_file import IndexedFiles, read_or_index, source_keys
 from seq2seq.data.splits import lengths, load_splits
-from seq2seq.data.tsv import read_examples, scan_examples
+from seq2seq.data.tsv import ExampleFile, read_examples
 from seq2seq.data.vocabulary import Vocabularies
 from seq2seq.errors import UserError
 
@@ -91,8 +91,8 @@ def indexed(tmp_path, make_config):
     """A file of 40 examples of equal size, and its index."""
     path = tmp_path / "train.tsv"
     path.write_text("".join(f"s{i:02}\tt{i:02}\n" for i in range(40)))
-    examples, _ = read_or_index(str(path), make_config(in_memory_mib=0))
-    assert isinstance(examples, IndexedFile)
+    examples = read_or_index(str(path), make_config(in_memory_mib=0)).examples
+    assert isinstance(examples, IndexedFiles)
     return path, examples
 
 
@@ -150,12 +150,14 @@ def test_a_file_that_changes_while_it_is_indexed(tmp_path, make_config, monkeypa
     path = tmp_path / "train.tsv"
     path.write_text("a\tb\n")
 
-    def scan_and_append(*arguments):
-        yield from scan_examples(*arguments)
+    scan = ExampleFile.scan
+
+    def scan_and_append(self):
+        yield from scan(self)
         append(path)
 
-    monkeypatch.setattr("seq2seq.data.large_file.scan_examples", scan_and_append)
-    examples, _ = read_or_index(str(path), make_config(in_memory_mib=0))
+    monkeypatch.setattr(ExampleFile, "scan", scan_and_append)
+    examples = read_or_index(str(path), make_config(in_memory_mib=0)).examples
     with pytest.raises(UserError, match="was changed"):
         examples[0]
 
@@ -173,7 +175,7 @@ def test_small_files_are_lists_however_they_come(tmp_path, make_config, monkeypa
     for path in (str(tmp_path / "plain"), str(tmp_path / "packed.gz"), "-"):
         for mebibytes in (None, 1, 0):
             monkeypatch.setattr(sys, "stdin", Pipe(content))
-            examples, keys = read_or_index(path, make_config(in_memory_mib=mebibytes))
+            examples, keys, _ = read_or_index(path, make_config(in_memory_mib=mebibytes))
             assert isinstance(examples, list) == (mebibytes != 0)
             assert [*examples] == expected
             assert keys.tolist() == source_keys(expected).tolist()
@@ -184,13 +186,13 @@ def test_what_is_unpacked_leaves_no_file_and_needs_room(tmp_path, make_config, m
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "full"))
     path = tmp_path / "train.gz"
     path.write_bytes(gzip.compress(b"a\tb\n"))
-    examples, _ = read_or_index(str(path), make_config(in_memory_mib=0))
+    examples = read_or_index(str(path), make_config(in_memory_mib=0)).examples
     assert examples[0] == Example(("a",), ("b",))
     assert list((tmp_path / "full").iterdir()) == []
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
     with pytest.raises(UserError, match=r"train\.gz: cannot be unpacked .*No such file.*TMPDIR"):
         read_or_index(str(path), make_config(in_memory_mib=0))
-    assert len(read_or_index(str(path), make_config(in_memory_mib=None))[0]) == 1
+    assert len(read_or_index(str(path), make_config(in_memory_mib=None)).examples) == 1
 
 
 def test_keys_tell_sources_and_features_apart():
@@ -214,7 +216,7 @@ def test_an_index_is_small(tmp_path, make_config):
 
     def peak(mebibytes):
         tracemalloc.start()
-        examples, _ = read_or_index(str(path), make_config(in_memory_mib=mebibytes))
+        examples = read_or_index(str(path), make_config(in_memory_mib=mebibytes)).examples
         _, most = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         return examples, most / count

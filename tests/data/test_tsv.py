@@ -109,8 +109,11 @@ def test_a_header_is_a_warning(
 @pytest.mark.parametrize(
     ("line", "hint"),
     [
-        ('{"source": "a", "target": "b"}', "it looks like JSON: convert"),
-        ("source,target", "if commas separate the columns, convert"),
+        ('{"source": "a", "target": "b"}', r"it looks like JSON: end the file's name in \.jsonl"),
+        (
+            "source,target",
+            r"if commas separate the columns, give the file a header and a name in \.csv",
+        ),
         ('"a, b";"c"; "d"', "if semicolons separate the columns, convert"),
         ("a b", "asks for column 2$"),
         ("1 2", "asks for column 2$"),

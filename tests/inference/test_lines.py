@@ -17,7 +17,7 @@ from project import compose_config
 
 from seq2seq.config.choices import SearchKind
 from seq2seq.errors import UserError
-from seq2seq.inference import lines
+from seq2seq.inference import chunks, lines
 from seq2seq.inference.answers import Hypothesis, Prediction
 from seq2seq.inference.predictor import Predictor
 
@@ -71,6 +71,37 @@ def test_hostile_lines_keep_their_places(answer, caplog):
     ]
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "expected", "problem"),
+    [
+        ("a.csv", 'n,word\n1,"a\nb"\n2\n3,c\n', ["A B", "", "C"], "4: the line has 1 column"),
+        (
+            "a.jsonl",
+            '{"word": "a\\tb"}\n[]\n{"word": "c"}',
+            ["A B", "", "C"],
+            "2: is not a JSON obj",
+        ),
+        ("a.tsv", "n\tword\n1\ta\n2\n3\tc", ["A", "", "C"], "3: the line has 1 column"),
+    ],
+)
+def test_columns_by_name(answer, tmp_path, caplog, name, content, expected, problem):
+    (tmp_path / name).write_text(content)
+    found = answer(b"", f"input={tmp_path / name}", "source.column=word")
+    assert found.split("\n")[:-1] == expected
+    assert caplog.messages[0].startswith(f"{tmp_path / name}:{problem}")
+
+
+def test_names_that_are_not_there(answer, tmp_path):
+    (tmp_path / "a.csv").write_text("n,word\n1,a\n")
+    with pytest.raises(
+        UserError, match=r"a\.csv:1: source\.column=wort, .*columns are 'n', 'word'"
+    ):
+        answer(b"", f"input={tmp_path / 'a.csv'}", "source.column=wort")
+    (tmp_path / "a.jsonl").write_text("{}")
+    with pytest.raises(UserError, match=r"is JSON Lines, .* write source\.column=NAME instead of"):
+        answer(b"", f"input={tmp_path / 'a.jsonl'}")
+
+
 def test_other_columns_and_formats(answer):
     assert answer(b"a\tb\nc\n", "source.column=2").split("\n") == ["B", "", ""]
     assert answer(b"a\n\n", "format=tsv") == "a\t1\tA\t-1.000000\n\t0\t\tthe source is empty\n"
@@ -120,7 +151,7 @@ def test_a_chunk_is_bounded_in_characters_too(answer, monkeypatch):
         return [Prediction([Hypothesis(("x",), "x", -1.0)]) for _ in sources]
 
     monkeypatch.setattr(Echo, "predict", predict)
-    monkeypatch.setattr(lines, "CHUNK_CHARACTERS", 100)
+    monkeypatch.setattr(chunks, "CHUNK_CHARACTERS", 100)
     assert answer(b"a\n" * 50 + b"b" * 100 + b"\n" + b"c\n" * 3) == "x\n" * 54
     assert sizes == [32, 19, 3]
 
@@ -174,10 +205,10 @@ def test_a_long_input_is_never_held_whole(answer, monkeypatch):
         return predict(self, sources, features, batches_before, with_details)
 
     monkeypatch.setattr(Echo, "predict", counting)
-    count = 10 * lines.CHUNK_BATCHES + 1
+    count = 10 * chunks.CHUNK_BATCHES + 1
     assert answer(b"a\n" * count) == "A\n" * count
     # Every chunk continues the numbers of the batches, from which sampling draws.
-    size = lines.CHUNK_BATCHES
+    size = chunks.CHUNK_BATCHES
     assert asked == [*((i * size, size) for i in range(10)), (10 * size, 1)]
 
 
@@ -221,7 +252,7 @@ def test_a_program_that_waits_gets_its_answer_at_once(converse):
 @pytest.mark.parametrize("converse", [SearchKind.sampling], indirect=True)
 def test_draws_do_not_depend_on_when_lines_arrive(converse, monkeypatch, caplog):
     monkeypatch.setattr(lines, "_LONG_PAUSE", 0.05)
-    count = lines.CHUNK_BATCHES
+    count = chunks.CHUNK_BATCHES
     assert converse(b"a\n", 1, seconds=0.3) == b""
     assert converse(b"a\n", 1, seconds=0.3) == b""
     [message] = caplog.messages  # A program that waits for ever is told why.
