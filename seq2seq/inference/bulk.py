@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from seq2seq.config.choices import SearchKind
 from seq2seq.config.commands import InferConfig
-from seq2seq.config.data_files import named_files
 from seq2seq.config.program import log_to_standard_error, prepare
 from seq2seq.config.resolve import complete_decoding
 from seq2seq.data.line_reader import is_compressed
@@ -28,7 +27,7 @@ from seq2seq.errors import UserError
 from seq2seq.files import DiskError, local_path, locked, writing
 from seq2seq.inference.answers import Prediction
 from seq2seq.inference.bulk_progress import BulkProgress
-from seq2seq.inference.chunks import answer, open_table, read_chunks
+from seq2seq.inference.chunks import answer, input_paths, open_table, read_chunks
 from seq2seq.inference.formats import Line, write_all
 from seq2seq.inference.notices import Notices
 from seq2seq.inference.parts import copy_answers, fingerprint, name_of, write_part
@@ -52,7 +51,7 @@ def is_bulk(config: InferConfig) -> bool:
     """Tells whether these settings of `infer.py` ask for bulk decoding."""
     if config.jobs is not None or config.output == "-":
         return config.jobs is not None
-    return _is_folder(config.output) or len(named_files(config.input)) > 1
+    return _is_folder(config.output) or len(input_paths(config)) > 1
 
 
 def decode_in_bulk(config: InferConfig) -> None:
@@ -85,7 +84,7 @@ def _inputs(config: InferConfig) -> list[Input]:
     Raises:
         UserError: An output would be written over an input or another output, or is not a file.
     """
-    paths = [file.path for file in named_files(config.input)]
+    paths = input_paths(config)
     if config.output == "-":
         raise UserError(f"jobs={config.jobs}: needs output=FILE or output=FOLDER/")
     target = local_path(config.output)
