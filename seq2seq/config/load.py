@@ -35,7 +35,7 @@ from seq2seq.config.earlier import INTRODUCED
 from seq2seq.config.groups import CONFIGS
 from seq2seq.config.help_text import help_text
 from seq2seq.config.mistakes import did_you_mean, explain
-from seq2seq.config.names import Range
+from seq2seq.config.names import ColumnRange, Range
 from seq2seq.config.schema import RunConfig
 from seq2seq.errors import UserError
 
@@ -129,8 +129,10 @@ def check_ranges(config: Any, prefix: str = "") -> None:
         if dataclasses.is_dataclass(value):
             check_ranges(value, prefix=f"{key}.")
         for allowed in getattr(hints[setting.name], "__metadata__", ()):
+            if value is None and not isinstance(allowed, ColumnRange):
+                continue
             # "not in" also refuses nan, which lies in no range.
-            if value is not None and value not in allowed:
+            if value not in allowed:
                 problem = "is out of range" if isinstance(allowed, Range) else "is not valid"
                 raise UserError(f"{key}={value} {problem}: it must be {allowed}")
 

@@ -57,9 +57,13 @@ class Words:
 
 @dataclass(frozen=True)
 class ColumnRange:
-    """Ways to name a column."""
+    """Ways to name a column. OmegaConf has no type for it that refuses null."""
+
+    allows_null: bool = False
 
     def __contains__(self, value: Any) -> bool:
+        if value is None:
+            return self.allows_null
         if isinstance(value, str):
             return bool(value.strip())
         return isinstance(value, int) and not isinstance(value, bool) and value >= 1

@@ -211,8 +211,12 @@ def log_to_standard_error() -> None:
     logging.basicConfig(level=logging.INFO, handlers=[handler])
 
 
-def prepare(device: str) -> None:
+def prepare(device: str, is_shown: bool = True) -> None:
     """Sets up memory, and imports TensorFlow without its start-up chatter.
+
+    Args:
+        device: See `use_device`.
+        is_shown: Whether a terminal shows that TensorFlow is loaded.
 
     Raises:
         UserError: See `use_device`.
@@ -229,7 +233,7 @@ def prepare(device: str) -> None:
         use_compilation_cache()
     for library in ("absl", "tensorflow"):
         logging.getLogger(library).setLevel(logging.ERROR)
-    is_shown = sys.stderr.isatty() and "keras" not in sys.modules
+    is_shown = is_shown and sys.stderr.isatty() and "keras" not in sys.modules
     if is_shown:
         print("loading TensorFlow ...", end="", file=sys.stderr, flush=True)
     # Objects made by an import stay. Searching them for garbage takes a fifth of the time.

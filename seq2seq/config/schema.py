@@ -26,7 +26,7 @@ from seq2seq.config.choices import (
     Task,
 )
 from seq2seq.config.data_files import Files
-from seq2seq.config.names import Column, Range, Runs, Separator
+from seq2seq.config.names import Column, ColumnRange, Range, Runs, Separator
 
 # Larger values do not fit into any machine. A run folder may come from anywhere, and its settings
 # must not be able to allocate all memory.
@@ -52,7 +52,7 @@ class SideConfig:
 class FeaturesConfig:
     """The optional column of tags that condition the model, e.g. `V;PST;3;SG`."""
 
-    column: Annotated[Any, Column]
+    column: Annotated[Any, ColumnRange(allows_null=True)]
     separator: Annotated[str, Separator]
 
 

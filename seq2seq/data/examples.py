@@ -1,7 +1,7 @@
 """Examples, splits of a data set, and references. No files, no ids, no TensorFlow.
 
 In this room, `tsv` and `tasks/` make examples, independently of each other. `large_file` finds the
-examples of a file that is too large for memory. `splits` chooses between them and is the entrance
+examples of files that are too large for memory. `splits` chooses between them and is the entrance
 for training. `vocabulary`, `buckets` and `batches` turn examples into batches of ids.
 """
 

@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from seq2seq.config.choices import SearchKind
 from seq2seq.config.commands import InferConfig
-from seq2seq.config.data_files import named_files
 from seq2seq.config.program import log_to_standard_error, prepare
 from seq2seq.config.resolve import complete_decoding
 from seq2seq.data.line_reader import is_compressed
@@ -28,7 +27,7 @@ from seq2seq.errors import UserError
 from seq2seq.files import DiskError, local_path, locked, writing
 from seq2seq.inference.answers import Prediction
 from seq2seq.inference.bulk_progress import BulkProgress
-from seq2seq.inference.chunks import answer, open_table, read_chunks
+from seq2seq.inference.chunks import answer, input_paths, open_table, read_chunks
 from seq2seq.inference.formats import Line, write_all
 from seq2seq.inference.notices import Notices
 from seq2seq.inference.parts import copy_answers, fingerprint, name_of, write_part
@@ -52,7 +51,7 @@ def is_bulk(config: InferConfig) -> bool:
     """Tells whether these settings of `infer.py` ask for bulk decoding."""
     if config.jobs is not None or config.output == "-":
         return config.jobs is not None
-    return _is_folder(config.output) or len(named_files(config.input)) > 1
+    return _is_folder(config.output) or len(input_paths(config)) > 1
 
 
 def decode_in_bulk(config: InferConfig) -> None:
@@ -85,7 +84,7 @@ def _inputs(config: InferConfig) -> list[Input]:
     Raises:
         UserError: An output would be written over an input or another output, or is not a file.
     """
-    paths = [file.path for file in named_files(config.input)]
+    paths = input_paths(config)
     if config.output == "-":
         raise UserError(f"jobs={config.jobs}: needs output=FILE or output=FOLDER/")
     target = local_path(config.output)
@@ -93,11 +92,12 @@ def _inputs(config: InferConfig) -> list[Input]:
         inputs = [Input(path, target / _name_in_folder(path)) for path in paths]
     else:
         inputs = [Input(path, target) for path in paths]
+    read = {local_path(path).resolve() for path in paths if path != "-"}
     taken: dict[Path, str] = {}
     for path, output in inputs:
         if output.exists() and not output.is_file():
             raise UserError(f"output={output}: is not a file, so it cannot be resumed")
-        if output.resolve() in [local_path(one).resolve() for one in paths if one != "-"]:
+        if output.resolve() in read:
             raise UserError(f"output={output}: is an input; choose another folder")
         if _is_folder(config.output) and (other := taken.setdefault(output, path)) != path:
             raise UserError(f"{other} and {path} would have one output, {output}")
@@ -115,7 +115,9 @@ def _name_in_folder(path: str) -> str:
 
 @contextlib.contextmanager
 def _parts_of(output: str) -> Iterator[Path]:
-    """Yields the folder for parts, inside the output's or beside it; at the end it is removed.
+    """Yields the folder for parts, inside the output's or beside it.
+
+    It is removed at the end, and after an error if it has no parts.
 
     Raises:
         UserError: It cannot be made, or another process works in it.
@@ -124,13 +126,22 @@ def _parts_of(output: str) -> Iterator[Path]:
     folder = target / ".parts" if _is_folder(output) else target.with_name(f"{target.name}.parts")
     if not _is_folder(output) and not target.parent.is_dir():
         raise UserError(f"output={output}: there is no folder {target.parent}")
+    is_done = False
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with locked(folder, "decoding"):
-            yield folder
+            try:
+                yield folder
+                is_done = True
+            finally:
+                if is_done or not any(path.name[0] != "." for path in folder.iterdir()):
+                    shutil.rmtree(folder, ignore_errors=True)
     except (DiskError, OSError) as error:
         raise UserError(f"output={output}: {error}") from error
-    shutil.rmtree(folder, ignore_errors=True)
+    finally:
+        if not is_done and _is_folder(output):
+            with contextlib.suppress(OSError):
+                target.rmdir()  # An error leaves no empty folder.
 
 
 def _tasks(
@@ -175,8 +186,8 @@ def _told(inputs: Sequence[Input], done: Iterable[Done], progress: BulkProgress)
         notices = Notices(inputs[source].path)
         for task, remarks, is_found in group:
             for place, problem, unknown, is_rejected in remarks:
-                answer = Prediction([], problem, tuple(unknown), is_rejected=is_rejected)
-                notices.tell(task.lines[place].number, answer)
+                remarked = Prediction([], problem, tuple(unknown), is_rejected=is_rejected)
+                notices.tell(task.lines[place].number, remarked)
             notices.skip(len(task.lines) - len(remarks))
             progress.add(len(task.lines), is_found)
             yield task
@@ -204,7 +215,7 @@ def _decode(config: InferConfig, runs: Sequence[RunDir], task: Task) -> None:
 
 
 def _load(config: InferConfig, runs: Sequence[RunDir]) -> Predictor:
-    prepare(config.device)
+    prepare(config.device, is_shown=False)  # The bar is shown.
     from seq2seq.inference.predictor import Predictor
 
     return Predictor.load(runs, config.decoding)

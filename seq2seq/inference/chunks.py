@@ -10,8 +10,10 @@ from collections.abc import Callable, Iterator, Sequence
 
 from seq2seq.config.choices import OutputFormat
 from seq2seq.config.commands import InferConfig
+from seq2seq.config.data_files import named_files
 from seq2seq.data.line_reader import LineReader
 from seq2seq.data.records import Column, Table
+from seq2seq.errors import UserError
 from seq2seq.inference.answers import Prediction
 from seq2seq.inference.formats import Line
 
@@ -20,6 +22,17 @@ log = logging.getLogger(__name__)
 # Limits of a chunk. Both bound the memory that a long input takes.
 CHUNK_BATCHES = 32
 CHUNK_CHARACTERS = 2**22
+
+
+def input_paths(config: InferConfig) -> list[str]:
+    """Returns the inputs of `infer.py`.
+
+    Raises:
+        UserError: There is none, no file matches a pattern, or a file is named twice.
+    """
+    if isinstance(config.input, dict) or not config.input:
+        raise UserError(f"input={config.input}: name a file, [A,B], or - for standard input")
+    return [file.path for file in named_files(config.input)]
 
 
 def read_chunks(

@@ -18,11 +18,10 @@ from collections.abc import Callable, Iterator
 
 from seq2seq.config.choices import SearchKind
 from seq2seq.config.commands import InferConfig
-from seq2seq.config.data_files import named_files
 from seq2seq.config.schema import DecodingConfig
 from seq2seq.data.line_reader import LineReader
 from seq2seq.errors import UserError, printable
-from seq2seq.inference.chunks import answer, open_table, parse, read_chunks
+from seq2seq.inference.chunks import answer, input_paths, open_table, parse, read_chunks
 from seq2seq.inference.formats import WRITERS, write_all
 from seq2seq.inference.notices import Notices
 from seq2seq.inference.output_file import opening_output, write_visibly
@@ -42,7 +41,7 @@ def infer(config: InferConfig) -> None:
         UserError: The run, an input or the output cannot be opened, or an input cannot be read to
             its end.
     """
-    paths = [file.path for file in named_files(config.input)]
+    paths = input_paths(config)
     predictor = Predictor.load(RunDir.find_all(config.run), config.decoding)
     if paths == ["-"] and sys.stdin is not None and sys.stdin.isatty():
         _converse(predictor, config)

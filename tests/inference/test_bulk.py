@@ -174,6 +174,14 @@ def test_mistakes(echo, overrides, message):
     assert Path("a.txt").read_text()
 
 
+def test_a_mistake_leaves_no_folder(echo):
+    before = sorted(Path().iterdir())
+    for output in ("new/", "out"):
+        with pytest.raises(UserError, match=r"input=missing\.txt: no such file"):
+            in_bulk("input=missing.txt", f"output={output}", "jobs=1")
+    assert sorted(Path().iterdir()) == before
+
+
 def test_one_command_at_a_time(echo, monkeypatch):
     def decode_again(config, runs, task):
         in_bulk("input=a.txt", "output=out", "jobs=1")
