@@ -18,7 +18,17 @@ FLOORS = [
     {"inference"},
     {"evaluation", "deploy"},
     {"training", "states"},
-    {"bundle", "cli", "compare", "evaluate", "export", "reproduce", "score", "serve"},
+    {
+        "bundle",
+        "cli",
+        "compare",
+        "evaluate",
+        "export",
+        "leaderboard",
+        "reproduce",
+        "score",
+        "serve",
+    },
 ]
 MAX_DEPTH = 6  # of imports inside a room
 NO_TENSORFLOW = [
@@ -34,6 +44,7 @@ NO_TENSORFLOW = [
     "runs.weights",
     "data.vocabulary",
     "data.splits",
+    "evaluation.leaderboard_report",
     "evaluation.metrics",
     "deploy.export",
     "deploy.formats.litert",
@@ -46,6 +57,7 @@ NO_TENSORFLOW = [
     "compare",
     "evaluate",
     "export",
+    "leaderboard",
     "reproduce",
     "score",
     "serve",

@@ -292,6 +292,7 @@ def test_the_core_is_read_in_an_hour():
             "export",
             "questions",
             "reliability",
+            "scale",
             "serve",
             "speed",
             "states",

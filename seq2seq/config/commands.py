@@ -9,11 +9,14 @@ from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
 from seq2seq.config.choices import (
     LAYERS,
+    BoardFormat,
     Device,
     ExportFormat,
+    Monitor,
     OutputFormat,
     Quantization,
     ScoreFormat,
+    Status,
 )
 from seq2seq.config.names import Runs, Words
 from seq2seq.config.schema import DecodingConfig, LineBytes, Range, Seed
@@ -222,6 +225,19 @@ class ReproduceConfig:
     output: str | None
     trust: bool
     device: Device
+
+
+@dataclass
+class LeaderboardConfig:
+    """Settings of `python -m seq2seq.leaderboard`."""
+
+    folders: Annotated[Any, Runs]
+    metric: Monitor | None
+    status: Status | None
+    where: dict[str, Any]
+    by_seed: bool
+    format: BoardFormat
+    output: str
 
 
 # All values of a layer are shown, one by one.

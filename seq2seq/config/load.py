@@ -25,6 +25,7 @@ from seq2seq.config.commands import (
     EvaluateConfig,
     ExportConfig,
     InferConfig,
+    LeaderboardConfig,
     ReproduceConfig,
     ScoreConfig,
     ServeConfig,
@@ -47,6 +48,7 @@ SCHEMAS: dict[str, type] = {
     "compare": CompareConfig,
     "bundle": BundleConfig,
     "export": ExportConfig,
+    "leaderboard": LeaderboardConfig,
     "reproduce": ReproduceConfig,
     "score": ScoreConfig,
     "serve": ServeConfig,
@@ -88,7 +90,7 @@ def compose(*overrides: str) -> RunConfig:
     return from_hydra(composed, RunConfig)
 
 
-_OPEN_SETS = {"train": "callbacks.extra", "serve": "models."}
+_OPEN_SETS = {"train": "callbacks.extra", "serve": "models.", "leaderboard": "where."}
 
 
 def open_overrides(words: Sequence[str], name: str = "train") -> list[str]:

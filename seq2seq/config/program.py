@@ -160,6 +160,19 @@ def is_sweep() -> bool:
     return HydraConfig.get().mode is RunMode.MULTIRUN
 
 
+def collects_jobs() -> bool:
+    """Tells whether Hydra only lists the jobs of this sweep, each of which gets a process.
+
+    Other launchers and sweepers of Hydra expect that a job is done when its function returns.
+    """
+    from hydra.core.hydra_config import HydraConfig
+
+    if not is_sweep():
+        return False
+    plugins = (HydraConfig.get().launcher, HydraConfig.get().sweeper)
+    return all(one._target_.rpartition(".")[2].startswith("Basic") for one in plugins)
+
+
 def output_dir() -> Path:
     """Returns the folder of this job: `run_dir`, or its subfolder in a sweep."""
     from hydra.core.hydra_config import HydraConfig

@@ -245,6 +245,7 @@ class RunConfig:
     init_from: str | None
     distill_from: Annotated[Any, Runs]
     ensemble: Annotated[int | None, Range(minimum=1, maximum=100)]
+    jobs: Annotated[int | None, Range(minimum=1, maximum=1000)]
     trust: bool
     device: Device
     data: DataConfig

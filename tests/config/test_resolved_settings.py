@@ -39,6 +39,7 @@ MEANT = {
     "init_from",
     "distill_from",
     "ensemble",
+    "jobs",
     "data.source.normalization",
     "data.target.normalization",
     "data.train",
