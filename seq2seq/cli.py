@@ -45,6 +45,7 @@ COMMANDS = {
     "bundle": Command("seq2seq.bundle", "main", "write a run as one file that is a run"),
     "serve": Command("seq2seq.serve", "main", "answer requests over HTTP, with a page to try"),
     "reproduce": Command("seq2seq.reproduce", "main", "train a run again and compare"),
+    "tune": Command("seq2seq.tune", "main", "search for better settings"),
     "leaderboard": Command("seq2seq.leaderboard", "main", "show runs side by side, best first"),
 }
 

@@ -28,6 +28,7 @@ FLOORS = [
         "reproduce",
         "score",
         "serve",
+        "tune",
     },
 ]
 MAX_DEPTH = 6  # of imports inside a room
@@ -61,6 +62,9 @@ NO_TENSORFLOW = [
     "reproduce",
     "score",
     "serve",
+    "training.sweep",
+    "training.tuning",
+    "tune",
 ]
 
 

@@ -240,6 +240,19 @@ class LeaderboardConfig:
     output: str
 
 
+@dataclass
+class TuneConfig:
+    """Settings of `python -m seq2seq.tune`."""
+
+    run_dir: str
+    trials: Annotated[int, Range(minimum=1, maximum=100_000)]
+    jobs: Annotated[int, Range(minimum=1, maximum=1000)]
+    prune: bool
+    warmup_epochs: Annotated[int, Range(minimum=0)]
+    space: dict[str, Any]
+    overrides: list[str]
+
+
 # All values of a layer are shown, one by one.
 Shown = Range(minimum=1, maximum=4096)
 

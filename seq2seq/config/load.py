@@ -30,6 +30,7 @@ from seq2seq.config.commands import (
     ScoreConfig,
     ServeConfig,
     StatesConfig,
+    TuneConfig,
 )
 from seq2seq.config.earlier import INTRODUCED
 from seq2seq.config.groups import CONFIGS
@@ -53,6 +54,7 @@ SCHEMAS: dict[str, type] = {
     "score": ScoreConfig,
     "serve": ServeConfig,
     "states": StatesConfig,
+    "tune": TuneConfig,
 }
 
 
@@ -90,7 +92,12 @@ def compose(*overrides: str) -> RunConfig:
     return from_hydra(composed, RunConfig)
 
 
-_OPEN_SETS = {"train": "callbacks.extra", "serve": "models.", "leaderboard": "where."}
+_OPEN_SETS = {
+    "train": "callbacks.extra",
+    "serve": "models.",
+    "leaderboard": "where.",
+    "tune": "space.",
+}
 
 
 def open_overrides(words: Sequence[str], name: str = "train") -> list[str]:

@@ -87,6 +87,12 @@ class Processes:
         place = min(set(range(len(self._shares))) - self._children.keys())
         self._children[place] = _start(job, self._shares[place], len(self._shares))
 
+    def stop(self, job: Job) -> None:
+        """Asks the process of a job to save and stop."""
+        for child in self._children.values():
+            if child.job is job and child.process.poll() is None:
+                child.process.send_signal(signal.SIGTERM)
+
     def wait(self) -> list[Ended]:
         """Waits a moment, and returns the processes that have ended since the last call."""
         time.sleep(_SECONDS_BETWEEN_LOOKS)

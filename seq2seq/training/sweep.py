@@ -116,11 +116,11 @@ def _train(job: SweepJob, plan: Plan, taken: Sequence[str]) -> Job | None:
         return None
     job.status = "running"
     if earlier:
-        return Job(path, device, trust=_is_trusted(earlier, plan.config))
+        return Job(path, device, trust=is_trusted(earlier, plan.config))
     return Job(path, device, to_yaml(plan.config), plan.hydra_record)
 
 
-def _is_trusted(run: RunDir, config: RunConfig) -> bool:
+def is_trusted(run: RunDir, config: RunConfig) -> bool:
     """Tells whether a run may execute the code that it names: this command names the same."""
     kept = run.load_config()
     before = (kept.optimizer, kept.callbacks.extra)
