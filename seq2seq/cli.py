@@ -5,11 +5,19 @@ Installed as a package, `seq2seq train ...` equals `python train.py ...` in a cl
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import sys
 from typing import TYPE_CHECKING, NamedTuple
 
-from seq2seq.config.program import hydra_record, is_sweep, output_dir, overrides, program
+from seq2seq.config.program import (
+    collects_jobs,
+    hydra_record,
+    is_sweep,
+    output_dir,
+    overrides,
+    program,
+)
 from seq2seq.config.streams import refuse
 from seq2seq.config.workers import is_worker
 from seq2seq.errors import UserError
@@ -17,7 +25,7 @@ from seq2seq.errors import UserError
 if TYPE_CHECKING:
     from seq2seq.config.commands import InferConfig
     from seq2seq.config.schema import RunConfig
-    from seq2seq.training.sweep_report import JobResult
+    from seq2seq.training.sweep_job import Plan
 
 
 class Command(NamedTuple):
@@ -39,39 +47,43 @@ COMMANDS = {
     "bundle": Command("seq2seq.bundle", "main", "write a run as one file that is a run"),
     "serve": Command("seq2seq.serve", "main", "answer requests over HTTP, with a page to try"),
     "reproduce": Command("seq2seq.reproduce", "main", "train a run again and compare"),
+    "tune": Command("seq2seq.tune", "main", "search for better settings"),
+    "leaderboard": Command("seq2seq.leaderboard", "main", "show runs side by side, best first"),
 }
 
 
-@program("train", needs_tensorflow=lambda config: not config.workers or is_worker())
-def train(config: RunConfig) -> JobResult | None:
-    """Trains a new run, or resumes a stopped one."""
+def _trains_itself(config: RunConfig) -> bool:
+    return not collects_jobs() and (not config.workers or is_worker())
+
+
+@program("train", needs_tensorflow=_trains_itself)
+def train(config: RunConfig) -> Plan | float | None:
+    """Trains a new run, or resumes a stopped one.
+
+    Returns:
+        Of a job of a sweep the plan, or its score where it is trained here; otherwise None.
+    """
+    of_this_process = ("resume=", "trust=", "device=", "jobs=")  # The others change the run.
+    words = [word.lstrip("+") for word in overrides()]
+    changes = [word for word in words if not word.startswith(of_this_process)]
+    if is_sweep():
+        return _sweep_job(config, changes)
     from seq2seq.training.workers import own_folder, train_by_workers
 
     if train_by_workers(config, overrides(), output_dir()):
         return None
     # TensorFlow is imported here, after every check of the settings.
-    from seq2seq.training import run, sweep
+    from seq2seq.training import run
     from seq2seq.training.ensemble import find_ensemble, resume_ensemble, train_ensemble
 
     if config.resume:
-        of_this_process = ("resume=", "trust=", "device=")  # The others change the run.
-        words = [word.lstrip("+") for word in overrides()]
-        changes = [word for word in words if not word.startswith(of_this_process)]
         if ensemble := find_ensemble(config.resume):
             resume_ensemble(ensemble, changes, config.trust)
         else:
             with own_folder(config.resume) as folder:
                 run.resume(folder, changes, config.trust)
-    elif config.ensemble and is_sweep():
-        raise UserError("ensemble: is trained by one command, without -m")
     elif config.ensemble:
         train_ensemble(config, output_dir(), hydra_record())
-    elif is_sweep():
-        folder = output_dir()
-        is_named = any(word.startswith("run_dir=") for word in overrides())
-        # By default every start of a sweep has a folder of its own.
-        earlier = folder.parent.glob("*") if is_named else folder.parent.parent.glob("*/*")
-        return sweep.train_job(config, folder, earlier, hydra_record())
     else:
         with own_folder(output_dir()) as folder:
             run.train(config, folder, hydra_record())
@@ -82,6 +94,26 @@ def _decodes_itself(config: InferConfig) -> bool:
     from seq2seq.inference.bulk import is_bulk
 
     return not is_bulk(config)
+
+
+def _sweep_job(config: RunConfig, changes: list[str]) -> Plan | float:
+    """Returns the plan of a job, or trains it here and returns its score."""
+    from seq2seq.training.sweep_job import make_plan
+
+    if config.workers:
+        raise UserError("workers: is for one training; jobs=N trains those of a sweep side by side")
+    folder = output_dir()
+    is_named = any(word.startswith("run_dir=") for word in overrides())
+    # By default every start of a sweep has a folder of its own.
+    places = (folder.parent, "*") if is_named else (folder.parent.parent, "*/*")
+    # A run is the same as if it was trained alone.
+    alone = dataclasses.replace(config, jobs=None)
+    plan = make_plan(alone, folder, places, changes, hydra_record())
+    if collects_jobs():
+        return plan
+    from seq2seq.training.sweep_here import train_here
+
+    return train_here(plan)
 
 
 @program("infer", needs_tensorflow=_decodes_itself)
@@ -114,7 +146,7 @@ def main() -> None:
 
 
 def _list_of_commands() -> str:
-    lines = [f"  {name:<10} {command.summary}" for name, command in COMMANDS.items()]
+    lines = [f"  {name:<11} {command.summary}" for name, command in COMMANDS.items()]
     return "\n".join(
         [
             "usage: seq2seq COMMAND [GROUP=CHOICE] [KEY=VALUE] ...",

@@ -12,10 +12,11 @@ import hashlib
 import json
 import os
 import stat
+import time
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -105,7 +106,7 @@ def locked(folder: Path, doing: str = "training") -> Iterator[None]:
         raise DiskError(f"{path}: cannot be written: {error.strerror}") from error
     with file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _take(file)
         except BlockingIOError as error:
             file.seek(0)
             owner = file.read(32).strip() or "unknown"
@@ -118,6 +119,28 @@ def locked(folder: Path, doing: str = "training") -> Iterator[None]:
             file.write(str(os.getpid()))
             file.flush()
         yield
+
+
+def _take(file: IO[str]) -> None:
+    """Takes the lock of a file, at the second try if another process was only looking at it."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        time.sleep(0.05)
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def is_locked(folder: Path) -> bool:
+    """Tells whether another process has locked a folder."""
+    try:
+        with (folder / ".lock").open("rb") as file:
+            # For a moment this refuses the lock to others, too: `locked` tries again.
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def sync(path: Path) -> None:

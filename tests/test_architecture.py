@@ -18,7 +18,18 @@ FLOORS = [
     {"inference"},
     {"evaluation", "deploy"},
     {"training", "states"},
-    {"bundle", "cli", "compare", "evaluate", "export", "reproduce", "score", "serve"},
+    {
+        "bundle",
+        "cli",
+        "compare",
+        "evaluate",
+        "export",
+        "leaderboard",
+        "reproduce",
+        "score",
+        "serve",
+        "tune",
+    },
 ]
 MAX_DEPTH = 6  # of imports inside a room
 NO_TENSORFLOW = [
@@ -34,6 +45,7 @@ NO_TENSORFLOW = [
     "runs.weights",
     "data.vocabulary",
     "data.splits",
+    "evaluation.leaderboard_report",
     "evaluation.metrics",
     "deploy.export",
     "deploy.formats.litert",
@@ -46,9 +58,13 @@ NO_TENSORFLOW = [
     "compare",
     "evaluate",
     "export",
+    "leaderboard",
     "reproduce",
     "score",
     "serve",
+    "training.sweep",
+    "training.tuning",
+    "tune",
 ]
 
 

@@ -146,6 +146,23 @@ class OutputFormat(StrEnum):
     jsonl = auto()
 
 
+class BoardFormat(StrEnum):
+    """Output formats of `python -m seq2seq.leaderboard`."""
+
+    text = auto()
+    csv = auto()
+    html = auto()
+
+
+class Status(StrEnum):
+    """States of a run; `stopped`: by a signal, a crash or a mistake, and can be resumed."""
+
+    finished = auto()
+    running = auto()
+    diverged = auto()
+    stopped = auto()
+
+
 class ScoreFormat(StrEnum):
     """Output formats of `python -m seq2seq.score`."""
 

@@ -9,11 +9,14 @@ from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
 from seq2seq.config.choices import (
     LAYERS,
+    BoardFormat,
     Device,
     ExportFormat,
+    Monitor,
     OutputFormat,
     Quantization,
     ScoreFormat,
+    Status,
 )
 from seq2seq.config.data_files import Files
 from seq2seq.config.names import Column, Range, Runs, Words
@@ -225,6 +228,32 @@ class ReproduceConfig:
     output: str | None
     trust: bool
     device: Device
+
+
+@dataclass
+class LeaderboardConfig:
+    """Settings of `python -m seq2seq.leaderboard`."""
+
+    folders: Annotated[Any, Runs]
+    metric: Monitor | None
+    status: Status | None
+    where: dict[str, Any]
+    by_seed: bool
+    format: BoardFormat
+    output: str
+
+
+@dataclass
+class TuneConfig:
+    """Settings of `python -m seq2seq.tune`."""
+
+    run_dir: str
+    trials: Annotated[int, Range(minimum=1, maximum=100_000)]
+    jobs: Annotated[int, Range(minimum=1, maximum=1000)]
+    prune: bool
+    warmup_epochs: Annotated[int, Range(minimum=0)]
+    space: dict[str, Any]
+    overrides: list[str]
 
 
 # All values of a layer are shown, one by one.

@@ -27,6 +27,7 @@ INTRODUCED = {
     "data.temperature": Introduced("0.1.0", before=1.0),
     "data.invented": Introduced("0.1.0", before=0),
     "ensemble": Introduced("0.1.0", before=None),
+    "jobs": Introduced("0.1.0", before=None),
     "data.source.normalization": Introduced("0.1.0", before=None),
     "data.target.normalization": Introduced("0.1.0", before=None),
     "model.copy": Introduced("0.1.0", before=False),

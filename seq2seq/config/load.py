@@ -26,10 +26,12 @@ from seq2seq.config.commands import (
     EvaluateConfig,
     ExportConfig,
     InferConfig,
+    LeaderboardConfig,
     ReproduceConfig,
     ScoreConfig,
     ServeConfig,
     StatesConfig,
+    TuneConfig,
 )
 from seq2seq.config.earlier import INTRODUCED
 from seq2seq.config.groups import CONFIGS
@@ -49,10 +51,12 @@ SCHEMAS: dict[str, type] = {
     "compare": CompareConfig,
     "bundle": BundleConfig,
     "export": ExportConfig,
+    "leaderboard": LeaderboardConfig,
     "reproduce": ReproduceConfig,
     "score": ScoreConfig,
     "serve": ServeConfig,
     "states": StatesConfig,
+    "tune": TuneConfig,
 }
 
 
@@ -90,7 +94,12 @@ def compose(*overrides: str) -> RunConfig:
     return from_hydra(composed, RunConfig)
 
 
-_OPEN_SETS = {"train": "callbacks.extra", "serve": "models."}
+_OPEN_SETS = {
+    "train": "callbacks.extra",
+    "serve": "models.",
+    "leaderboard": "where.",
+    "tune": "space.",
+}
 
 
 def open_overrides(words: Sequence[str], name: str = "train") -> list[str]:

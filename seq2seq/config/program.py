@@ -99,29 +99,34 @@ def _refuse_system_error(error: OSError) -> int:
     return refuse(str(error))
 
 
-def _run_hydra(
-    name: str, task: Task, needs_tensorflow: Callable[[Any], bool], loading: ExitStack
-) -> None:
-    """Lets Hydra compose the settings, and hands them to `task` after `loading` is closed."""
-    import hydra
-    from hydra.errors import HydraException
+class _ComposedTask:
+    """The function that Hydra calls with composed settings.
 
-    from seq2seq.config.groups import CONFIGS
-    from seq2seq.config.load import SCHEMAS, from_hydra, open_overrides, register
+    Launchers of sweeps send it to other processes, where nothing of the loading is left to end.
+    """
 
-    has_begun = False
+    def __init__(
+        self, name: str, task: Task, needs_tensorflow: Callable[[Any], bool], loading: ExitStack
+    ) -> None:
+        functools.update_wrapper(self, task)
+        self._name, self._task, self._needs_tensorflow = name, task, needs_tensorflow
+        self._loading = loading
+        self.has_begun = False
 
-    @functools.wraps(task)
-    def run(composed: DictConfig) -> Any:
-        nonlocal has_begun
-        has_begun = True
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_loading": ExitStack()}
+
+    def __call__(self, composed: DictConfig) -> Any:
+        from seq2seq.config.load import SCHEMAS, from_hydra
+
+        self.has_begun = True
         try:
-            config: Any = from_hydra(composed, SCHEMAS[name])
+            config: Any = from_hydra(composed, SCHEMAS[self._name])
             log_to_standard_error()
-            if needs_tensorflow(config):
+            if self._needs_tensorflow(config):
                 prepare(config.device)
-            loading.close()
-            return task(config)
+            self._loading.close()
+            return self._task(config)
         except UserError as error:
             if wants_traceback() or is_sweep():  # A failed job does not end a sweep.
                 raise
@@ -135,15 +140,27 @@ def _run_hydra(
         finally:
             _remove_if_empty(output_dir())
 
+
+def _run_hydra(
+    name: str, task: Task, needs_tensorflow: Callable[[Any], bool], loading: ExitStack
+) -> None:
+    """Lets Hydra compose the settings, and hands them to `task` after `loading` is closed."""
+    import hydra
+    from hydra.errors import HydraException
+
+    from seq2seq.config.groups import CONFIGS
+    from seq2seq.config.load import open_overrides, register
+
     register()
     os.environ.setdefault(TRACEBACK, os.environ.get("HYDRA_FULL_ERROR", "0"))
     # With this, Hydra raises its exceptions. Without, it prints them and exits with 1.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     sys.argv[1:] = open_overrides(sys.argv[1:], name)
+    run = _ComposedTask(name, task, needs_tensorflow, loading)
     try:
         hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name=name)(run)()
     except ValueError as error:  # Hydra's own, for a command line such as data=3.
-        if has_begun:
+        if run.has_begun:
             raise
         raise HydraException(str(error)) from error
 
@@ -159,6 +176,19 @@ def is_sweep() -> bool:
     from hydra.types import RunMode
 
     return HydraConfig.get().mode is RunMode.MULTIRUN
+
+
+def collects_jobs() -> bool:
+    """Tells whether Hydra only lists the jobs of this sweep, each of which gets a process.
+
+    Other launchers and sweepers of Hydra expect that a job is done when its function returns.
+    """
+    from hydra.core.hydra_config import HydraConfig
+
+    if not is_sweep():
+        return False
+    plugins = (HydraConfig.get().launcher, HydraConfig.get().sweeper)
+    return all(one._target_.rpartition(".")[2].startswith("Basic") for one in plugins)
 
 
 def output_dir() -> Path:

@@ -220,6 +220,7 @@ class RunConfig:
     distill_from: Annotated[Any, Runs]
     ensemble: Annotated[int | None, Range(minimum=1, maximum=100)]
     workers: Annotated[int | None, Range(minimum=2, maximum=256)]
+    jobs: Annotated[int | None, Range(minimum=1, maximum=1000)]
     trust: bool
     device: Device
     data: DataConfig

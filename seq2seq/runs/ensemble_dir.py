@@ -53,7 +53,7 @@ class EnsembleDir:
         """
         config = self.load_config()
         training = dataclasses.replace(config.training, seed=config.training.seed + number - 1)
-        return dataclasses.replace(config, ensemble=None, training=training)
+        return dataclasses.replace(config, ensemble=None, jobs=None, training=training)
 
     def save(self, config: RunConfig, hydra_record: dict[str, str]) -> None:
         """Writes the settings."""

@@ -64,8 +64,11 @@ def make_record(config: RunConfig) -> dict[str, Any]:
 
 
 def inputs_of(config: RunConfig) -> dict[str, Any]:
-    """Returns checksums of the settings as requested, less folder and device, and of all files."""
-    settings = to_yaml(dataclasses.replace(config, run_dir="", device=Device.auto))
+    """Returns checksums of the settings as requested, and of all files.
+
+    Folder, device and the number of jobs at a time do not count.
+    """
+    settings = to_yaml(dataclasses.replace(config, run_dir="", device=Device.auto, jobs=None))
     return {
         "settings": hashlib.sha256(settings.encode()).hexdigest(),
         "data": data_checksums(config.data, _TRAINED_FILES),

@@ -11,6 +11,7 @@ from typing import Any
 
 from rich.table import Table
 
+from seq2seq.config.load import to_yaml
 from seq2seq.config.schema import RunConfig
 from seq2seq.data.examples import Splits
 from seq2seq.data.splits import load_split
@@ -19,15 +20,17 @@ from seq2seq.evaluation.evaluate_model import Evaluation, prediction_rows
 from seq2seq.evaluation.metrics import format_mean
 from seq2seq.evaluation.summary import SUMMARY_CAPTION, summarize_splits, summary_rows
 from seq2seq.files import locked
-from seq2seq.hardware import has_gpu
+from seq2seq.hardware import cores, has_gpu
 from seq2seq.inference.predictor import Predictor
 from seq2seq.runs.ensemble_dir import EnsembleDir
 from seq2seq.runs.run_dir import RunDir
 from seq2seq.training.finished import find_finished
+from seq2seq.training.job import Job
 from seq2seq.training.keras_objects import refuse_foreign_code
-from seq2seq.training.member_processes import train_side_by_side
+from seq2seq.training.processes import Processes
+from seq2seq.training.run_bars import RunBars
 from seq2seq.training.screen import Screen, command, short_path
-from seq2seq.training.signals import StoppedBySignal
+from seq2seq.training.signals import StoppedBySignal, StopRequest
 
 
 def train_ensemble(config: RunConfig, folder: Path, hydra_record: dict[str, str]) -> dict[str, Any]:
@@ -93,18 +96,19 @@ def resume_ensemble(
 def _train(
     ensemble: EnsembleDir, changes: Sequence[str] = (), trust: bool = False
 ) -> dict[str, Any]:
-    screen, programs = Screen(), {}
+    screen, jobs, config = Screen(), dict[RunDir, Job](), ensemble.load_config()
     device = "auto" if has_gpu() else "cpu"  # as this process chose, which has warned already
     for number, path in enumerate(ensemble.members(), start=1):
         run = RunDir(path)
         if not run.config_file.is_file():
-            programs[run] = ["seq2seq.training.member", str(ensemble.path), str(number), device]
+            member = to_yaml(ensemble.member_config(number))
+            jobs[run] = Job(str(path), device, member, ensemble.load_hydra_record())
         elif changes or not find_finished(run, run.load_config().training):
-            programs[run] = ["seq2seq", "train", f"resume={run.path}", *changes]
-            programs[run] += [f"device={device}", *(["trust=true"] if trust else [])]
+            jobs[run] = Job(str(path), device, changes=[*changes], trust=trust)
     with locked(ensemble.path):
         try:
-            train_side_by_side(programs, screen)
+            # A GPU trains one after another.
+            train_side_by_side(jobs, config.jobs or (1 if has_gpu() else cores()), screen)
         except (UserError, StoppedBySignal):
             if any(RunDir(path).config_file.exists() for path in ensemble.members()):
                 screen.line(f"resume with: {command('train', 'resume', ensemble.path)}")
@@ -112,6 +116,33 @@ def _train(
                 ensemble.remove()
             raise
         return _score(ensemble, screen)
+
+
+def train_side_by_side(jobs: dict[RunDir, Job], places: int, screen: Screen) -> None:
+    """Trains members, `places` at a time, and shows how far they are.
+
+    Raises:
+        UserError: A member cannot be trained; the others that had begun have saved checkpoints.
+        StoppedBySignal: A signal asked to stop; all have saved checkpoints.
+    """
+    queue = [*jobs.items()]
+    with (
+        RunBars(screen.console) as bars,
+        StopRequest() as stop,
+        Processes(max(1, min(places, len(jobs))), stop) as processes,
+    ):
+        while queue or processes.running:
+            while queue and processes.has_place:
+                run, job = queue.pop(0)
+                bars.add(run, f"member {run.path.name}")
+                processes.start(job)
+            ended = processes.wait()
+            if stop.signal:
+                raise StoppedBySignal(stop.signal)
+            bars.look()
+            for one in ended:
+                if one.problem:
+                    raise UserError(f"member {Path(one.job.folder).name}: {one.problem}")
 
 
 def _score(ensemble: EnsembleDir, screen: Screen) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 
 from seq2seq.config.schema import TrainingConfig
 from seq2seq.evaluation.metrics import METRICS
-from seq2seq.training.screen import Screen
+from seq2seq.training.screen import Screen, short_time
 
 # Heads of columns; other logs have their own names.
 _HEADS = {
@@ -84,7 +84,7 @@ class ProgressBar(keras.callbacks.Callback):
         widths += [max(6, len(head)) for head in self.columns.values()]
         cells = [f"{number}/{self.epochs}", *(_cell(name, logs) for name in self.columns)]
         heads, widths = [*heads, "examples/s", "time"], [*widths, 10, 7]
-        cells += [f"{logs['examples_per_second']:,.0f}", _time(seconds)]
+        cells += [f"{logs['examples_per_second']:,.0f}", short_time(seconds)]
         if not self.has_heads:
             self.screen.line(_row(heads, widths))
             self.has_heads = True
@@ -115,12 +115,6 @@ def _cell(name: str, logs: Mapping[str, float]) -> str:
     # Six characters, whatever the size.
     digits = ".4f" if abs(value) < 10 else ".2f" if abs(value) < 1000 else ".0f"
     return format(value, digits if abs(value) < 1e6 else ".0e")
-
-
-def _time(seconds: float) -> str:
-    minutes, rest = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}"
 
 
 def _row(cells: list[str], widths: list[int]) -> str:

@@ -63,6 +63,13 @@ def short_path(path: Path) -> str:
     return min(os.path.relpath(path), str(path), key=len)
 
 
+def short_time(seconds: float) -> str:
+    """Returns a time as hours, minutes and seconds: `0:01:30`."""
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}"
+
+
 def command(name: str, setting: str, path: Path) -> str:
     """Returns the command line of a further command, as the user called this one."""
     is_script = Path(sys.argv[0]).name == "train.py"

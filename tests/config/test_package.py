@@ -87,6 +87,8 @@ def test_commands_are_listed(words, monkeypatch, capsys):
         "bundle",
         "serve",
         "reproduce",
+        "tune",
+        "leaderboard",
     ]
 
 

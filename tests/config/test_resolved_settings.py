@@ -41,6 +41,7 @@ MEANT = {
     "ensemble",
     "workers",
     "training.replicas",
+    "jobs",
     "data.source.normalization",
     "data.target.normalization",
     "data.train",

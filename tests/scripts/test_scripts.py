@@ -9,7 +9,6 @@ import subprocess
 import sys
 import time
 
-import numpy as np
 import pytest
 from project import ROOT, TINY, run_process
 from same_runs import assert_same_arrays, best_weights
@@ -241,17 +240,6 @@ def test_stop_and_resume_equals_never_stopped(number, tmp_path):
     assert measured(tmp_path / "straight") == measured(tmp_path / "stopped")
     steps = [e.step for e in events(tmp_path / "stopped/dev").Tensors("loss")]
     assert steps == [1, 2, 3, 4, 5]
-
-
-def test_a_sweep_makes_a_run_each(tmp_path):
-    options = [word for word in TINY if not word.startswith(("run_dir", "training.epochs"))]
-    arguments = ["-m", "training.seed=1,2", "training.epochs=1", "run_dir=sweep", *options]
-    result = run_process(TRAIN, *arguments, cwd=tmp_path)
-    assert result.returncode == 0, result.stderr.decode()
-    runs = [tmp_path / "sweep" / job for job in "01"]
-    assert [read_results(run)["epochs"] for run in runs] == [1, 1]
-    a, b = map(best_weights, runs)
-    assert any(not np.array_equal(a[name], b[name]) for name in a)
 
 
 def test_files_with_features_and_references(tmp_path):
