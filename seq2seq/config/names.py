@@ -59,7 +59,7 @@ class Words:
 class ColumnRange:
     """Ways to name a column. OmegaConf has no type for it that refuses null."""
 
-    allows_null: bool = False
+    allows_null: bool
 
     def __contains__(self, value: Any) -> bool:
         if value is None:
@@ -72,7 +72,7 @@ class ColumnRange:
         return "a number that counts from 1, or a name"
 
 
-Column = ColumnRange()
+Column = ColumnRange(allows_null=False)
 
 
 @dataclass(frozen=True)

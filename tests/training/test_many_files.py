@@ -14,6 +14,7 @@ from seq2seq.errors import UserError
 from seq2seq.evaluation.evaluate_run import evaluate_run
 from seq2seq.inference.predictor import Predictor
 from seq2seq.runs.run_dir import RunDir
+from seq2seq.training.reproduction import reproduce
 from seq2seq.training.run import resume, train
 
 SETTINGS = [
@@ -87,6 +88,8 @@ def test_a_later_file_changes_nothing_and_a_changed_one_is_refused(folder, run, 
     resume(run, ["training.epochs=2"])
     train(settings(folder, "training.epochs=2"), tmp_path / "straight")
     assert rows(run) == rows(tmp_path / "straight")
+    again = f"run={tmp_path}/straight", f"output={tmp_path}/again"
+    assert reproduce(compose_config(*again, name="reproduce")) == []
     places = f"{{de:[{tmp_path}/de-1.csv,{tmp_path}/de-2.csv.gz],fr:[{tmp_path}/fr-1.csv]}}"
     for name in ("de-1.csv", "de-2.csv.gz", "fr-1.csv"):
         shutil.move(run.parent / name, tmp_path / name)
