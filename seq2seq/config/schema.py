@@ -28,8 +28,7 @@ from seq2seq.config.choices import (
 from seq2seq.config.data_files import Files
 from seq2seq.config.names import Column, ColumnRange, Range, Runs, Separator
 
-# Larger values do not fit into any machine. A run folder may come from anywhere, and its settings
-# must not be able to allocate all memory.
+# No machine has room for more, and a run folder from anywhere must not allocate all memory.
 Width = Range(minimum=1, maximum=65_536)
 Depth = Range(minimum=1, maximum=100)
 Length = Range(minimum=1, maximum=1_000_000)

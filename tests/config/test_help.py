@@ -9,7 +9,7 @@ import typing
 import pytest
 from project import ROOT, SCHEMAS, compose_config
 
-from seq2seq import cli
+from seq2seq import cli, tune
 from seq2seq.config.choices import LAYERS, Cell, Monitor
 from seq2seq.config.groups import bases, comments_in
 from seq2seq.config.load import open_overrides
@@ -61,7 +61,7 @@ def test_every_setting_is_explained_in_a_few_screens(command, show):
     found = entries(text)
     names = {left.partition("=")[0] for left in found}
     schema = SCHEMAS[command]
-    expected = {key for key in settings_of(schema) if key != "optimizer"}
+    expected = {key for key in settings_of(schema) if key not in ("optimizer", "space")}
     assert expected <= names
     assert all(found.values()), [left for left, right in found.items() if not right]
     assert max(map(len, text.splitlines())) <= 80
@@ -128,6 +128,7 @@ def test_documented_commands_compose(command):
     name, words = command
     if name in ("infer", "evaluate", "reproduce") and "run" not in {w[:3] for w in words}:
         words = [*words, "run=x"]
+    words = tune.with_overrides(words) if name == "tune" else words
     assert compose_config(*open_overrides(words, name), name=name)
 
 

@@ -1,6 +1,7 @@
 """Tuning: trials are shared by processes, resumed after a kill, and the best is an experiment."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -106,12 +107,12 @@ def test_mistakes_are_told_before_a_trial_begins(command, capsys):
         assert problem in error
 
 
-def start(folder, *words):
+def start(folder, output, *words):
     return subprocess.Popen(
         [sys.executable, "-m", "seq2seq.tune", "run_dir=t", *words],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stdout=(folder / "output.txt").open("ab"),
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"},
+        stdout=(folder / output).open("ab"),
         stderr=subprocess.STDOUT,
     )
 
@@ -128,21 +129,31 @@ def test_twenty_trials_of_two_processes_of_which_one_is_killed(tmp_path):
     words = ["trials=20", "warmup_epochs=2", "training.epochs=12", "training.patience=null"]
     words += ["training.monitor=loss", "space.model.units.choices=[4,8,16,32]"]
     words += ["space.optimizer.learning_rate.low=0.0001", *OPTIONS]
-    first, second = start(tmp_path, *words), start(tmp_path, *words)
+    first, second = start(tmp_path, "first", *words), start(tmp_path, "second", *words)
+
+    def trained_by_first():
+        """The number of the trial that the first process trains, once it has an epoch."""
+        lines = (tmp_path / "first").read_text().splitlines()
+        begun = re.match(r"trial (\d+) +begins", lines[-1]) if lines else None
+        is_there = begun and (tmp_path / "t" / begun[1] / "run" / "metrics.csv").is_file()
+        return begun[1] if is_there else None
+
     until = time.monotonic() + 900
-    while states(tmp_path).count("COMPLETE") < 4:
+    while states(tmp_path).count("COMPLETE") < 4 or trained_by_first() is None:
         assert time.monotonic() < until
         assert first.poll() is None
-        time.sleep(1)
+        time.sleep(0.1)
     first.send_signal(signal.SIGKILL)
     first.wait()
-    again = start(tmp_path, *words)
+    killed = trained_by_first()
+    again = start(tmp_path, "again", *words)
     assert (second.wait(), again.wait()) == (0, 0)
     found = states(tmp_path)
     assert len(found) == 20
     assert {*found} == {"COMPLETE", "PRUNED"}
     assert "PRUNED" in found
-    assert b"resumes" in (tmp_path / "output.txt").read_bytes()
+    after = (tmp_path / "second").read_text() + (tmp_path / "again").read_text()
+    assert re.search(rf"^trial {killed} +resumes", after, re.MULTILINE)
     best = yaml.safe_load((tmp_path / "t" / "experiment" / "best.yaml").read_text())
     assert best["model"]["units"] in (4, 8, 16, 32)
     page = (tmp_path / "t" / "report.html").read_text()
