@@ -239,6 +239,7 @@ class LeaderboardConfig:
     status: Status | None
     where: dict[str, Any]
     by_seed: bool
+    rows: Annotated[int | None, Range(minimum=1)]
     format: BoardFormat
     output: str
 

@@ -60,4 +60,4 @@ def _write(
         output.write(board_page(board, ", ".join(folders)))
     else:
         width = None if output.isatty() else _WIDTH
-        show_board(board, Console(file=output, width=width, highlight=False))
+        show_board(board, Console(file=output, width=width, highlight=False), config.rows)

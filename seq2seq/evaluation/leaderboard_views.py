@@ -19,10 +19,11 @@ from seq2seq.evaluation.metrics import format_mean
 
 _MAX_CELL = 60  # characters
 _MAX_NAMED = 2  # runs of a row that the terminal names
+MOST_ROWS = 100  # that the terminal shows, unless asked for others
 
 
-def board_table(board: Board) -> Table:
-    """Returns the board as a table of Rich."""
+def board_table(board: Board, rows: int | None = MOST_ROWS) -> Table:
+    """Returns the best rows of the board, or all, as a table of Rich."""
     table = Table(title=board.metric, box=box.SIMPLE_HEAD)
     table.add_column("", justify="right")
     for split in _splits(board):
@@ -32,7 +33,7 @@ def board_table(board: Board) -> Table:
     for name in ("runs", "time"):
         table.add_column(name, justify="right")
     table.add_column("folder", overflow="fold")
-    for number, row in enumerate(board.rows, start=1):
+    for number, row in enumerate(board.rows[:rows], start=1):
         scores = [score_text(board, row, split) for split in _splits(board)]
         settings = [visible(text, _MAX_CELL) for text in row.settings]
         cells = [str(number), *scores, *settings, str(len(row.runs)), time_text(row), _folders(row)]
@@ -40,9 +41,11 @@ def board_table(board: Board) -> Table:
     return table
 
 
-def show_board(board: Board, console: Console) -> None:
-    """Prints the board, and the command that compares its best two runs."""
-    console.print(board_table(board))
+def show_board(board: Board, console: Console, rows: int | None = MOST_ROWS) -> None:
+    """Prints the best rows of the board, and the command that compares its best two runs."""
+    console.print(board_table(board, rows))
+    if rows is not None and len(board.rows) > rows:
+        console.print(Text(f"{len(board.rows) - rows} more rows: rows=null, or format=csv"))
     best = [row.runs[0] for row in board.rows if row.status is Status.finished][:2]
     if len(best) == 2:
         names = ",".join(visible(str(run.path), 200) for run in best)

@@ -216,3 +216,5 @@ def test_the_command_takes_folders_and_settings(runs, command, capsys, caplog):
     assert (code, printed.err.count("\n")) == (2, 1)
     assert "none of 6 runs fits" in printed.err
     assert "compare the first two: python -m seq2seq.compare 'runs=[" in show("sweep")[1].out
+    assert "more rows" not in show("sweep")[1].out
+    assert "1 more rows: rows=null" in show("sweep", "rows=1", "status=finished")[1].out
