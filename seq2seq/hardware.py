@@ -93,6 +93,15 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
+def shares_of_cores(count: int) -> list[set[int]]:
+    """Returns the cores of each of `count` processes; empty sets where they cannot be bound."""
+    if not hasattr(os, "sched_setaffinity"):
+        return [set() for _ in range(count)]
+    own = sorted(os.sched_getaffinity(0))
+    shares = min(count, len(own))
+    return [set(own[place % shares :: shares]) for place in range(count)]
+
+
 def slow_cache_bytes() -> int:
     """Returns the bytes of a core's second-level cache, before a shared one that is slow.
 

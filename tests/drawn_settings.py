@@ -52,7 +52,7 @@ VALUES = {
     "training.jit_compile": [False] * 13 + [True],
     "training.steps_per_execution": [None, 1, 2, 3],
     "training.micro_batches": [None, 1, 1, 2],
-    "training.strategy": ["single"],  # the others: `test_workers.py`
+    "training.strategy": ["single"],  # the others: `test_data_parallel.py`
     "training.replicas": [None],
     "training.tf32": [None, False],
     "training.checkpoint_steps": [None, 1, 3],

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from seq2seq.errors import UserError
+from seq2seq.hardware import shares_of_cores
 from seq2seq.inference.formats import Line
 from seq2seq.inference.parts import Remark, read_remarks
 
@@ -134,15 +135,6 @@ class Workers:
         waiting.clear()
         for one in given:
             waiting.append(self._give(one.task, waiting))
-
-
-def shares_of_cores(count: int) -> list[set[int]]:
-    """Returns the cores of each of `count` processes; empty sets where they cannot be bound."""
-    if not hasattr(os, "sched_setaffinity"):
-        return [set()] * count
-    own = sorted(os.sched_getaffinity(0))
-    shares = min(count, len(own))
-    return [set(own[place % shares :: shares]) for place in range(count)]
 
 
 def _begin(shares: Queue[set[int]]) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, NamedTuple
 
-from seq2seq.hardware import cores
+from seq2seq.hardware import cores, shares_of_cores
 from seq2seq.training.job import Job
 from seq2seq.training.signals import StopRequest
 
@@ -68,7 +68,7 @@ class Processes:
 
     def __init__(self, places: int, stop: StopRequest) -> None:
         """Divides the cores among `places` processes; `stop` has the signal to pass on."""
-        self._shares = _shares_of_cores(places)
+        self._shares = shares_of_cores(places)
         self._stop = stop
         self._children: dict[int, _Child] = {}
 
@@ -115,16 +115,6 @@ class Processes:
         for child in children:
             child.process.wait()
             _ended(child)
-
-
-def _shares_of_cores(places: int) -> list[set[int]]:
-    """Returns the cores of each place; none where the system cannot bind a process to cores."""
-    if not hasattr(os, "sched_setaffinity"):
-        return [set() for _ in range(places)]
-    own = sorted(os.sched_getaffinity(0))
-    if places <= len(own):
-        return [set(own[place::places]) for place in range(places)]
-    return [{own[place % len(own)]} for place in range(places)]
 
 
 def _start(job: Job, share: set[int], places: int) -> _Child:

@@ -24,6 +24,7 @@ from seq2seq.config.device import may_have_gpu
 from seq2seq.config.schema import RunConfig
 from seq2seq.config.workers import TF_CONFIG, find_cluster, is_worker, tf_config
 from seq2seq.errors import UserError
+from seq2seq.hardware import shares_of_cores
 from seq2seq.runs.checkpoints import Checkpoints
 from seq2seq.runs.run_dir import RunDir
 from seq2seq.training.signals import StoppedBySignal, StopRequest
@@ -159,9 +160,8 @@ def _start(
         # Ctrl-C at a terminal reaches this process alone, which passes it on once.
         start_new_session=True,
     )
-    if hasattr(os, "sched_setaffinity"):
-        own = sorted(os.sched_getaffinity(0))
-        os.sched_setaffinity(process.pid, own[number % len(own) :: len(addresses)])
+    if share := shares_of_cores(len(addresses))[number]:
+        os.sched_setaffinity(process.pid, share)
     return Worker(number, process, output)
 
 

@@ -12,11 +12,12 @@ import pytest
 from project import run_process
 
 from seq2seq.errors import UserError
+from seq2seq.hardware import shares_of_cores
 from seq2seq.inference import workers
 from seq2seq.inference.answers import Hypothesis, Prediction
 from seq2seq.inference.formats import Line
 from seq2seq.inference.parts import name_of, write_part
-from seq2seq.inference.workers import Task, Workers, shares_of_cores
+from seq2seq.inference.workers import Task, Workers
 
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
