@@ -59,11 +59,12 @@ def examples_in(batches, vocabularies):
     counts=st.lists(st.integers(1, 30), min_size=SHARDS, max_size=SHARDS),
     packed=st.lists(st.booleans(), min_size=SHARDS, max_size=SHARDS),
     mebibytes=st.sampled_from([None, 0]),
-    batch_size=st.integers(1, 12),
+    rows=st.integers(1, 4),
+    workers=st.integers(1, 3),
     seed=st.integers(0, 2**32 - 1),
 )
 def test_an_epoch_reads_every_example_of_seven_shards_once(
-    folder, make_config, counts, packed, mebibytes, batch_size, seed
+    folder, make_config, counts, packed, mebibytes, rows, workers, seed
 ):
     ends = [".gz" if one else "" for one in packed]
     paths = [folder / "shards" / f"part-{i}.tsv{end}" for i, end in enumerate(ends)]
@@ -76,8 +77,12 @@ def test_an_epoch_reads_every_example_of_seven_shards_once(
         expected = Counter(" ".join(e.source) for e in read_examples([*map(str, paths)], config))
         assert (len(train), set(expected.values())) == (sum(counts), {1})
         vocabularies = Vocabularies.build(train, 1)
-        plan = BatchPlan(train, vocabularies, batch_size, buckets=3)
+        size = rows * workers
+        plan = BatchPlan(train, vocabularies, size, buckets=3)
+        shares = [BatchPlan(train, vocabularies, size, 3, i, workers) for i in range(workers)]
         for epoch in (0, 3):
+            parts = [examples_in(one.epoch(seed, epoch), vocabularies) for one in shares]
+            assert sum(parts, Counter()) == expected
             batches = [*plan.epoch(seed, epoch)]
             assert len(batches) == plan.steps
             assert examples_in(batches, vocabularies) == expected
