@@ -13,6 +13,7 @@ from seq2seq.files import read_json, read_text
 
 _MAX_RECORD_BYTES = 2**20
 _MAX_RESULT_BYTES = 2**26  # of `results.json` and `metrics.csv`
+_MAX_METRICS_LINE = 2**16
 _MAX_SOURCES_BYTES = 2**16
 
 # Parts of `record.json` that are read again.
@@ -56,8 +57,14 @@ def read_metrics(path: Path) -> list[dict[str, str]]:
     Raises:
         UserError: The file is missing or damaged.
     """
+    text = read_text(path, _MAX_RESULT_BYTES)
+    # The library has a limit, too, but of the whole process, and readers of data raise it.
+    if max(map(len, text.split("\n"))) > _MAX_METRICS_LINE:
+        raise UserError(
+            f"{path}: cannot be read as CSV: a line has more than {_MAX_METRICS_LINE} characters"
+        )
     try:
-        rows = list(csv.DictReader(io.StringIO(read_text(path, _MAX_RESULT_BYTES))))
+        rows = list(csv.DictReader(io.StringIO(text)))
     except csv.Error as error:
         raise UserError(f"{path}: cannot be read as CSV: {error}") from error
     for row in rows:

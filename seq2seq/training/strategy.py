@@ -83,8 +83,16 @@ class Replicas:
 
         Keras adds them up inside `apply`, when it has clipped those of each replica. They have to
         be clipped together, and are added up before.
+
+        Raises:
+            UserError: It adds up the gradients of several steps, which Keras cannot do here.
         """
         if self.count > 1:
+            if optimizer.gradient_accumulation_steps:
+                raise UserError(
+                    f"optimizer.gradient_accumulation_steps is not possible with {self.count} "
+                    "replicas: raise training.batch_size instead"
+                )
             optimizer._all_reduce_sum_gradients = list
 
     def run(self, step: Callable[..., Any], *arguments: Any) -> Any:

@@ -1,6 +1,7 @@
 """Damaged run folders: every command goes on, or refuses them in one line."""
 
 import collections
+import csv
 import json
 
 import keras
@@ -122,3 +123,14 @@ def test_weights_are_inspected_before_they_are_compared(small_run, tmp_path):
         read_arrays(tmp_path)
     found = read_arrays(RunDir(small_run).best_weights)
     assert all(array.dtype.kind in "fiu" for array in found.values())
+
+
+def test_a_long_field_is_refused_whatever_limit_the_library_has(tmp_path):
+    path = tmp_path / "metrics.csv"
+    path.write_text('epoch,loss\n1,"' + "x" * 200_000)
+    before = csv.field_size_limit(2**30)
+    try:
+        with pytest.raises(UserError, match="cannot be read as CSV"):
+            RunDir(tmp_path).load_metrics()
+    finally:
+        csv.field_size_limit(before)

@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 from hypothesis import given
@@ -25,7 +26,7 @@ from seq2seq.data.batches import BatchPlan
 from seq2seq.data.examples import Example
 from seq2seq.data.vocabulary import Vocabularies
 from seq2seq.errors import UserError
-from seq2seq.training.strategy import adapted
+from seq2seq.training.strategy import ONE_REPLICA, adapted
 
 OPTIONS = [word for word in TINY if not word.startswith("run_dir")] + [
     "callbacks.tensorboard=false",
@@ -279,6 +280,12 @@ def test_replicas_need_equal_shares():
     for changes in ({"batch_size": 30}, {"micro_batches": 2}, {"on_divergence": Divergence.skip}):
         with pytest.raises(UserError, match="4 replicas"):
             check_replicas(dataclasses.replace(training, **changes), 4)
+
+
+def test_gradients_of_several_steps_are_refused():
+    optimizer = keras.optimizers.Adam(gradient_accumulation_steps=2)
+    with pytest.raises(UserError, match="gradient_accumulation_steps"):
+        dataclasses.replace(ONE_REPLICA, local=2).share_gradients(optimizer)
 
 
 def test_another_number_of_replicas_is_announced(caplog):
