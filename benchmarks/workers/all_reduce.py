@@ -18,7 +18,8 @@ def main() -> None:
     def add(vector: tf.Tensor) -> tf.Tensor:
         def replica() -> tf.Tensor:
             context = tf.distribute.get_replica_context()
-            return context.all_reduce(tf.distribute.ReduceOp.SUM, vector)
+            own = tf.identity(vector)  # on the device of the replica
+            return context.all_reduce(tf.distribute.ReduceOp.SUM, own)
 
         return engine.run(replica)
 
