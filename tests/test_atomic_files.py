@@ -12,7 +12,8 @@ from project import ROOT
 
 from seq2seq import files as disk
 from seq2seq.errors import UserError
-from seq2seq.files import DiskError, locked, write_arrays, write_text
+from seq2seq.files import DiskError, locked, write_text
+from seq2seq.runs.array_files import write_arrays
 
 
 @pytest.mark.parametrize("broken", ["sync", "replace"])

@@ -12,9 +12,9 @@ import tensorflow as tf
 
 from seq2seq.data.tsv import feature_tokens, source_tokens
 from seq2seq.errors import UserError
-from seq2seq.files import write_arrays
 from seq2seq.inference.predictor import Predictor
 from seq2seq.model.rnn.tracing import Array, Trace, Tracer
+from seq2seq.runs.array_files import write_arrays
 
 State = list[dict[str, Array]]  # by layer, by name; [U] each
 

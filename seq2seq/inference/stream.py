@@ -13,11 +13,11 @@ import numpy as np
 import tensorflow as tf
 
 from seq2seq.errors import UserError
-from seq2seq.files import read_array, write_arrays
 from seq2seq.model.encoder import Encoder
 from seq2seq.model.rnn.cells import cell_spec
 from seq2seq.model.rnn.tracing import Array
 from seq2seq.model.types import Tensor
+from seq2seq.runs.array_files import read_array, write_arrays
 
 
 class StatefulEncoder:

@@ -22,7 +22,8 @@ import numpy as np
 import numpy.typing as npt
 
 from seq2seq.errors import UserError
-from seq2seq.files import checksum, read_array, writing
+from seq2seq.files import checksum, writing
+from seq2seq.runs.array_files import read_array
 
 log = logging.getLogger(__name__)
 

@@ -18,7 +18,8 @@ from seq2seq.console import Console
 from seq2seq.errors import UserError
 from seq2seq.evaluation.figures import pixels, png
 from seq2seq.evaluation.page import PIXELS, Page
-from seq2seq.files import write_arrays, write_text
+from seq2seq.files import write_text
+from seq2seq.runs.array_files import write_arrays
 from seq2seq.runs.tensorboard_files import markdown
 
 # Draws a figure; True: on a dark background.

@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 
 from seq2seq.errors import UserError
-from seq2seq.files import read_array, read_text
+from seq2seq.files import read_text
 from seq2seq.model.bridge import Bridge
 from seq2seq.model.rnn.tracing import Array
+from seq2seq.runs.array_files import read_array
 
 _PREFIX = "bridge_output/"
 _MAX_BYTES = 2**24
