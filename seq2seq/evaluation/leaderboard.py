@@ -47,7 +47,12 @@ class Row(NamedTuple):
     def mean(self, split: str) -> float | None:
         """Returns the mean score of a split, if there is one."""
         values = self.scores.get(split)
-        return statistics.mean(values) if values else None
+        return statistics.fmean(values) if values else None
+
+    @property
+    def mean_seconds(self) -> float | None:
+        """The mean training time, if there is one."""
+        return statistics.fmean(self.seconds) if self.seconds else None
 
 
 class Board(NamedTuple):

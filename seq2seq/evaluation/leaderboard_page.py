@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from html import escape
 
 from seq2seq.config.choices import Status
@@ -85,7 +84,7 @@ def _row(board: Board, number: int, row: Row) -> str:
         text = score_text(board, row, split) if row.status is Status.finished else ""
         cells.append(_cell(text, "number", "" if mean is None else repr(mean)))
     cells += [_cell(visible(text, _MAX_CELL)) for text in row.settings]
-    seconds = repr(statistics.mean(row.seconds)) if row.seconds else ""
+    seconds = "" if row.mean_seconds is None else repr(row.mean_seconds)
     cells += [_cell(str(len(row.runs)), "number"), _cell(time_text(row), "number", seconds)]
     cells.append(_cell(str(row.status)))
     return f"<tr>{''.join(cells)}{_folders(row)}</tr>"

@@ -61,7 +61,7 @@ def write_csv(board: Board, output: IO[str]) -> None:
     writer.writerow(["rank", "status", *scores, *board.settings, "runs", "seconds", "folders"])
     for number, row in enumerate(board.rows, start=1):
         numbers = [number for split in splits for number in _mean_and_sd(row, split)]
-        seconds = f"{statistics.mean(row.seconds):.1f}" if row.seconds else ""
+        seconds = "" if row.mean_seconds is None else f"{row.mean_seconds:.1f}"
         folders = " ".join(str(run.path) for run in row.runs)
         start = [number, row.status, *numbers]
         writer.writerow([*start, *row.settings, len(row.runs), seconds, folders])
@@ -76,9 +76,9 @@ def score_text(board: Board, row: Row, split: str) -> str:
 
 def time_text(row: Row) -> str:
     """Returns the mean training time, such as `1:02:03`."""
-    if not row.seconds:
+    if row.mean_seconds is None:
         return ""
-    minutes, seconds = divmod(round(statistics.mean(row.seconds)), 60)
+    minutes, seconds = divmod(round(row.mean_seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{seconds:02}"
 

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any
 
-import numpy as np
 from rapidfuzz.distance import Levenshtein
 
 from seq2seq.errors import UserError
@@ -127,6 +126,7 @@ def _resampled(
     metric: Any, predictions: Predictions, references: References, join: Join
 ) -> tuple[float, float]:
     """Returns the 95 % interval of a metric of sacrebleu, by its own bootstrap."""
+    import numpy as np
     from sacrebleu.significance import _bootstrap_resample
 
     # Not `corpus_score(..., n_bootstrap=...)`: it fails where only some resamples score 0, because
