@@ -28,8 +28,8 @@ from seq2seq.inference.predictor import Predictor
 from seq2seq.model.seq2seq import Seq2Seq, build_model, count_parameters
 from seq2seq.runs.run_dir import RunDir
 from seq2seq.runs.weights import write_weights
+from seq2seq.training.facts import facts_of, largest_kernel
 from seq2seq.training.keras_objects import make_optimizer
-from seq2seq.training.session import facts_of, largest_kernel
 from seq2seq.training.step import TrainSteps, compile_training
 
 Spec = dict[str, Any]

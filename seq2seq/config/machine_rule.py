@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from seq2seq.config.choices import Precision
 
+# The settings of a training that these rules decide.
+OF_MACHINE = ("jit_compile", "micro_batches", "steps_per_execution")
+
 # A part of fewer rows does not keep a core busy.
 _MIN_ROWS_PER_PART = 8
 _MIN_ROWS_OF_SMALL = 32  # with two parts per core

@@ -4,32 +4,29 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import keras
 import tensorflow as tf
 
-from seq2seq.config.bounds import check_batch, check_model
 from seq2seq.config.checks import check_replicas
-from seq2seq.config.machine_rule import Facts, is_short
+from seq2seq.config.machine_rule import OF_MACHINE, is_short
 from seq2seq.config.resolve import resolve
-from seq2seq.config.schema import RunConfig, TrainingConfig
+from seq2seq.config.schema import RunConfig
 from seq2seq.data.batches import BatchPlan
 from seq2seq.data.examples import Splits
 from seq2seq.data.splits import examples_of_epoch
 from seq2seq.data.vocabulary import Vocabularies
 from seq2seq.evaluation.evaluate_model import Evaluation, ScoredExample
-from seq2seq.hardware import cores, has_gpu, memory, shared_cache_bytes, slow_cache_bytes
 from seq2seq.inference.predictor import Predictor
-from seq2seq.model.rnn.cells import cell_spec
-from seq2seq.model.seq2seq import Seq2Seq, build_model, count_parameters
+from seq2seq.model.seq2seq import Seq2Seq, build_model
 from seq2seq.runs.calibration_file import drop_calibration
 from seq2seq.runs.checkpoints import Arrays, Checkpoints, step_of
 from seq2seq.runs.run_dir import RunDir
 from seq2seq.runs.weights import write_weights
 from seq2seq.training.callback_state import set_monitor_direction
+from seq2seq.training.facts import facts_of, refuse_too_much
 from seq2seq.training.keras_objects import make_callbacks, make_optimizer
 from seq2seq.training.progress_bar import ProgressBar
 from seq2seq.training.screen import Screen, command
@@ -192,14 +189,17 @@ def build_session(
     workers = replicas.cluster
     examples, buckets = examples_of_epoch(splits), config.data.buckets
     plan = BatchPlan(examples, vocabularies, batch_size, buckets, workers.number, workers.size)
-    _refuse_too_much(config, plan, vocabularies)
+    refuse_too_much(config, plan, vocabularies)
     sizes = vocabularies.source_size, len(vocabularies.target)
     with replicas.scope():
         model = build_model(config.model, *sizes, config.training.precision, vocabularies.copies)
     facts = facts_of(model, plan, replicas)
     config = resolve(config, facts)
     # Machines may differ; the arithmetic must not.
-    settings = TrainingConfig(**replicas.from_chief(lambda: dataclasses.asdict(config.training)))
+    agreed = replicas.from_chief(
+        lambda: {name: getattr(config.training, name) for name in OF_MACHINE}
+    )
+    settings = dataclasses.replace(config.training, **agreed)
     config = dataclasses.replace(config, training=settings)
     assert settings.epochs is not None  # by `size_rule.py`
     if facts.has_gpu and is_short(settings.epochs, facts):
@@ -244,38 +244,3 @@ def build_session(
         checkpoints=Checkpoints(run.checkpoints, settings.checkpoints_kept),
         replicas=replicas,
     )
-
-
-def _refuse_too_much(config: RunConfig, plan: BatchPlan, vocabularies: Vocabularies) -> None:
-    """Refuses what cannot fit into memory. A GPU has its own, and TensorFlow's own message."""
-    if has_gpu():
-        return
-    targets = len(vocabularies.target)
-    check_model(config.model, vocabularies.source_size, targets, memory())
-    at_once = min(1.0, cores() / (config.training.micro_batches or 1))
-    check_batch(config.model, plan.shapes[-1], targets, at_once, memory())
-
-
-def facts_of(model: Seq2Seq, plan: BatchPlan, replicas: Replicas = ONE_REPLICA) -> Facts:
-    """Returns the numbers that decide the settings left `null`."""
-    cells = [str(part.cell) for part in (model.settings.encoder, model.settings.decoder)]
-    return Facts(
-        parameters=count_parameters(model),
-        max_target_tokens=max(steps for _, _, steps in plan.shapes) - 1,  # less EOS
-        steps_per_epoch=plan.steps,
-        largest_batch=plan.shapes[-1],
-        cores=max(1, cores() // replicas.local),
-        replicas=replicas.count,
-        has_gpu=has_gpu(),
-        shapes=len(plan.shapes),
-        has_cudnn=all(cell_spec(cell).layer.has_cudnn for cell in cells),
-        kernel_bytes=largest_kernel(model),
-        cache_bytes=slow_cache_bytes(),
-        shared_bytes=shared_cache_bytes(),
-    )
-
-
-def largest_kernel(model: Seq2Seq) -> int:
-    """Returns the bytes of the largest recurrent kernel in float32; 0 if a cell has none."""
-    kernels = (w for w in model.trainable_weights if w.name == "recurrent_kernel")
-    return max((math.prod(kernel.shape) * 4 for kernel in kernels), default=0)
