@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from seq2seq.config.choices import Status
+from seq2seq.config.machine_rule import OF_MACHINE
 from seq2seq.errors import UserError
 from seq2seq.evaluation.metrics import METRICS
 from seq2seq.runs.run_facts import RunFacts
@@ -18,12 +19,7 @@ from seq2seq.runs.run_facts import RunFacts
 # They do not define a run: where it is, how it was started, what it computes with.
 _LEFT_OUT = {"run_dir", "resume", "trust", "device", "jobs", "debug"}
 # The machine chooses them where they are null; they change no more than the rounding.
-_OF_MACHINE = {
-    "training.jit_compile",
-    "training.micro_batches",
-    "training.steps_per_execution",
-    "decoding.jit_compile",
-}
+_OF_MACHINE = {"decoding.jit_compile", *(f"training.{name}" for name in OF_MACHINE)}
 SEED = "training.seed"
 
 

@@ -196,10 +196,8 @@ def build_session(
     facts = facts_of(model, plan, replicas)
     config = resolve(config, facts)
     # Machines may differ; the arithmetic must not.
-    agreed = replicas.from_chief(
-        lambda: {name: getattr(config.training, name) for name in OF_MACHINE}
-    )
-    settings = dataclasses.replace(config.training, **agreed)
+    own = {name: getattr(config.training, name) for name in OF_MACHINE}
+    settings = dataclasses.replace(config.training, **replicas.from_chief(lambda: own))
     config = dataclasses.replace(config, training=settings)
     assert settings.epochs is not None  # by `size_rule.py`
     if facts.has_gpu and is_short(settings.epochs, facts):

@@ -135,8 +135,10 @@ def _compile_step(
             for i, ids in enumerate(zip(*cut, strict=True))
         ]
         gradients, states, sums = map(list, zip(*results, strict=True))
-        # All parts advance the counters equally.
-        advanced = [tf.subtract(state, [first, 0]) for state in states[0]]
+        # All parts advance the counters equally; the first one of all has the unchanged seed.
+        advanced = states[0]
+        if replicas.count > 1:
+            advanced = [tf.subtract(state, [first, 0]) for state in advanced]
         return update(gradients, advanced, sums, done)
 
     if replicas.count == parts == 1:
