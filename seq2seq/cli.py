@@ -90,12 +90,6 @@ def train(config: RunConfig) -> Plan | float | None:
     return None
 
 
-def _decodes_itself(config: InferConfig) -> bool:
-    from seq2seq.inference.bulk import is_bulk
-
-    return not is_bulk(config)
-
-
 def _sweep_job(config: RunConfig, changes: list[str]) -> Plan | float:
     """Returns the plan of a job, or trains it here and returns its score."""
     from seq2seq.training.sweep_job import make_plan
@@ -116,7 +110,11 @@ def _sweep_job(config: RunConfig, changes: list[str]) -> Plan | float:
     return train_here(plan)
 
 
-@program("infer", needs_tensorflow=_decodes_itself)
+def _when_needed(config: InferConfig) -> bool:
+    return False
+
+
+@program("infer", needs_tensorflow=_when_needed)
 def infer(config: InferConfig) -> None:
     """Answers every line of the input."""
     from seq2seq.inference import bulk
@@ -124,9 +122,10 @@ def infer(config: InferConfig) -> None:
     if bulk.is_bulk(config):
         bulk.decode_in_bulk(config)
         return
+    from seq2seq.deploy import quick_start
     from seq2seq.inference import lines
 
-    lines.infer(config)
+    lines.infer(config, quick_start.opening(config))
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
 os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
 
 # Every test compiles what it tests, and leaves nothing in the home folder.
-os.environ["SEQ2SEQ_COMPILATION_CACHE"] = "off"
+os.environ["SEQ2SEQ_CACHE"] = "off"
 
 # Numbers, and the choices that depend on the device, are those of a CPU; but see `make test-gpu`.
 if os.environ.get("SEQ2SEQ_TEST_GPU") != "1":

@@ -51,6 +51,13 @@ class Device(StrEnum):
     gpu = "gpu"
 
 
+class Engine(StrEnum):
+    """What computes answers; `auto`: NumPy answers few lines, where it can."""
+
+    auto = "auto"
+    tensorflow = "tensorflow"
+
+
 class Cell(StrEnum):
     """Recurrent cells."""
 

@@ -11,6 +11,7 @@ from seq2seq.config.choices import (
     LAYERS,
     BoardFormat,
     Device,
+    Engine,
     ExportFormat,
     Monitor,
     OutputFormat,
@@ -95,6 +96,7 @@ class InferConfig:
     source: InputColumnConfig
     features: InputColumnConfig
     decoding: AnswerSettings
+    engine: Engine
     device: Device
 
 

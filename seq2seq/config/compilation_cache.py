@@ -15,18 +15,15 @@ import logging
 import os
 import platform
 import re
-import shutil
 import sys
 import time
 from pathlib import Path
 
+from seq2seq.config.user_cache import cache_folder
+
 log = logging.getLogger(__name__)
 
-# A folder, or `off`.
-VARIABLE = "SEQ2SEQ_COMPILATION_CACHE"
-
 _LIMIT = 256 * 2**20  # bytes; all are read at every start
-_MIN_FREE = 2**30  # bytes; TensorFlow ends a process that cannot write
 _OLD = 3600.0  # seconds after which nobody writes a temporary file any more
 _SUFFIX = ".sha256"
 
@@ -38,16 +35,15 @@ def use_compilation_cache() -> None:
     parent seals the files), or if the folder cannot be used.
     """
     flags = os.environ.get("TF_XLA_FLAGS", "")
-    chosen = os.environ.get(VARIABLE, "")
-    if chosen == "off" or "persistent_cache" in flags or "tensorflow" in sys.modules:
+    if "persistent_cache" in flags or "tensorflow" in sys.modules:
         return
     try:
-        folder = (Path(chosen) if chosen else user_cache()) / _fingerprint()
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _refuse_unusable(folder)
+        folder = cache_folder(_fingerprint())
+        if any(character.isspace() for character in str(folder)):
+            raise OSError(f"{folder}: TF_XLA_FLAGS cannot hold a path with blanks")
         drop_damaged(folder)
         drop_oldest(folder, _LIMIT)
-    except (OSError, RuntimeError) as error:  # RuntimeError: there is no home folder
+    except OSError as error:
         log.debug("no compilation cache: %s", error)
         return
     os.environ["TF_XLA_FLAGS"] = f"{flags} --tf_xla_persistent_cache_directory={folder}".strip()
@@ -95,17 +91,6 @@ def drop_oldest(folder: Path, limit: int) -> None:
             _remove(entry)
 
 
-def _refuse_unusable(folder: Path) -> None:
-    """Raises an OSError if others may write to the folder, or TensorFlow cannot."""
-    about = folder.stat()
-    if about.st_uid != os.geteuid() or about.st_mode & 0o022:
-        raise PermissionError(f"{folder}: others may write to it")
-    if shutil.disk_usage(folder).free < _MIN_FREE:
-        raise OSError(f"{folder}: less than 1 GiB is free")
-    if any(character.isspace() for character in str(folder)):
-        raise OSError(f"{folder}: TF_XLA_FLAGS cannot hold a path with blanks")
-
-
 def _fingerprint() -> str:
     """Returns a name for all that decides what a compilation results in, beside the program."""
     try:
@@ -123,16 +108,6 @@ def _fingerprint() -> str:
         *(os.environ.get(name, "") for name in ("XLA_FLAGS", "TF_XLA_FLAGS")),
     ]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
-
-
-def user_cache() -> Path:
-    """Returns the cache folder of the user, by the XDG specification.
-
-    Raises:
-        RuntimeError: The user has no home folder.
-    """
-    given = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(given) if given else Path.home() / ".cache") / "seq2seq"
 
 
 def _checksum_file(entry: Path) -> Path:

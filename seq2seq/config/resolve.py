@@ -8,6 +8,7 @@ TensorFlow, a model or a file.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from seq2seq.config.bounds import width_and_depth
@@ -143,6 +144,18 @@ def complete_decoding(changes: DecodingChanges | None, base: DecodingConfig) -> 
     names = [field.name for field in dataclasses.fields(base)] if changes is not None else []
     given = {name: getattr(changes, name) for name in names}
     return dataclasses.replace(base, **{k: v for k, v in given.items() if v is not None})
+
+
+def shared_decoding(
+    changes: DecodingChanges | None, trained: Sequence[DecodingConfig]
+) -> DecodingConfig:
+    """Returns the search of one run, or of several that answer together.
+
+    It is that of the first with `changes`. Only its `max_length` is the largest of all, so that no
+    member's answers are cut shorter than they are alone.
+    """
+    largest = max(one.max_length or 0 for one in trained) or None
+    return complete_decoding(changes, dataclasses.replace(trained[0], max_length=largest))
 
 
 def _filled(settings: Settings, values: dict[str, Any]) -> Settings:

@@ -2,9 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 NO_ANSWER = "the model has no answer: its scores are not finite"
+
+
+def refusal(source: Sequence[str], features: Sequence[str], limit: int) -> str | None:
+    """Returns why a run whose `data.max_source_length` is `limit` cannot answer, or None."""
+    if not source:
+        return "the source is empty"
+    for kind, tokens in (("tokens", source), ("features", features)):
+        if len(tokens) > limit:
+            return (
+                f"the source has {len(tokens)} {kind}, more than data.max_source_length={limit} of "
+                "the run"
+            )
+    return None
 
 
 class Hypothesis(NamedTuple):

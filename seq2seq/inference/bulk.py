@@ -26,7 +26,6 @@ from seq2seq.data.line_reader import is_compressed
 from seq2seq.errors import UserError
 from seq2seq.files import DiskError, local_path, locked, writing
 from seq2seq.inference.answers import Prediction
-from seq2seq.inference.bulk_progress import BulkProgress
 from seq2seq.inference.chunks import answer, input_paths, open_table, read_chunks
 from seq2seq.inference.formats import Line, write_all
 from seq2seq.inference.notices import Notices
@@ -35,6 +34,7 @@ from seq2seq.inference.workers import Done, Task, Workers
 from seq2seq.runs.run_dir import RunDir
 
 if TYPE_CHECKING:
+    from seq2seq.inference.bulk_progress import BulkProgress
     from seq2seq.inference.predictor import Predictor
 
 log = logging.getLogger(__name__)
@@ -61,6 +61,8 @@ def decode_in_bulk(config: InferConfig) -> None:
         UserError: The run, an input or the output cannot be opened, or an input cannot be read to
             its end; or processes were killed again and again.
     """
+    from seq2seq.inference.bulk_progress import BulkProgress
+
     inputs = _inputs(config)
     runs = RunDir.find_all(config.run)
     workers = Workers(functools.partial(_decode, config, runs), config.jobs or 1)

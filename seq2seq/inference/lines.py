@@ -14,19 +14,20 @@ import functools
 import itertools
 import logging
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from typing import Protocol
 
 from seq2seq.config.choices import SearchKind
 from seq2seq.config.commands import InferConfig
 from seq2seq.config.schema import DecodingConfig
 from seq2seq.data.line_reader import LineReader
 from seq2seq.errors import UserError, printable
+from seq2seq.inference.answers import Prediction
 from seq2seq.inference.chunks import answer, input_paths, open_table, parse, read_chunks
 from seq2seq.inference.formats import WRITERS, write_all
 from seq2seq.inference.notices import Notices
 from seq2seq.inference.output_file import opening_output, write_visibly
-from seq2seq.inference.predictor import Predictor
-from seq2seq.runs.run_dir import RunDir
 
 log = logging.getLogger(__name__)
 
@@ -34,18 +35,51 @@ _PATIENCE = 0.01  # seconds that a chunk of at least a batch waits for further l
 _LONG_PAUSE = 0.5  # seconds; a program that waits for its answer is told that there is none yet
 
 
-def infer(config: InferConfig) -> None:
+class Answering(Protocol):
+    """What answers lines: a `Predictor`, or what takes its place."""
+
+    @property
+    def decoding(self) -> DecodingConfig:
+        """The settings of the search."""
+
+    @property
+    def has_features(self) -> bool:
+        """Whether it reads features."""
+
+    def predict(
+        self,
+        sources: list[str],
+        features: list[str],
+        batches_before: int,
+        with_details: bool,
+    ) -> list[Prediction]:
+        """Answers lines, see `Predictor.predict`."""
+
+    def count_batches(self, predictions: Sequence[Prediction]) -> int:
+        """Returns the number of batches that these answers took."""
+
+
+def infer(config: InferConfig, opening: AbstractContextManager[Answering]) -> None:
     """Decodes the inputs of `infer.py`, line by line, to its output.
+
+    Args:
+        config: The settings.
+        opening: Opens the runs.
 
     Raises:
         UserError: The run, an input or the output cannot be opened, or an input cannot be read to
             its end.
     """
     paths = input_paths(config)
-    predictor = Predictor.load(RunDir.find_all(config.run), config.decoding)
-    if paths == ["-"] and sys.stdin is not None and sys.stdin.isatty():
-        _converse(predictor, config)
-        return
+    with opening as predictor:
+        if paths == ["-"] and sys.stdin is not None and sys.stdin.isatty():
+            _converse(predictor, config)
+        else:
+            _decode(predictor, paths, config)
+
+
+def _decode(predictor: Answering, paths: Sequence[str], config: InferConfig) -> None:
+    """Answers all lines of the inputs."""
     with opening_output(config.output) as target:
         for path in paths:
             for text in _answers(predictor, path, config):
@@ -53,10 +87,10 @@ def infer(config: InferConfig) -> None:
                 target.flush()
 
 
-def _answers(predictor: Predictor, path: str, config: InferConfig) -> Iterator[str]:
+def _answers(predictor: Answering, path: str, config: InferConfig) -> Iterator[str]:
     """Yields the answers to an input, chunk by chunk."""
     batches, notices = 0, Notices(path)
-    size, has_features = predictor.decoding.batch_size, predictor.members.has_features
+    size, has_features = predictor.decoding.batch_size, predictor.has_features
     table = open_table(path, config, has_features)
     is_pausing = _pauses(table.reader, predictor.decoding)
     for chunk in read_chunks(table, config, has_features, size, is_pausing):
@@ -91,12 +125,12 @@ def _pauses(reader: LineReader, decoding: DecodingConfig) -> Callable[[int], boo
     return tell_of_pause if decoding.kind is SearchKind.sampling else is_pausing
 
 
-def _converse(predictor: Predictor, config: InferConfig) -> None:
+def _converse(predictor: Answering, config: InferConfig) -> None:
     """Answers lines at a prompt until the end of input."""
     import readline  # noqa: F401  (gives `input` line editing and a history)
 
     print("Type a line and press Enter; Ctrl-D ends.", file=sys.stderr)
-    has_features = predictor.members.has_features
+    has_features = predictor.has_features
     table = open_table("-", config, has_features)
     if table.has_header:
         raise UserError(f"source.column={config.source.column}: a prompt has no columns by name")

@@ -13,6 +13,7 @@ from seq2seq.config.schema import DataConfig, RunConfig
 from seq2seq.data.tsv import feature_tokens, source_tokens
 from seq2seq.data.vocabulary import Tokenizer, Vocabularies
 from seq2seq.errors import UserError, visible
+from seq2seq.inference.answers import refusal
 from seq2seq.inference.ensemble import Ensemble
 from seq2seq.model.seq2seq import Seq2Seq, build_model
 from seq2seq.model.weight_count import count_weights
@@ -69,14 +70,8 @@ class Member:
     def problem(self, pair: Pair) -> str | None:
         """Returns the reason why the model cannot answer, or None."""
         source, features = pair
-        if not source:
-            return "the source is empty"
-        limit = self.data.max_source_length
-        if len(source) > limit:
-            return _too_long(len(source), "tokens", limit)
-        if len(features) > limit and self.vocabularies.features is not None:
-            return _too_long(len(features), "features", limit)
-        return None
+        is_read = self.vocabularies.features is not None
+        return refusal(source, features if is_read else (), self.data.max_source_length)
 
     def encode(self, pair: Pair) -> list[int]:
         """Returns the encoder's ids."""
@@ -89,10 +84,6 @@ class Member:
         if UNK in ids or len(self.vocabularies.source) + UNK in ids:
             return self.vocabularies.unknown_in_source(*pair)
         return ()
-
-
-def _too_long(count: int, kind: str, limit: int) -> str:
-    return f"the source has {count} {kind}, more than data.max_source_length={limit} of the run"
 
 
 class Members:

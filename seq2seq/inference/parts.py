@@ -49,9 +49,23 @@ def fingerprint(config: InferConfig, runs: Sequence[RunDir]) -> str:
     Raises:
         UserError: A file cannot be read.
     """
+    files = (config.decoding.lexicon, config.decoding.answers)
+    paths = [local_path(file.path) for one in files for file in named_files(one)]
+    settings = dataclasses.asdict(config.decoding), config.format, config.device
+    return _digest([model_fingerprint(runs), _checksums(paths), settings])
+
+
+def model_fingerprint(runs: Sequence[RunDir]) -> str:
+    """Returns a checksum of trained runs, and of the versions of what computes with them.
+
+    Raises:
+        UserError: A file cannot be read.
+    """
     paths = [path for run in runs for path in _files_of(run) if path.is_file()]
-    for files in (config.decoding.lexicon, config.decoding.answers):
-        paths += [local_path(file.path) for file in named_files(files)]
+    return _digest([_checksums(paths), versions()])
+
+
+def _checksums(paths: Iterable[Path]) -> list[str]:
     digests = []
     for path in paths:
         try:
@@ -59,8 +73,7 @@ def fingerprint(config: InferConfig, runs: Sequence[RunDir]) -> str:
                 digests.append(checksum(file))
         except OSError as error:
             raise UserError(f"{path}: cannot be read: {error.strerror}") from error
-    settings = dataclasses.asdict(config.decoding), config.format, config.device
-    return _digest([digests, settings, versions()])
+    return digests
 
 
 def _files_of(run: RunDir) -> Iterable[Path]:

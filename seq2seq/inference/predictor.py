@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +10,7 @@ import numpy as np
 
 from seq2seq.config.checks import check_decoding
 from seq2seq.config.commands import AnswerSettings, DecodingChanges
-from seq2seq.config.resolve import complete_decoding
+from seq2seq.config.resolve import shared_decoding
 from seq2seq.config.schema import DataConfig, DecodingConfig
 from seq2seq.data.vocabulary import Tokenizer, Vocabularies
 from seq2seq.inference.answers import Prediction
@@ -83,10 +82,9 @@ class Predictor:
 
         A run is a `RunDir`, the path of its folder or of an ensemble's, or `latest`.
 
-        The search has the settings of the first run. Only its `max_length` is the largest of all
-        runs, so that no member's answers are cut shorter than they are alone. Values of `decoding`
-        that are not None replace these settings; `AnswerSettings` has more. The temperature of an
-        ensemble is the geometric mean of its members'.
+        The search has the settings of the first run, with the largest `max_length` of all. Values
+        of `decoding` that are not None replace these settings; `AnswerSettings` has more. The
+        temperature of an ensemble is the geometric mean of its members'.
 
         Raises:
             UserError: A folder is not a complete run, or is damaged; or the runs do not write the
@@ -95,9 +93,7 @@ class Predictor:
         runs = RunDir.find_all(run)
         configs = [one.load_config() for one in runs]
         first, *others = map(Member.load, runs, configs)
-        largest = max(one.decoding.max_length or 0 for one in configs) or None
-        settings = dataclasses.replace(configs[0].decoding, max_length=largest)
-        settings = complete_decoding(decoding, settings)
+        settings = shared_decoding(decoding, [one.decoding for one in configs])
         answers = decoding if isinstance(decoding, AnswerSettings) else None
         temperature = mean_temperature([*map(load_temperature, runs)])
         own = first.model, first.vocabularies, first.data
@@ -120,6 +116,11 @@ class Predictor:
         """Returns the best answer to a line; empty if there is none, which `predict` explains."""
         [prediction] = self.predict([source], [features])
         return prediction.text
+
+    @property
+    def has_features(self) -> bool:
+        """Whether a member reads features."""
+        return self.members.has_features
 
     @property
     def model(self) -> Seq2Seq:

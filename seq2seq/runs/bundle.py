@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from seq2seq import __version__
-from seq2seq.config.compilation_cache import user_cache
+from seq2seq.config.user_cache import user_cache
 from seq2seq.errors import UserError, visible
 from seq2seq.files import checksum, writing
 

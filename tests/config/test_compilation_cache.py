@@ -8,14 +8,14 @@ import sys
 import pytest
 from project import ROOT
 
-from seq2seq.config import compilation_cache
+from seq2seq.config import compilation_cache, user_cache
 from seq2seq.config.compilation_cache import (
-    VARIABLE,
     drop_damaged,
     drop_oldest,
     seal,
     use_compilation_cache,
 )
+from seq2seq.config.user_cache import VARIABLE
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def test_it_is_left_alone_where_it_cannot_be_used(start, monkeypatch, tmp_path, 
         folder.chmod(0o777)
         del os.environ["TF_XLA_FLAGS"]
     else:
-        monkeypatch.setattr(compilation_cache, "_MIN_FREE", 2**70)
+        monkeypatch.setattr(user_cache, "_MIN_FREE", 2**70)
     use_compilation_cache()
     assert os.environ.get("TF_XLA_FLAGS") == (own if reason == "own" else None)
 
@@ -124,7 +124,8 @@ def test_a_folder_that_is_gone_is_not_sealed(tmp_path):
 
 def answers(run, folder, cache, count=1):
     """The answers of `count` processes that start at the same time, with the search compiled."""
-    command = [sys.executable, ROOT / "infer.py", f"run={run}", "decoding.jit_compile=true"]
+    settings = [f"run={run}", "decoding.jit_compile=true", "engine=tensorflow"]
+    command = [sys.executable, ROOT / "infer.py", *settings]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), VARIABLE: str(cache)}
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     started = [

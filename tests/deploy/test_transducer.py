@@ -45,6 +45,7 @@ def compare(words, with_confidence=False):
     found = exported.predict(LINES, TAGS, with_confidence)
     for ours, theirs in zip(expected, found, strict=True):
         assert bool(ours.problem) == bool(theirs.problem), (ours, theirs)
+        assert ours.unknown == theirs.unknown
         answers = [[(one.tokens, one.text) for one in p.hypotheses] for p in (ours, theirs)]
         assert answers[0] == answers[1]
         scores = [[one.score for one in p.hypotheses] for p in (ours, theirs)]

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from contextlib import nullcontext
 
 import pytest
 from fuzzing import pieces, share
@@ -28,15 +29,14 @@ def settings():
 
 
 @pytest.fixture
-def answer(predictor, settings, monkeypatch, tmp_path):
+def answer(predictor, settings, tmp_path):
     """Returns a function from bytes of input to lines of output, through `lines.infer`."""
-    monkeypatch.setattr(Predictor, "load", lambda *_: predictor)
-    monkeypatch.setattr(lines.RunDir, "find_all", lambda _: [])
 
     def ask(data, form):
         (tmp_path / "in").write_bytes(data)
         files = {"input": str(tmp_path / "in"), "output": str(tmp_path / "out")}
-        lines.infer(dataclasses.replace(settings, format=OutputFormat(form), **files))
+        config = dataclasses.replace(settings, format=OutputFormat(form), **files)
+        lines.infer(config, nullcontext(predictor))
         found = (tmp_path / "out").read_bytes().decode("utf-8")
         assert found.endswith("\n") or not found
         return found.split("\n")[:-1]

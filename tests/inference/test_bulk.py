@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 import types
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,6 @@ from seq2seq.errors import UserError
 from seq2seq.inference import bulk, chunks, lines
 from seq2seq.inference.answers import Hypothesis, Prediction
 from seq2seq.inference.parts import read_remarks
-from seq2seq.inference.predictor import Predictor
 from seq2seq.inference.workers import Done
 from seq2seq.training.run import train
 
@@ -26,7 +26,7 @@ from seq2seq.training.run import train
 class Echo:
     """Answers a source with the number of its batch; an empty one is in no batch."""
 
-    members = types.SimpleNamespace(has_features=False)
+    has_features = False
     decoding = types.SimpleNamespace(batch_size=2, kind=SearchKind.sampling)
 
     def predict(self, sources, features, batches_before, with_details):
@@ -75,7 +75,6 @@ def echo(monkeypatch, tmp_path):
     monkeypatch.setattr(bulk, "Workers", Inline)
     monkeypatch.setattr(bulk, "_load", lambda config, runs: Echo())
     monkeypatch.setattr(bulk, "_loaded", [])
-    monkeypatch.setattr(Predictor, "load", lambda run, decoding: Echo())
     monkeypatch.setattr(Inline, "limit", 10**9)
     run = types.SimpleNamespace(load_config=lambda: compose_config("run_dir=x"))
     for name in ("feature_vocabulary", "config_file", "best_weights", "calibration"):
@@ -97,9 +96,8 @@ SAMPLING = ["run=x", "decoding=sampling", "decoding.batch_size=2"]
 
 
 def single_pass(path, *overrides):
-    lines.infer(
-        compose_config(*SAMPLING, f"input={path}", "output=single", *overrides, name="infer")
-    )
+    config = compose_config(*SAMPLING, f"input={path}", "output=single", *overrides, name="infer")
+    lines.infer(config, nullcontext(Echo()))
     return Path("single").read_text()
 
 

@@ -1,6 +1,7 @@
 """A lexicon: known sources are answered from a file, the others by the model."""
 
 import json
+from contextlib import nullcontext
 
 import pytest
 from project import compose_config
@@ -11,6 +12,7 @@ from test_scoring import make_predictor
 from seq2seq.config.commands import AnswerSettings
 from seq2seq.errors import UserError
 from seq2seq.inference import lines
+from seq2seq.inference.predictor import Predictor
 
 
 def with_lexicon(predictor, path, text, **changes):
@@ -60,7 +62,8 @@ def test_lines(tiny_run, tmp_path):
     (tmp_path / "in").write_text("1 2\n1 2 3\n")
     (tmp_path / "f.tsv").write_text("1 2\tknown\n")
     words = [f"input={tmp_path}/in", f"output={tmp_path}/out", f"decoding.lexicon={tmp_path}/f.tsv"]
-    lines.infer(compose_config(f"run={run}", "format=jsonl", *words, name="infer"))
+    config = compose_config(f"run={run}", "format=jsonl", *words, name="infer")
+    lines.infer(config, nullcontext(Predictor.load(run, config.decoding)))
     first, second = map(json.loads, (tmp_path / "out").read_text().splitlines())
     assert first["known"] is True
     assert first["confidence"] == 1.0

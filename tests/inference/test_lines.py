@@ -9,6 +9,7 @@ import select
 import stat
 import threading
 import types
+from contextlib import nullcontext
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -19,13 +20,12 @@ from seq2seq.config.choices import SearchKind
 from seq2seq.errors import UserError
 from seq2seq.inference import chunks, lines
 from seq2seq.inference.answers import Hypothesis, Prediction
-from seq2seq.inference.predictor import Predictor
 
 
 class Echo:
     """Answers each source with itself in upper case, and an empty one with a problem."""
 
-    members = types.SimpleNamespace(has_features=False)
+    has_features = False
     decoding = types.SimpleNamespace(batch_size=1, kind=SearchKind.greedy)
 
     def predict(self, sources, features, batches_before, with_details):
@@ -40,15 +40,17 @@ class Echo:
         return sum(prediction.is_decoded for prediction in predictions)
 
 
+def infer(*words):
+    lines.infer(compose_config(*words, name="infer"), nullcontext(Echo()))
+
+
 @pytest.fixture
-def answer(monkeypatch, tmp_path):
-    monkeypatch.setattr(Predictor, "load", lambda run, decoding: Echo())
-    monkeypatch.setattr(lines.RunDir, "find_all", lambda names: [])
+def answer(tmp_path):
 
     def ask(data, *overrides):
         (tmp_path / "in").write_bytes(data)
         files = [f"input={tmp_path}/in", f"output={tmp_path}/out"]
-        lines.infer(compose_config("run=x", *files, *overrides, name="infer"))
+        infer("run=x", *files, *overrides)
         return (tmp_path / "out").read_bytes().decode()
 
     return ask
@@ -175,7 +177,7 @@ def test_input_and_output_are_named_as_files_of_training(answer, tmp_path, monke
     monkeypatch.setenv("HOME", str(tmp_path))
     content = b"\xef\xbb\xbfone\r\n\ntwo"
     (tmp_path / name).write_bytes(content if name.endswith("txt") else gzip.compress(content))
-    lines.infer(compose_config("run=x", f"input='~/{name}'", "output='~/answers'", name="infer"))
+    infer("run=x", f"input='~/{name}'", "output='~/answers'")
     assert (tmp_path / "answers").read_text() == "ONE\n\nTWO\n"
 
 
@@ -219,8 +221,7 @@ def converse(answer, tmp_path, request, monkeypatch):
     for name in ("questions", "answers"):
         os.mkfifo(tmp_path / name)
     files = [f"input={tmp_path}/questions", f"output={tmp_path}/answers", "max_line_bytes=9"]
-    config = compose_config("run=x", *files, name="infer")
-    thread = threading.Thread(target=lines.infer, args=(config,), daemon=True)
+    thread = threading.Thread(target=infer, args=("run=x", *files), daemon=True)
     thread.start()
     # A pipe opened for both directions waits for nobody, and so for no program that failed.
     readers = (tmp_path / "answers").open("r+b", buffering=0)
@@ -295,7 +296,7 @@ def test_a_fifo_is_written_into_and_stays(answer, tmp_path, name):
     assert answer(b"", f"output={tmp_path}/out") == ""
     (tmp_path / "in").write_bytes(b"a\nb\n")
     ask = ["run=x", f"input={tmp_path}/in", f"output={tmp_path}/{name}"]
-    lines.infer(compose_config(*ask, name="infer"))
+    infer(*ask)
     reader.join(timeout=10)
     assert read == ["A\nB\n"]
     assert stat.S_ISFIFO((tmp_path / "fifo").stat().st_mode)
@@ -313,7 +314,7 @@ def test_the_reader_of_a_fifo_may_leave(answer, tmp_path):
     reader.start()
     (tmp_path / "in").write_bytes(b"a" * 50_000 + b"\n" + b"b\n" * 50_000)
     ask = ["run=x", f"input={tmp_path}/in", f"output={tmp_path}/fifo"]
-    lines.infer(compose_config(*ask, name="infer"))
+    infer(*ask)
     reader.join(timeout=10)
     assert stat.S_ISFIFO((tmp_path / "fifo").stat().st_mode)
 
@@ -351,5 +352,5 @@ def test_a_prompt_answers_until_the_end_of_input(answer, monkeypatch, capsys):
             return True
 
     monkeypatch.setattr("sys.stdin", Terminal("one\n\ntwo\n"))
-    lines.infer(compose_config("run=x", name="infer"))
+    infer("run=x")
     assert capsys.readouterr().out.replace("> ", "") == "ONE\nthe source is empty\nTWO\n"

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -123,7 +124,8 @@ def test_unsure_answers_are_rejected():
 def ask(run, tmp_path, *words):
     (tmp_path / "in").write_text("1 2 3\n\n3 2\n")
     files = [f"input={tmp_path}/in", f"output={tmp_path}/out"]
-    lines.infer(compose_config(f"run={run}", *files, *words, name="infer"))
+    config = compose_config(f"run={run}", *files, *words, name="infer")
+    lines.infer(config, nullcontext(Predictor.load(run, config.decoding)))
     return (tmp_path / "out").read_text().splitlines()
 
 

@@ -99,6 +99,7 @@ class ExportedModel:
             Prediction(
                 [Hypothesis(own.tokens, own.text, own.score) for own in one.hypotheses],
                 one.problem,
+                one.unknown,
                 confidence=one.confidence,
                 is_calibrated=self._is_calibrated,
             )

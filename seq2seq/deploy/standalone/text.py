@@ -26,12 +26,14 @@ class Prediction(NamedTuple):
     """The answers to a line, the best first; `problem` says why there are none.
 
     `confidence` is the probability of the best answer, at the temperature that was fitted to the
-    dev set of the training, if there is one. It is None unless asked for.
+    dev set of the training, if there is one. It is None unless asked for. `unknown` are the symbols
+    of the line that the vocabularies lack: the answer cannot depend on which they are.
     """
 
     hypotheses: list[Hypothesis]
     problem: str | None = None
     confidence: float | None = None
+    unknown: tuple[str, ...] = ()
 
     @property
     def text(self) -> str:

@@ -98,6 +98,7 @@ class TextModel(ABC):
         tags = [""] * len(lines) if features is None else features
         found: dict[int, Prediction] = {}
         sources: dict[int, list[int]] = {}
+        unknown: dict[int, tuple[str, ...]] = {}
         for i, (line, own) in enumerate(zip(lines, tags, strict=True)):
             tokens, marks = self.read(line, "source"), self.read(own, "features")
             if problem := self.problem(tokens, marks):
@@ -105,6 +106,7 @@ class TextModel(ABC):
             else:
                 ids = self.ids["source"]
                 sources[i] = self.feature_ids(marks) + [ids.get(token, UNK) for token in tokens]
+                unknown[i] = self.unknown(tokens, marks)
         temperature = self.description["confidence"]["temperature"] or 1.0
         # Lines of similar length share a batch, so that little of it is padding.
         order, size = sorted(sources, key=lambda i: -len(sources[i])), self.decoding["batch_size"]
@@ -120,7 +122,8 @@ class TextModel(ABC):
             for n, i in enumerate(rows):
                 hypotheses = [self.write(ids, score) for ids, score in answers[n]]
                 confidence = confidences[n] if confidences and hypotheses else None
-                found[i] = Prediction(hypotheses, None if hypotheses else NO_ANSWER, confidence)
+                problem = None if hypotheses else NO_ANSWER
+                found[i] = Prediction(hypotheses, problem, confidence, unknown[i])
         return [found[i] for i in range(len(lines))]
 
     def read(self, text: str, side: str) -> list[str]:
@@ -150,6 +153,12 @@ class TextModel(ABC):
         ids = self.ids.get("features", {})
         unknown = len(self.description["vocabularies"]["source"]) + UNK
         return [ids.get(feature, unknown) for feature in features]
+
+    def unknown(self, tokens: list[str], features: list[str]) -> tuple[str, ...]:
+        """Returns the different tokens, then features, that the vocabularies lack."""
+        sides = (("source", tokens), ("features", features))
+        lacking = (one for side, own in sides for one in own if one not in self.ids[side])
+        return tuple(dict.fromkeys(lacking))
 
     def write(self, ids: list[int], score: float) -> Hypothesis:
         """Returns the answer of written ids, which end at the first end of sequence or padding."""

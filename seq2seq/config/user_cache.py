@@ -1,0 +1,44 @@
+"""The user's cache folder: what can be made again, kept for the next start."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+# A folder, or `off`.
+VARIABLE = "SEQ2SEQ_CACHE"
+
+_MIN_FREE = 2**30  # bytes; TensorFlow ends a process that cannot write
+
+
+def user_cache() -> Path:
+    """Returns the cache folder of the user, by the XDG specification.
+
+    Raises:
+        RuntimeError: The user has no home folder.
+    """
+    given = os.environ.get("XDG_CACHE_HOME", "")
+    return (Path(given) if given else Path.home() / ".cache") / "seq2seq"
+
+
+def cache_folder(name: str) -> Path:
+    """Returns a folder in the cache to which the user alone can write, and makes it if needed.
+
+    Raises:
+        OSError: The user wants no cache, or the folder cannot be used.
+    """
+    chosen = os.environ.get(VARIABLE, "")
+    if chosen == "off":
+        raise OSError(f"{VARIABLE}=off")
+    try:
+        folder = (Path(chosen) if chosen else user_cache()) / name
+    except RuntimeError as error:
+        raise OSError(str(error)) from error
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    about = folder.stat()
+    if about.st_uid != os.geteuid() or about.st_mode & 0o022:
+        raise PermissionError(f"{folder}: others may write to it")
+    if shutil.disk_usage(folder).free < _MIN_FREE:
+        raise OSError(f"{folder}: less than 1 GiB is free")
+    return folder

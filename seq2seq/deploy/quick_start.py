@@ -1,0 +1,205 @@
+"""Quick start of `infer.py`: NumPy answers the first lines, and TensorFlow need not be loaded.
+
+TensorFlow takes seconds to load and to compile a search, also for one line. So the graph of a run
+that has answered lies in the user's cache, and the network of the exports (`standalone/`) answers
+few lines from it. Both round differently, in the seventh digit of a score: so this is for answers
+as text. Answers are equal, unless two hypotheses have the same score to so many digits.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from seq2seq.config.checks import check_decoding
+from seq2seq.config.choices import Engine, OutputFormat, Precision, SearchKind
+from seq2seq.config.commands import InferConfig
+from seq2seq.config.device import may_have_gpu
+from seq2seq.config.interrupt import quitting_at_ctrl_c
+from seq2seq.config.program import prepare
+from seq2seq.config.resolve import shared_decoding
+from seq2seq.config.schema import DecodingConfig, RunConfig
+from seq2seq.config.user_cache import cache_folder
+from seq2seq.errors import UserError
+from seq2seq.inference.answers import Hypothesis, Prediction, refusal
+from seq2seq.inference.lines import Answering
+from seq2seq.inference.parts import model_fingerprint
+from seq2seq.runs.run_dir import RunDir
+
+if TYPE_CHECKING:
+    from seq2seq.deploy.standalone.text_model import TextModel
+    from seq2seq.inference.predictor import Predictor
+
+log = logging.getLogger(__name__)
+
+_FEW = 64  # lines of a process; for more of them TensorFlow is worth its start
+_MAX_WEIGHTS = 2**24  # of a model that is kept
+_LIMIT = 2**28  # bytes of all models that are kept
+_SUFFIX = ".npz"
+
+
+@contextlib.contextmanager
+def opening(config: InferConfig) -> Iterator[Answering]:
+    """Opens the runs of `infer.py`, and keeps their graph for the next start if that may be quick.
+
+    Raises:
+        UserError: A run cannot be opened, or the settings of the search contradict each other.
+    """
+    runs = RunDir.find_all(config.run)
+    settings = [run.load_config() for run in runs]
+    decoding = shared_decoding(config.decoding, [one.decoding for one in settings])
+    place = _place(config, runs) if _may_be_quick(config, settings, decoding) else None
+    kept = place and _read(place, decoding)
+    if kept:
+        check_decoding(decoding, len(kept.target))
+        has_features = kept.text["features"] is not None
+        yield QuickPredictor(kept, decoding, has_features, lambda: _load(config, runs))
+        return
+    predictor = _load(config, runs)
+    yield predictor
+    if place:
+        _keep(predictor, place)
+
+
+class QuickPredictor:
+    """NumPy answers the first lines, and the run's predictor all others.
+
+    Attributes:
+        decoding: The settings of the search.
+        has_features: Whether the model reads features.
+    """
+
+    def __init__(
+        self,
+        model: TextModel,
+        decoding: DecodingConfig,
+        has_features: bool,
+        load: Callable[[], Predictor],
+    ) -> None:
+        """Takes the model that NumPy computes, and what loads the predictor."""
+        self.decoding, self.has_features = decoding, has_features
+        self._model, self._load, self._left = model, load, _FEW
+
+    def predict(
+        self,
+        sources: Sequence[str],
+        features: Sequence[str],
+        batches_before: int = 0,
+        with_details: bool = False,
+    ) -> list[Prediction]:
+        """Answers lines, see `Predictor.predict`."""
+        self._left -= len(sources)
+        if self._left < 0 or with_details:
+            return self._predictor.predict(sources, features, batches_before, with_details)
+        return [
+            Prediction([Hypothesis(*one) for one in found.hypotheses], found.problem, found.unknown)
+            for found in self._model.predict(sources, features)
+        ]
+
+    def count_batches(self, predictions: Sequence[Prediction]) -> int:
+        """Returns 0: only the random numbers of sampling depend on the number of batches."""
+        return 0
+
+    @cached_property
+    def _predictor(self) -> Predictor:
+        return self._load()
+
+
+def _load(config: InferConfig, runs: Sequence[RunDir]) -> Predictor:
+    with quitting_at_ctrl_c():
+        prepare(config.device)
+        from seq2seq.inference.predictor import Predictor
+    return Predictor.load(runs, config.decoding)
+
+
+def _may_be_quick(
+    config: InferConfig, settings: Sequence[RunConfig], decoding: DecodingConfig
+) -> bool:
+    own = config.decoding
+    needs_more = (own.lexicon, own.answers, own.reject_below) != (None, None, None)
+    return not needs_more and (
+        config.engine is Engine.auto
+        and config.format is OutputFormat.text
+        and not may_have_gpu(config.device)
+        and decoding.kind in (SearchKind.greedy, SearchKind.beam)
+        and all(one.training.precision is Precision.float32 for one in settings)
+    )
+
+
+def _place(config: InferConfig, runs: Sequence[RunDir]) -> Path | None:
+    """Returns the file of these trained weights, or None if nothing can be kept."""
+    try:
+        return cache_folder("models") / (model_fingerprint(runs) + _SUFFIX)
+    except OSError as error:
+        log.debug("no cache of models: %s", error)
+        return None
+
+
+def _read(path: Path, decoding: DecodingConfig) -> TextModel | None:
+    """Returns the model of a file, or None if it is not there, or damaged."""
+    # Before NumPy is loaded: the products of a step are too small for several threads.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    if not path.is_file():
+        return None
+    from seq2seq.deploy.standalone.beam_search import StepEngine
+    from seq2seq.deploy.standalone.ensemble import load_network
+    from seq2seq.deploy.standalone.on_numpy import Transducer
+    from seq2seq.runs.array_files import read_array
+
+    class Reader(Transducer):
+        """Refuses lines in the words of a run."""
+
+        def problem(self, tokens: list[str], features: list[str]) -> str | None:
+            return refusal(tokens, features, self.text["max_source_length"])
+
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = [name.removesuffix(".npy") for name in archive.namelist()]
+            arrays = {name: read_array(archive, name) for name in names}
+        os.utime(path)
+        description = json.loads(arrays.pop("description").tobytes())
+        search = {name: getattr(decoding, name) for name in description["decoding"]}
+        engine = StepEngine(load_network(description, arrays))
+        return Reader(description, engine, {**search, "kind": str(decoding.kind)})
+    except (OSError, LookupError, ValueError, TypeError, zipfile.BadZipFile) as error:
+        log.debug("%s: cannot be read: %s", path, error)
+        return None
+
+
+def _keep(predictor: Predictor, path: Path) -> None:
+    """Writes the graph of a predictor, if NumPy computes it and it is not too large."""
+    import numpy as np
+
+    from seq2seq.deploy.formats.numpy import KINDS
+    from seq2seq.deploy.graph import make_graph
+    from seq2seq.deploy.kinds import refuse_foreign
+    from seq2seq.runs.array_files import write_arrays
+
+    try:
+        graph = make_graph(predictor.members.all, predictor.decoding)
+        for one in (graph.description["model"], *graph.description["others"]):
+            refuse_foreign("numpy", one, KINDS)
+        if graph.parameters > _MAX_WEIGHTS:
+            return
+        text = json.dumps(graph.description).encode()
+        write_arrays(path, {**graph.weights, "description": np.frombuffer(text, np.uint8)})
+        _drop_oldest(path.parent)
+    except (UserError, OSError) as error:  # An ensemble of different models; a full disk.
+        log.debug("nothing is kept: %s", error)
+
+
+def _drop_oldest(folder: Path) -> None:
+    """Removes the models that were used longest ago, until the rest is within the limit."""
+    used = sorted(folder.glob(f"*{_SUFFIX}"), key=lambda path: path.stat().st_mtime, reverse=True)
+    size = 0
+    for path in used:
+        size += path.stat().st_size
+        if size > _LIMIT:
+            path.unlink(missing_ok=True)
