@@ -1,9 +1,10 @@
 """Quick start of `infer.py`: NumPy answers the first lines, and TensorFlow need not be loaded.
 
 TensorFlow takes seconds to load and to compile a search, also for one line. So the graph of a run
-that has answered lies in the user's cache, and the network of the exports (`standalone/`) answers
-few lines from it. Both round differently, in the seventh digit of a score: so this is for answers
-as text. Answers are equal, unless two hypotheses have the same score to so many digits.
+that was trained or has answered on this machine lies in the user's cache, and the network of the
+exports (`standalone/`) answers few lines from it. Both round differently, in the seventh digit of a
+score: so this is for answers as text. They are equal, unless two hypotheses have the same score to
+so many digits.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ def opening(config: InferConfig) -> Iterator[Answering]:
     runs = RunDir.find_all(config.run)
     settings = [run.load_config() for run in runs]
     decoding = shared_decoding(config.decoding, [one.decoding for one in settings])
-    place = _place(config, runs) if _may_be_quick(config, settings, decoding) else None
+    place = _place(runs) if _may_be_quick(config, settings, decoding) else None
     kept = place and _read(place, decoding)
     if kept:
         check_decoding(decoding, len(kept.target))
@@ -65,6 +66,12 @@ def opening(config: InferConfig) -> Iterator[Answering]:
     predictor = _load(config, runs)
     yield predictor
     if place:
+        _keep(predictor, place)
+
+
+def keep_trained(run: RunDir, config: RunConfig, predictor: Predictor) -> None:
+    """Keeps the graph of a run that has just been trained, if NumPy may answer for it."""
+    if config.training.precision is Precision.float32 and (place := _place([run])):
         _keep(predictor, place)
 
 
@@ -133,7 +140,7 @@ def _may_be_quick(
     )
 
 
-def _place(config: InferConfig, runs: Sequence[RunDir]) -> Path | None:
+def _place(runs: Sequence[RunDir]) -> Path | None:
     """Returns the file of these trained weights, or None if nothing can be kept."""
     try:
         return cache_folder("models") / (model_fingerprint(runs) + _SUFFIX)

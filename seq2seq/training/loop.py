@@ -17,6 +17,7 @@ from typing import Any
 
 from seq2seq.config.choices import Divergence
 from seq2seq.data.batches import BatchStream
+from seq2seq.deploy.quick_start import keep_trained
 from seq2seq.errors import UserError
 from seq2seq.evaluation.evaluate_model import ScoredExample, prediction_rows
 from seq2seq.evaluation.summary import summarize_splits
@@ -246,5 +247,6 @@ def _finish(session: Session, state: TrainingState) -> dict[str, Any]:
     if session.config.callbacks.report:
         predictor = session.evaluate.predictor
         write_report(session.screen, run, results, decoded["dev"], train, predictor)
+    keep_trained(run, session.config, session.evaluate.predictor)
     show_next_steps(session.screen, run, has_tensorboard=session.tensorboard is not None)
     return results

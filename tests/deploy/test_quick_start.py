@@ -6,12 +6,13 @@ import subprocess
 import sys
 
 import pytest
-from project import ROOT, compose_config
+from project import ROOT, TINY, compose_config
 
 from seq2seq.config.user_cache import VARIABLE
 from seq2seq.deploy import quick_start
 from seq2seq.deploy.quick_start import QuickPredictor, opening
 from seq2seq.errors import UserError
+from seq2seq.training.run import train
 
 LINES = ["1 2 3", "", "3 1", "1 x 2 y x", " ".join(["1"] * 600), "2"]
 PROGRAM = """
@@ -61,6 +62,15 @@ def test_the_second_start_gives_the_answers_of_the_first(tiny_run, cache, search
     # Any search finds the same model.
     assert ask(tiny_run[1], "decoding.kind=beam", "decoding.beam_size=2")[1]
     assert len([*cache.iterdir()]) == 1
+
+
+def test_a_run_that_was_trained_here_is_quick_at_once(cache, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = compose_config(*TINY, "decoding=beam")
+    train(config, tmp_path / "run")
+    first, is_early = ask(tmp_path / "run")
+    assert is_early
+    assert told(first) == told(ask(tmp_path / "run", "engine=tensorflow")[0])
 
 
 def test_an_ensemble(tiny_run, cache):
