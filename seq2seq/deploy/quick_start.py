@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _FEW = 64  # lines of a process; for more of them TensorFlow is worth its start
+_MAX_BEAM = 20
 _MAX_WEIGHTS = 2**24  # of a model that is kept
 _LIMIT = 2**28  # bytes of all models that are kept
 _SUFFIX = ".npz"
@@ -136,6 +137,7 @@ def _may_be_quick(
         and config.format is OutputFormat.text
         and not may_have_gpu(config.device)
         and decoding.kind in (SearchKind.greedy, SearchKind.beam)
+        and decoding.beam_size <= _MAX_BEAM
         and all(one.training.precision is Precision.float32 for one in settings)
     )
 
@@ -181,18 +183,14 @@ def _read(path: Path, decoding: DecodingConfig) -> TextModel | None:
 
 
 def _keep(predictor: Predictor, path: Path) -> None:
-    """Writes the graph of a predictor, if NumPy computes it and it is not too large."""
+    """Writes the graph of a predictor, if it has one and is not too large."""
     import numpy as np
 
-    from seq2seq.deploy.formats.numpy import KINDS
     from seq2seq.deploy.graph import make_graph
-    from seq2seq.deploy.kinds import refuse_foreign
     from seq2seq.runs.array_files import write_arrays
 
     try:
         graph = make_graph(predictor.members.all, predictor.decoding)
-        for one in (graph.description["model"], *graph.description["others"]):
-            refuse_foreign("numpy", one, KINDS)
         if graph.parameters > _MAX_WEIGHTS:
             return
         text = json.dumps(graph.description).encode()

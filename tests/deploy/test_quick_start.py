@@ -99,6 +99,7 @@ def test_many_lines_are_answered_by_the_run(tiny_run, cache, monkeypatch):
         ("format=tsv",),
         ("format=jsonl",),
         ("decoding=sampling",),
+        ("decoding=beam", "decoding.beam_size=21"),
         ("decoding.reject_below=0.1",),
         ("engine=tensorflow",),
     ],
