@@ -5,13 +5,16 @@ Functions import TensorFlow late, so that settings can be checked without it.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import importlib
 import os
 import platform
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 
 def load_tensorflow() -> None:
@@ -39,6 +42,20 @@ def load_tensorflow() -> None:
         finally:
             os.dup2(standard_error, 2)
             os.close(standard_error)
+
+
+@contextlib.contextmanager
+def hidden(library: str) -> Iterator[None]:
+    """Lets imports of a library fail while the context lasts, unless it is loaded already."""
+    if library in sys.modules:
+        yield
+        return
+    modules: dict[str, Any] = sys.modules
+    modules[library] = None  # Python's own sign for a module that must not be imported.
+    try:
+        yield
+    finally:
+        del modules[library]
 
 
 def has_gpu() -> bool:

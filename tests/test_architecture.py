@@ -32,6 +32,13 @@ FLOORS = [
     },
 ]
 MAX_DEPTH = 6  # of imports inside a room
+NO_MATPLOTLIB = """
+import sys
+from seq2seq.config.program import prepare
+prepare("cpu")
+assert "keras" in sys.modules and "matplotlib" not in sys.modules
+import matplotlib.pyplot
+"""
 NO_TENSORFLOW = [
     "errors",
     "special_ids",
@@ -157,3 +164,7 @@ def test_entry_scripts_are_thin():
 def test_nothing_is_called_helpers():
     names = {path.stem for path in Path(PACKAGE).rglob("*.py")}
     assert not names & {"utils", "helpers", "common", "misc"}
+
+
+def test_a_command_loads_matplotlib_only_where_it_draws():
+    subprocess.run([sys.executable, "-c", NO_MATPLOTLIB], check=True, cwd=ROOT)

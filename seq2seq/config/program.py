@@ -256,7 +256,7 @@ def prepare(device: str, is_shown: bool = True) -> None:
 
     from seq2seq.config.compilation_cache import use_compilation_cache
     from seq2seq.config.device import may_have_gpu, use_device
-    from seq2seq.hardware import keep_freed_memory, load_tensorflow
+    from seq2seq.hardware import hidden, keep_freed_memory, load_tensorflow
 
     keep_freed_memory()
     if not may_have_gpu(device):  # It was measured and attacked on CPUs alone.
@@ -269,7 +269,9 @@ def prepare(device: str, is_shown: bool = True) -> None:
     # Objects made by an import stay. Searching them for garbage takes a fifth of the time.
     gc.disable()
     try:
-        load_tensorflow()
+        # Keras imports it for galleries of pictures, if it is there: a tenth of the time.
+        with hidden("matplotlib"):
+            load_tensorflow()
     finally:
         gc.freeze()
         gc.enable()

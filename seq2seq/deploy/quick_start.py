@@ -146,17 +146,17 @@ def _place(runs: Sequence[RunDir]) -> Path | None:
     """Returns the file of these trained weights, or None if nothing can be kept."""
     try:
         return cache_folder("models") / (model_fingerprint(runs) + _SUFFIX)
-    except OSError as error:
+    except (UserError, OSError) as error:
         log.debug("no cache of models: %s", error)
         return None
 
 
 def _read(path: Path, decoding: DecodingConfig) -> TextModel | None:
     """Returns the model of a file, or None if it is not there, or damaged."""
-    # Before NumPy is loaded: the products of a step are too small for several threads.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     if not path.is_file():
         return None
+    # Before NumPy is loaded: the products of a step are too small for several threads.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from seq2seq.deploy.standalone.beam_search import StepEngine
     from seq2seq.deploy.standalone.ensemble import load_network
     from seq2seq.deploy.standalone.on_numpy import Transducer
