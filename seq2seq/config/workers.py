@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from seq2seq.errors import UserError
 
 TF_CONFIG = "TF_CONFIG"
+LOST_WORKER = 75  # the exit code of those that lost one; EX_TEMPFAIL: another try may do
 _EXAMPLE = '{"cluster": {"worker": ["a:2222", "b:2222"]}, "task": {"type": "worker", "index": 0}}'
 
 

@@ -7,11 +7,7 @@ the process that started it was killed: it saves a checkpoint and stops.
 from __future__ import annotations
 
 import json
-import os
-import signal
 import sys
-import threading
-from io import FileIO
 
 from seq2seq.config.load import from_yaml
 from seq2seq.config.program import log_to_standard_error, prepare
@@ -19,13 +15,14 @@ from seq2seq.config.schema import RunConfig
 from seq2seq.config.streams import refuse
 from seq2seq.errors import UserError
 from seq2seq.training.job import Job
+from seq2seq.training.lifeline import stop_at_end_of, take_standard_input
 
 
 def main() -> None:
     """Trains or resumes the run; exits like `train.py`."""
-    orders = _move_standard_input()
+    orders = take_standard_input()
     job = Job(**json.loads(orders.readline()))
-    threading.Thread(target=_stop_at_end, args=[orders], daemon=True).start()
+    stop_at_end_of(orders)
     sys.argv[0] = job.program
     log_to_standard_error()
     try:
@@ -38,20 +35,6 @@ def main() -> None:
             resume(job.folder, job.changes, job.trust)
     except (UserError, OSError) as error:
         sys.exit(refuse(str(error)))
-
-
-def _move_standard_input() -> FileIO:
-    """Returns standard input under another number; what reads data from it finds it empty."""
-    moved = os.dup(0)
-    null = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(null, 0)
-    os.close(null)
-    return FileIO(moved)  # Without a buffer, whose lock a waiting thread would keep at the end.
-
-
-def _stop_at_end(orders: FileIO) -> None:
-    orders.read()
-    os.kill(os.getpid(), signal.SIGTERM)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ import tensorflow as tf
 
 from seq2seq.config.choices import Strategy
 from seq2seq.config.schema import TrainingConfig
-from seq2seq.config.workers import ALONE, Cluster, find_cluster
+from seq2seq.config.workers import ALONE, LOST_WORKER, Cluster, find_cluster
 from seq2seq.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -47,7 +47,7 @@ _LOST = (
 class LostWorkerError(UserError):
     """Another worker has ended, or cannot be reached."""
 
-    exit_code = 75  # EX_TEMPFAIL: another try may do
+    exit_code = LOST_WORKER
 
 
 @dataclass(frozen=True)

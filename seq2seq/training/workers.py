@@ -22,20 +22,36 @@ from typing import IO, NamedTuple
 
 from seq2seq.config.device import may_have_gpu
 from seq2seq.config.schema import RunConfig
-from seq2seq.config.workers import TF_CONFIG, find_cluster, is_worker, tf_config
+from seq2seq.config.workers import (
+    LOST_WORKER,
+    TF_CONFIG,
+    find_cluster,
+    is_worker,
+    tf_config,
+)
 from seq2seq.errors import UserError
 from seq2seq.hardware import shares_of_cores
 from seq2seq.runs.checkpoints import Checkpoints
 from seq2seq.runs.run_dir import RunDir
+from seq2seq.training.lifeline import stop_at_end_of, take_standard_input
 from seq2seq.training.signals import StoppedBySignal, StopRequest
 
 log = logging.getLogger(__name__)
 
+_LIFELINE = "SEQ2SEQ_LIFELINE"  # set for processes that this file starts
 _MAX_IN_VAIN = 3  # starts in a row without a new checkpoint
 _SECONDS_BETWEEN_LOOKS = 0.2
 _SECONDS_TO_END = 20.0  # A worker that waits for a lost one does not answer a signal.
 _MISTAKE = 2  # the exit code after a mistake of the user, which a new start would repeat
-_COPIED = ("config.yaml", "record.json", "*_vocab.txt", "taught.tsv", "checkpoints/*.npz")
+_MAX_PRINTED = 40  # lines of a worker that crashed
+_COPIED = (
+    "config.yaml",
+    "record.json",
+    "results.json",
+    "*_vocab.txt",
+    "taught.tsv",
+    "checkpoints/*.npz",
+)
 
 
 class Worker(NamedTuple):
@@ -58,7 +74,8 @@ def train_by_workers(config: RunConfig, words: Sequence[str], folder: Path) -> b
         Whether it did. A process that is a worker trains itself.
 
     Raises:
-        UserError: See `train_on_workers`; or the workers would share a GPU.
+        UserError: See `train_on_workers`; or the workers would share a GPU, or the folder of the
+            new run holds one.
         StoppedBySignal: See `train_on_workers`.
     """
     if is_worker():
@@ -80,10 +97,12 @@ def train_by_workers(config: RunConfig, words: Sequence[str], folder: Path) -> b
         )
     begin = [word for word in words if not word.startswith(("resume=", "run_dir="))]
     begin += [f"workers={count}", "training.strategy=multi_worker"]
-    go_on = [f"resume={run.path}", "trust=true"]  # The user has given the settings just now.
+    # The user has given the settings just now.
+    go_on = [f"resume={run.path}", f"device={config.device}", "trust=true"]
     if config.resume:
         go_on = begin = [*begin, f"resume={run.path}"]
     else:
+        run.check_new()
         begin = [*begin, f"run_dir={run.path}"]
     train_on_workers(begin, go_on, run, count)
     return True
@@ -125,10 +144,12 @@ def _train_once(arguments: Sequence[str], count: int, stop: StopRequest) -> str 
     addresses = [f"127.0.0.1:{port}" for port in _free_ports(count)]
     workers: list[Worker] = []
     with contextlib.ExitStack() as stack:
+        # Their own folders: a worker that is killed cannot remove its.
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="seq2seq-workers-"))
         stack.callback(lambda: _end(workers))
         for number in range(count):
             output = stack.enter_context(tempfile.TemporaryFile())
-            workers.append(_start(arguments, addresses, number, output))
+            workers.append(_start(arguments, addresses, number, output, folder))
         passed_on = False
         while any(worker.process.poll() is None for worker in workers):
             failed = [worker for worker in workers if worker.process.poll()]
@@ -146,15 +167,24 @@ def _train_once(arguments: Sequence[str], count: int, stop: StopRequest) -> str 
 
 
 def _start(
-    arguments: Sequence[str], addresses: Sequence[str], number: int, output: IO[bytes]
+    arguments: Sequence[str],
+    addresses: Sequence[str],
+    number: int,
+    output: IO[bytes],
+    folder: str,
 ) -> Worker:
     """Starts a worker with its share of the cores; the chief writes to this process's output."""
     is_script = Path(sys.argv[0]).name == "train.py"
     program = [sys.argv[0]] if is_script else ["-m", "seq2seq", "train"]
     process = subprocess.Popen(
         [sys.executable, *program, *arguments],
-        env={**os.environ, TF_CONFIG: tf_config(addresses, number)},
-        stdin=subprocess.DEVNULL,
+        env={
+            **os.environ,
+            TF_CONFIG: tf_config(addresses, number),
+            "TMPDIR": folder,
+            _LIFELINE: "1",
+        },
+        stdin=subprocess.PIPE,  # It ends when this process is killed.
         stdout=None if number == 0 else output,
         stderr=None if number == 0 else output,
         # Ctrl-C at a terminal reaches this process alone, which passes it on once.
@@ -179,6 +209,10 @@ def _problem(worker: Worker, chief: Worker) -> str:
         worker.output.seek(0)
         lines = worker.output.read().decode(errors="replace").strip().splitlines()
         raise UserError(f"worker {worker.number}: {lines[-1].removeprefix('error: ')}")
+    if worker is not chief and code not in (-signal.SIGKILL, LOST_WORKER):
+        worker.output.seek(0)
+        text = worker.output.read().decode(errors="replace")
+        sys.stderr.write("".join(f"{line}\n" for line in text.splitlines()[-_MAX_PRINTED:]))
     how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
     return f"worker {worker.number} has ended ({how})"
 
@@ -226,6 +260,8 @@ def own_folder(name: str | Path) -> Iterator[str | Path]:
     Args:
         name: The folder of a run, new or to resume, or `latest`.
     """
+    if os.environ.pop(_LIFELINE, None):
+        stop_at_end_of(take_standard_input())
     cluster = find_cluster()
     if cluster is None or cluster.number == 0:
         yield name
