@@ -87,8 +87,12 @@ def _teachers(names: Any) -> dict[str, str]:
 
 
 def _weights_checksum(run: RunDir) -> str:
-    with run.best_weights.open("rb") as file:
-        return checksum(file)
+    try:
+        with run.best_weights.open("rb") as file:
+            return checksum(file)
+    except FileNotFoundError as error:
+        problem = f"{run.path}: no best.weights.h5; has the run finished an epoch?"
+        raise UserError(problem) from error
 
 
 def versions() -> dict[str, str]:

@@ -83,7 +83,7 @@ def begin(job: SweepJob, taken: Sequence[str]) -> Job | None:
     assert job.plan is not None
     try:
         return _resume(job, job.plan) if job.plan.config.resume else _train(job, job.plan, taken)
-    except UserError as error:
+    except (UserError, OSError) as error:
         job.status, job.problem = "failed", str(error)
         return None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -37,8 +38,11 @@ def finish_sweep(jobs: Sequence[SweepJob], places: int, folder: Path) -> None:
     except StoppedBySignal:
         screen.line("stopped and saved; the same command does what is missing")
         raise
-    except UserError as error:  # Hydra would make a warning of it.
+    except UserError as error:  # Hydra would make a warning of it, also of all others.
         sys.exit(refuse(str(error)))
+    except Exception:
+        traceback.print_exc()
+        sys.exit(1)
     if runs:
         show_board(make_board(runs), screen.console)
     if failed := [job for job in jobs if job.status in ("failed", "diverged")]:
