@@ -43,7 +43,7 @@ class Task(NamedTuple):
 
 
 class Done(NamedTuple):
-    """A task whose part is there, with the remarks in it; `is_found`: it was there before."""
+    """A task whose part is there, with the remarks in it; `is_found`: it was at the start."""
 
     task: Task
     remarks: list[Remark]
@@ -70,6 +70,7 @@ class Workers:
         self._decode, self._count = decode, count
         self._pool: ProcessPoolExecutor | None = None
         self._restarts = 0
+        self._begun: set[Path] = set()  # the parts that were not there
 
     def decode(self, tasks: Iterable[Task]) -> Iterator[Done]:
         """Yields the tasks in their order, each when its part is there.
@@ -103,7 +104,13 @@ class Workers:
             for share in shares_of_cores(self._count):
                 shares.put(share)
             self._pool = ProcessPoolExecutor(self._count, spawn, _begin, (shares,))
-        return self._pool.submit(self._decode, task)
+        self._begun.add(task.part)
+        try:
+            return self._pool.submit(self._decode, task)
+        except BrokenProcessPool as error:
+            broken: Future[None] = Future()
+            broken.set_exception(error)  # `_next` starts new processes when it comes to it.
+            return broken
 
     def _next(self, waiting: deque[Given]) -> Done:
         while (given := waiting[0]).future is not None:
@@ -117,7 +124,7 @@ class Workers:
         remarks = read_remarks(given.task.part)
         if remarks is None:
             raise UserError(f"{given.task.part}: is gone; start the same command again")
-        return Done(given.task, remarks, given.future is None)
+        return Done(given.task, remarks, given.task.part not in self._begun)
 
     def _restart(self, waiting: deque[Given]) -> None:
         """Starts new processes in place of those that have ended, and hands out the rest."""
