@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import codecs
 import os
 import sys
 from collections.abc import Iterator
@@ -71,6 +72,8 @@ def main(kind: type[TextModel]) -> int:
         given = {name: value for name, value in changes.items() if value is not None}
         model, first = kind.load(options.folder, given), 1
         for lines in read_lines(sys.stdin.fileno()):
+            if first == 1:  # as editors on Windows begin a file
+                lines[0] = lines[0].removeprefix(codecs.BOM_UTF8)
             answer_lines(model, lines, first, options.table)
             first += len(lines)
     except BrokenPipeError:  # The reader has seen enough (`| head`).
