@@ -12,7 +12,7 @@ VARIABLE = "SEQ2SEQ_CACHE"
 _MIN_FREE = 2**30  # bytes; TensorFlow ends a process that cannot write
 
 
-def user_cache() -> Path:
+def _default() -> Path:
     """Returns the cache folder of the user, by the XDG specification.
 
     Raises:
@@ -32,7 +32,7 @@ def cache_folder(name: str) -> Path:
     if chosen == "off":
         raise OSError(f"{VARIABLE}=off")
     try:
-        folder = (Path(chosen) if chosen else user_cache()) / name
+        folder = (Path(chosen) if chosen else _default()) / name
     except RuntimeError as error:
         raise OSError(str(error)) from error
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from seq2seq import __version__
-from seq2seq.config.user_cache import user_cache
+from seq2seq.config.user_cache import cache_folder
 from seq2seq.errors import UserError, visible
 from seq2seq.files import checksum, writing
 
@@ -61,7 +61,10 @@ def pack(runs: Sequence[Path], output: Path) -> str:
             sums[name] = checksum(file)
     manifest = {"version": VERSION, "seq2seq": __version__, "files": sums}
     with writing(output) as temporary:
-        with zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
+        # Files of 1970, as in images that are built reproducibly, get the date that a ZIP can have.
+        with zipfile.ZipFile(
+            temporary, "w", zipfile.ZIP_STORED, strict_timestamps=False
+        ) as archive:
             archive.writestr(_MANIFEST, json.dumps(manifest, indent=1) + "\n")
             for name, path in found.items():
                 archive.write(path, name)
@@ -95,11 +98,10 @@ def unpack(bundle: Path) -> list[Path]:
 def _home() -> Path:
     """Returns the folder of unpacked bundles, a temporary one if there cannot be another."""
     try:
-        home = user_cache() / "bundles"
-        home.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if home.stat().st_uid != os.geteuid() or not os.access(home, os.W_OK):
-            raise PermissionError(f"{home}: belongs to somebody else")
-    except (OSError, RuntimeError):  # RuntimeError: there is no home folder
+        home = cache_folder("bundles")
+        if not os.access(home, os.W_OK):
+            raise PermissionError(f"{home}: cannot be written")
+    except OSError:
         home = Path(tempfile.mkdtemp(prefix="seq2seq."))
         atexit.register(shutil.rmtree, home, ignore_errors=True)
     return home
@@ -136,6 +138,8 @@ def _checked_sums(archive: zipfile.ZipFile) -> dict[str, str]:
     if manifest["version"] != VERSION:
         raise ValueError(f"its version is {manifest['version']}, not {VERSION}")
     sums: dict[str, str] = manifest["files"]
+    if not isinstance(sums, dict) or not sums:
+        raise ValueError("it lists no files")
     if sorted(names) != sorted([_MANIFEST, *sums]):
         raise ValueError("its files are not those of its list")
     if unknown := [name for name in sums if not _MEMBER.fullmatch(name)]:

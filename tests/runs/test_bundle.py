@@ -11,6 +11,7 @@ from project import ROOT
 
 from seq2seq import bundle as door
 from seq2seq import export as export_door
+from seq2seq.config.user_cache import VARIABLE
 from seq2seq.errors import UserError
 from seq2seq.inference.predictor import Predictor
 from seq2seq.runs import RunDir
@@ -22,8 +23,8 @@ ANSWERS = [json.loads(line) for line in (FIXTURES / "run_0_1_answers.jsonl").ope
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    return tmp_path / "cache" / "seq2seq" / "bundles"
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "cache"))
+    return tmp_path / "cache" / "bundles"
 
 
 @pytest.fixture
@@ -106,7 +107,7 @@ def test_an_unfinished_run_is_no_bundle(run, tmp_path):
 
 def test_a_cache_that_cannot_be_written_is_done_without(file, monkeypatch, tmp_path):
     (tmp_path / "no_folder").write_text("")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "no_folder"))
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "no_folder"))
     [run] = unpack(file)
     assert RunDir.open(run).load_config().name
 
