@@ -16,6 +16,26 @@ INTERRUPTED = 128 + signal.SIGINT
 
 
 @contextlib.contextmanager
+def delaying_ctrl_c() -> Iterator[None]:
+    """Raises the KeyboardInterrupt of a Ctrl-C while the context lasts at its end.
+
+    For an import while something is half done, which the exception lets end in order.
+    """
+    is_main = threading.current_thread() is threading.main_thread()
+    if not is_main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield
+        return
+    pressed = []
+    signal.signal(signal.SIGINT, lambda *_: pressed.append(True))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    if pressed:
+        raise KeyboardInterrupt
+
+
+@contextlib.contextmanager
 def quitting_at_ctrl_c() -> Iterator[None]:
     """Ends the process at once at Ctrl-C while the context lasts; nothing may be half done in it.
 

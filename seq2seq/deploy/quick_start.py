@@ -13,17 +13,19 @@ import contextlib
 import json
 import logging
 import os
+import time
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from seq2seq.config.checks import check_decoding
-from seq2seq.config.choices import Engine, OutputFormat, Precision, SearchKind
+from seq2seq.config.choices import Device, Engine, OutputFormat, Precision, SearchKind
 from seq2seq.config.commands import InferConfig
 from seq2seq.config.device import may_have_gpu
-from seq2seq.config.interrupt import quitting_at_ctrl_c
+from seq2seq.config.interrupt import delaying_ctrl_c, quitting_at_ctrl_c
 from seq2seq.config.program import prepare
 from seq2seq.config.resolve import shared_decoding
 from seq2seq.config.schema import DecodingConfig, RunConfig
@@ -40,11 +42,14 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_FEW = 64  # lines of a process; for more of them TensorFlow is worth its start
+# Of a process: for more, TensorFlow is worth its start.
+_FEW = 64  # lines
+_LITTLE = 2**13  # characters, times the size of the beam
 _MAX_BEAM = 20
 _MAX_WEIGHTS = 2**24  # of a model that is kept
 _LIMIT = 2**28  # bytes of all models that are kept
 _SUFFIX = ".npz"
+_WEEK = 7 * 24 * 3600.0  # seconds
 
 
 @contextlib.contextmanager
@@ -62,18 +67,24 @@ def opening(config: InferConfig) -> Iterator[Answering]:
     if kept:
         check_decoding(decoding, len(kept.target))
         has_features = kept.text["features"] is not None
-        yield QuickPredictor(kept, decoding, has_features, lambda: _load(config, runs))
+        # Then answers may be half written.
+        yield QuickPredictor(
+            kept, decoding, has_features, lambda: _load(config, runs, delaying_ctrl_c())
+        )
         return
-    predictor = _load(config, runs)
+    predictor = _load(config, runs, quitting_at_ctrl_c())
     yield predictor
-    if place:
+    if place and place == _place(runs):  # A training may have written other weights since.
         _keep(predictor, place)
 
 
 def keep_trained(run: RunDir, config: RunConfig, predictor: Predictor) -> None:
-    """Keeps the graph of a run that has just been trained, if NumPy may answer for it."""
+    """Keeps the graph of a run that has just been trained, if NumPy may answer for it.
+
+    It counts as used a week ago: the runs of a sweep drive out none that answered since.
+    """
     if config.training.precision is Precision.float32 and (place := _place([run])):
-        _keep(predictor, place)
+        _keep(predictor, place, age=_WEEK)
 
 
 class QuickPredictor:
@@ -93,7 +104,8 @@ class QuickPredictor:
     ) -> None:
         """Takes the model that NumPy computes, and what loads the predictor."""
         self.decoding, self.has_features = decoding, has_features
-        self._model, self._load, self._left = model, load, _FEW
+        self._model, self._load = model, load
+        self._lines_left, self._work_left = _FEW, _LITTLE
 
     def predict(
         self,
@@ -103,8 +115,10 @@ class QuickPredictor:
         with_details: bool = False,
     ) -> list[Prediction]:
         """Answers lines, see `Predictor.predict`."""
-        self._left -= len(sources)
-        if self._left < 0 or with_details:
+        beam = 1 if self.decoding.kind is SearchKind.greedy else self.decoding.beam_size
+        self._lines_left -= len(sources)
+        self._work_left -= beam * sum(map(len, (*sources, *features)))
+        if min(self._lines_left, self._work_left) < 0 or with_details:
             return self._predictor.predict(sources, features, batches_before, with_details)
         return [
             Prediction([Hypothesis(*one) for one in found.hypotheses], found.problem, found.unknown)
@@ -120,8 +134,10 @@ class QuickPredictor:
         return self._load()
 
 
-def _load(config: InferConfig, runs: Sequence[RunDir]) -> Predictor:
-    with quitting_at_ctrl_c():
+def _load(
+    config: InferConfig, runs: Sequence[RunDir], loading: AbstractContextManager[None]
+) -> Predictor:
+    with loading:
         prepare(config.device)
         from seq2seq.inference.predictor import Predictor
     return Predictor.load(runs, config.decoding)
@@ -135,6 +151,7 @@ def _may_be_quick(
     return not needs_more and (
         config.engine is Engine.auto
         and config.format is OutputFormat.text
+        and config.device is not Device.gpu
         and not may_have_gpu(config.device)
         and decoding.kind in (SearchKind.greedy, SearchKind.beam)
         and decoding.beam_size <= _MAX_BEAM
@@ -177,24 +194,39 @@ def _read(path: Path, decoding: DecodingConfig) -> TextModel | None:
         search = {name: getattr(decoding, name) for name in description["decoding"]}
         engine = StepEngine(load_network(description, arrays))
         return Reader(description, engine, {**search, "kind": str(decoding.kind)})
-    except (OSError, LookupError, ValueError, TypeError, zipfile.BadZipFile) as error:
+    # What `zipfile` raises for files that are none, and what is written by another version.
+    except (OSError, LookupError, ValueError, TypeError, EOFError, RuntimeError,
+            zipfile.BadZipFile) as error:  # fmt: skip
         log.debug("%s: cannot be read: %s", path, error)
         return None
 
 
-def _keep(predictor: Predictor, path: Path) -> None:
-    """Writes the graph of a predictor, if it has one and is not too large."""
+def _keep(predictor: Predictor, path: Path, age: float = 0.0) -> None:
+    """Writes the graph of a predictor, if NumPy computes it and it is not too large.
+
+    Args:
+        predictor: The predictor.
+        path: The file.
+        age: Seconds ago that it counts as used last.
+    """
     import numpy as np
 
     from seq2seq.deploy.graph import make_graph
+    from seq2seq.deploy.kinds import refuse_foreign
+    from seq2seq.deploy.numpy_kinds import KINDS
     from seq2seq.runs.array_files import write_arrays
 
+    members = predictor.members.all
+    if sum(member.model.count_params() for member in members) > _MAX_WEIGHTS:
+        return
     try:
-        graph = make_graph(predictor.members.all, predictor.decoding)
-        if graph.parameters > _MAX_WEIGHTS:
-            return
+        graph = make_graph(members, predictor.decoding)
+        for model in (graph.description["model"], *graph.description["others"]):
+            refuse_foreign("numpy", model, KINDS)
         text = json.dumps(graph.description).encode()
         write_arrays(path, {**graph.weights, "description": np.frombuffer(text, np.uint8)})
+        used = time.time() - age
+        os.utime(path, (used, used))
         _drop_oldest(path.parent)
     except (UserError, OSError) as error:  # An ensemble of different models; a full disk.
         log.debug("nothing is kept: %s", error)

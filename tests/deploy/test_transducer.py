@@ -10,9 +10,9 @@ from drawn_exports import LINES, TAGS, TEMPERATURE, draw, make_predictor
 from drawn_settings import UNITS
 
 from seq2seq.config.choices import AttentionKind, BridgeKind, Cell, DecoderKind
-from seq2seq.deploy.formats.numpy import KINDS
 from seq2seq.deploy.graph import make_graph
 from seq2seq.deploy.kinds import refuse_foreign
+from seq2seq.deploy.numpy_kinds import KINDS
 from seq2seq.deploy.standalone import beam_search, recurrent, request
 from seq2seq.deploy.standalone.beam_search import StepEngine
 from seq2seq.deploy.standalone.ensemble import load_network

@@ -5,17 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from seq2seq.deploy.folder import answerer, write_text_files
-from seq2seq.deploy.kinds import Kinds, refuse_foreign
+from seq2seq.deploy.kinds import refuse_foreign
+from seq2seq.deploy.numpy_kinds import KINDS
 from seq2seq.deploy.quantize import Array, quantize
-from seq2seq.deploy.standalone.attention import ATTENTIONS
-from seq2seq.deploy.standalone.heads import HEADS
-from seq2seq.deploy.standalone.network import BRIDGES, DECODERS
 from seq2seq.deploy.standalone.on_numpy import Transducer
-from seq2seq.deploy.standalone.recurrent import CELLS
 from seq2seq.deploy.trained import Answerer, Format, Trained
 
 FILES = {"model.safetensors": "the weights"}
-KINDS = Kinds(CELLS, DECODERS, ATTENTIONS, HEADS, BRIDGES)
 
 
 def write(trained: Trained, folder: Path) -> None:
