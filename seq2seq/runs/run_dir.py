@@ -25,7 +25,7 @@ from seq2seq.runs.bundle import unpack
 from seq2seq.runs.data_paths import with_absolute_paths, with_found_files
 from seq2seq.runs.ensemble_dir import EnsembleDir
 
-_MAX_CONFIG_BYTES = 2**16
+_MAX_CONFIG_BYTES = 2**20
 
 
 class RunDir:
@@ -190,6 +190,15 @@ class RunDir:
         with contextlib.suppress(OSError):
             return self.record.stat().st_mtime
         return self.path.stat().st_mtime
+
+    def check_size(self, config: RunConfig) -> None:
+        """Checks that `load_config` will read these settings.
+
+        Raises:
+            UserError: They name too many files.
+        """
+        if len(to_yaml(with_absolute_paths(config, self.path)).encode()) > _MAX_CONFIG_BYTES:
+            raise UserError("the settings name too many data files: join some of them")
 
     def save_config(self, config: RunConfig, hydra_record: dict[str, str]) -> None:
         """Writes the complete settings of the run, and Hydra's own files below `.hydra/`."""

@@ -45,6 +45,10 @@ def teach(config: RunConfig, splits: Splits) -> list[Example]:
         raise UserError(
             "distill_from needs sources to answer: add data.unlabelled=FILE or data.invented=10000"
         )
+    if not isinstance(splits.train, list):
+        raise UserError(
+            "distill_from is for small files: raise data.in_memory_mib, or leave it out"
+        )
     teacher = Predictor.load(RunDir.find_all(config.distill_from))
     known = {(example.source, example.features) for example in splits.train}
     unlabelled = read_sources(data.unlabelled, data) if data.unlabelled else []
@@ -58,8 +62,10 @@ def teach(config: RunConfig, splits: Splits) -> list[Example]:
     taught = [
         Example(tokens, target_tokens(answer.text, data), tags)
         for (tokens, tags), answer in zip(pairs, answers, strict=True)
-        if answer.text
+        if answer.text and len(tokens) <= data.max_source_length
     ]
+    # As of the training examples.
+    taught = [one for one in taught if len(one.target) <= data.max_target_length]
     if not taught:
         raise UserError("distill_from: the teacher has no answer to any of these sources")
     log.info(

@@ -11,6 +11,7 @@ from typing import Any
 
 from rich.table import Table
 
+from seq2seq.config.changes import apply_changes
 from seq2seq.config.load import to_yaml
 from seq2seq.config.schema import RunConfig
 from seq2seq.data.examples import Splits
@@ -80,7 +81,7 @@ def resume_ensemble(
 
     Args:
         ensemble: The folder.
-        changes: Overrides for members that have begun, such as `training.epochs=200`.
+        changes: Overrides for all members, such as `training.epochs=200`.
         trust: See `resume`.
 
     Raises:
@@ -101,8 +102,8 @@ def _train(
     for number, path in enumerate(ensemble.members(), start=1):
         run = RunDir(path)
         if not run.config_file.is_file():
-            member = to_yaml(ensemble.member_config(number))
-            jobs[run] = Job(str(path), device, member, ensemble.load_hydra_record())
+            member, _ = apply_changes(ensemble.member_config(number), changes)
+            jobs[run] = Job(str(path), device, to_yaml(member), ensemble.load_hydra_record())
         elif changes or not find_finished(run, run.load_config().training):
             jobs[run] = Job(str(path), device, changes=[*changes], trust=trust)
     with locked(ensemble.path):
@@ -152,7 +153,10 @@ def _score(ensemble: EnsembleDir, screen: Screen) -> dict[str, Any]:
     predictor, config = Predictor.load(runs), runs[0].load_config()
     assert config.training.batch_size is not None  # A run keeps what was null.
     evaluate = Evaluation(predictor, config.training.batch_size, config.training.bleu)
-    splits = Splits([], load_split(config.data, "dev"), load_split(config.data, "test"))
+    # A member may have ended without test scores, because the file was missing.
+    has_test = all("test" in one for one in alone)
+    test = load_split(config.data, "test") if has_test else []
+    splits = Splits([], load_split(config.data, "dev"), test)
     results, decoded = summarize_splits(evaluate, splits, config.training.word_error_rate)
     for name, scored in decoded.items():
         folder.save_predictions(name, prediction_rows(scored, config.data))

@@ -167,8 +167,10 @@ def _make_step(session: Session, start: Progress) -> Step:
         if result.diverged:
             where = f"epoch {progress.epoch + 1}, step {progress.step}"
             if settings.on_divergence is not Divergence.skip:
-                # A batch is a function of (seed, epoch, step): it can be made again.
-                batch = next(plan.epoch(settings.seed, progress.epoch, start=progress.step - 1))
+                # A batch is a function of (seed, epoch, step): it can be made again, with the rows
+                # of all workers.
+                whole = session.plan_of_all_workers()
+                batch = next(whole.epoch(settings.seed, progress.epoch, start=progress.step - 1))
                 raise diverged_batch(
                     where, batch, session.run, session.config.data, session.vocabularies
                 )
@@ -205,7 +207,11 @@ def _end_epoch(session: Session, state: TrainingState) -> TrainingState:
         # A callback may swap in averaged weights until `on_test_end`; the best are then these.
         session.callbacks.on_test_begin()
         metrics, scored = session.evaluate_dev()
-        state = keep_if_best(state, metrics, settings.monitor, session.save_best)
+        try:
+            state = keep_if_best(state, metrics, settings.monitor, session.save_best)
+        except DivergedError:
+            session.run.save_diverged([])  # The file says of a stopped run that it diverged.
+            raise
         session.callbacks.on_test_end(metrics)
         logs |= {f"val_{name}": value for name, value in metrics.items()}
         row |= {f"dev_{name}": value for name, value in metrics.items()}

@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from seq2seq.config.choices import Strategy
 from seq2seq.config.commands import ReproduceConfig
-from seq2seq.errors import visible
+from seq2seq.errors import UserError, visible
 from seq2seq.evaluation.evaluate_model import prediction_texts
 from seq2seq.files import read_text
 from seq2seq.runs.provenance import differences_of_records, make_record, refuse_other_data
@@ -46,6 +47,11 @@ def reproduce(config: ReproduceConfig) -> list[str]:
     settings, record = run.load_config(), run.load_record()
     if not config.trust:
         refuse_foreign_code([settings.optimizer, settings.callbacks.extra], run.config_file)
+    if settings.training.strategy is Strategy.multi_worker:
+        raise UserError(
+            f"run={run.path}: several workers trained it, and reproduce starts one process; train "
+            "it again with workers=N, and compare the two with seq2seq.compare"
+        )
     before = Outcome.of(run)  # now: a damaged file is not found out after hours of training
     refuse_other_data(record, settings.data, settings.data)
     for difference in differences_of_records(record, make_record(settings)):

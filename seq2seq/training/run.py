@@ -81,6 +81,7 @@ def train(
     if base is not None:
         base.initialize(session.model, vocabularies)
     state = initial_state()
+    run.check_size(config)
     # Only now: a mistake in the settings or the data leaves no folder behind.
     with RunDir.create(path).lock():
         vocabularies.save(*run.vocabularies)
@@ -133,6 +134,8 @@ def resume(path: str | Path, changes: Sequence[str] = (), trust: bool = False) -
         refuse_other_data(record, before.data, needed.data)
         vocabularies = Vocabularies.load(*run.vocabularies, before.data.reverse_target)
         splits = joined(load_splits(needed.data), read_taught(run, needed))
+        # A change may have made a setting null, which follows the number of examples then.
+        (needed, _), (config, _) = (by_size(one, len(splits.train)) for one in (needed, config))
         session = build_session(needed, run, splits, vocabularies, replicas)
         state = session.restore()
         _change_learning_rate(session.optimizer, before.optimizer, config.optimizer)
