@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import hashlib
 import json
 import os
 import re
@@ -38,6 +39,9 @@ _OTHERS = (
 _MEMBER = re.compile(rf"[1-9]\d{{0,2}}/({'|'.join(map(re.escape, (*_NEEDED, *_OTHERS)))})")
 _MAX_MANIFEST = 2**20  # bytes
 _KEPT = 16  # bundles that stay unpacked
+_BLOCK = 2**20  # bytes
+
+_used: set[Path] = set()  # folders of bundles that this process has opened
 
 
 def pack(runs: Sequence[Path], output: Path) -> str:
@@ -56,20 +60,26 @@ def pack(runs: Sequence[Path], output: Path) -> str:
             elif name in _NEEDED:
                 raise UserError(f"{run}: has no {name}; has the run finished an epoch?")
     sums = {}
-    for name, path in found.items():
-        with path.open("rb") as file:
-            sums[name] = checksum(file)
-    manifest = {"version": VERSION, "seq2seq": __version__, "files": sums}
     with writing(output) as temporary:
-        # Files of 1970, as in images that are built reproducibly, get the date that a ZIP can have.
-        with zipfile.ZipFile(
-            temporary, "w", zipfile.ZIP_STORED, strict_timestamps=False
-        ) as archive:
-            archive.writestr(_MANIFEST, json.dumps(manifest, indent=1) + "\n")
+        with zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
             for name, path in found.items():
-                archive.write(path, name)
+                sums[name] = _add(archive, name, path)
+            manifest = {"version": VERSION, "seq2seq": __version__, "files": sums}
+            archive.writestr(_MANIFEST, json.dumps(manifest, indent=1) + "\n")
         with temporary.open("rb") as file:
             return checksum(file)
+
+
+def _add(archive: zipfile.ZipFile, name: str, path: Path) -> str:
+    """Writes a file into an archive, and returns its SHA-256: a training may replace it."""
+    # Files of 1970, as in images that are built reproducibly, get the first date of a ZIP file.
+    entry = zipfile.ZipInfo.from_file(path, name, strict_timestamps=False)
+    digest = hashlib.sha256()
+    with path.open("rb") as source, archive.open(entry, "w") as target:
+        while block := source.read(_BLOCK):
+            digest.update(block)
+            target.write(block)
+    return digest.hexdigest()
 
 
 def unpack(bundle: Path) -> list[Path]:
@@ -91,6 +101,7 @@ def unpack(bundle: Path) -> list[Path]:
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
     os.utime(folder)
+    _used.add(folder)
     _drop_oldest(home)
     return sorted(folder.iterdir(), key=lambda run: int(run.name))
 
@@ -132,6 +143,9 @@ def _checked_sums(archive: zipfile.ZipFile) -> dict[str, str]:
     for member in members:
         if member.compress_type != zipfile.ZIP_STORED:
             raise ValueError(f"{member.filename} is compressed")
+    # Members may share bytes of the file, and be far larger together.
+    if sum(member.file_size for member in members) > Path(archive.filename or "").stat().st_size:
+        raise ValueError("its members are larger than it is")
     if archive.getinfo(_MANIFEST).file_size > _MAX_MANIFEST:
         raise ValueError(f"{_MANIFEST} is too large")
     manifest = json.loads(archive.read(_MANIFEST))
@@ -148,7 +162,7 @@ def _checked_sums(archive: zipfile.ZipFile) -> dict[str, str]:
 
 
 def _drop_oldest(home: Path) -> None:
-    """Removes the bundles that were used longest ago."""
+    """Removes the bundles that were used longest ago, but for those of this process."""
     used = sorted(home.glob("[0-9a-f]*"), key=lambda folder: folder.stat().st_mtime, reverse=True)
-    for folder in used[_KEPT:]:
+    for folder in {*used[_KEPT:]} - _used:
         shutil.rmtree(folder, ignore_errors=True)

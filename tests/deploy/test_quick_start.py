@@ -9,7 +9,7 @@ import pytest
 from project import ROOT, TINY, compose_config
 
 from seq2seq.config.user_cache import VARIABLE
-from seq2seq.deploy import quick_start
+from seq2seq.deploy import numpy_kinds, quick_start
 from seq2seq.deploy.quick_start import QuickPredictor, opening
 from seq2seq.errors import UserError
 from seq2seq.training.run import train
@@ -102,12 +102,40 @@ def test_many_lines_are_answered_by_the_run(tiny_run, cache, monkeypatch):
         ("decoding=beam", "decoding.beam_size=21"),
         ("decoding.reject_below=0.1",),
         ("engine=tensorflow",),
+        ("device=gpu",),
     ],
     ids=" ".join,
 )
 def test_where_only_tensorflow_answers(tiny_run, cache, words):
     ask(tiny_run[1])
     assert not ask(tiny_run[1], *words)[1]
+
+
+def test_long_lines_are_answered_by_the_run(tiny_run, cache, monkeypatch):
+    ask(tiny_run[1])
+    loaded = []
+    load = quick_start._load
+    monkeypatch.setattr(quick_start, "_load", lambda *asked: loaded.append(1) or load(*asked))
+    words = ["decoding=beam", "decoding.beam_size=10"]
+    with opening(compose_config(f"run={tiny_run[1]}", *words, name="infer")) as predictor:
+        for length, expected in ((300, 0), (200, 0), (400, 1)):
+            predictor.predict(["1 " * (length // 2)], [""])
+            assert len(loaded) == expected
+
+
+def test_weights_that_changed_meanwhile_are_not_kept(tiny_run, cache, tmp_path):
+    run = shutil.copytree(tiny_run[1], tmp_path / "run")
+    with opening(compose_config(f"run={run}", name="infer")) as predictor:
+        predictor.predict(["1 2"], [""], 0, False)
+        (run / "target_vocab.txt").write_text((run / "target_vocab.txt").read_text() + "new\n")
+    assert not [*cache.iterdir()]
+
+
+def test_a_kind_that_numpy_does_not_compute_is_not_kept(tiny_run, cache, monkeypatch):
+    known = numpy_kinds.KINDS
+    monkeypatch.setattr(numpy_kinds, "KINDS", known._replace(bridges=("learned",)))
+    ask(tiny_run[1])
+    assert not [*cache.iterdir()]
 
 
 def test_a_gpu_is_used(tiny_run, cache, monkeypatch):

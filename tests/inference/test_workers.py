@@ -70,6 +70,29 @@ def test_a_process_that_is_killed_is_replaced(tmp_path, caplog):
     assert caplog.messages == ["a process that decodes was killed; its lines are decoded again"]
 
 
+def test_a_process_that_is_killed_while_lines_are_read_is_replaced(tmp_path, caplog):
+    def slow_tasks():
+        first, second = tasks(tmp_path, ["a", "b"])
+        yield first
+        while not first.part.exists():
+            time.sleep(0.01)
+        pid = int((tmp_path / "calls").read_text().split()[0])
+        os.kill(pid, signal.SIGKILL)
+        while any(child.pid == pid for child in multiprocessing.active_children()):
+            time.sleep(0.01)
+        time.sleep(0.2)  # The pool's own thread takes notice; sooner, the test would show less.
+        yield second
+
+    assert run(tmp_path, slow_tasks(), count=1) == [("a", False), ("b", False)]
+    assert caplog.messages == ["a process that decodes was killed; its lines are decoded again"]
+
+
+def test_what_this_command_has_decoded_was_not_there_before(tmp_path):
+    texts = ["a", "b", "die 1", "a", "c"]
+    found = run(tmp_path, tasks(tmp_path, texts), count=1)
+    assert found == [(text, False) for text in texts]
+
+
 def test_killed_again_and_again_it_gives_up_and_keeps_what_is_there(tmp_path, monkeypatch):
     monkeypatch.setattr(workers, "_MAX_RESTARTS", 1)
     texts = ["a", "b", "die 99", "c"]

@@ -1,7 +1,9 @@
 """Bundles: one file that every command takes for a run; damage and hostile files."""
 
+import copy
 import hashlib
 import json
+import os
 import random
 import shutil
 import zipfile
@@ -14,7 +16,7 @@ from seq2seq import export as export_door
 from seq2seq.config.user_cache import VARIABLE
 from seq2seq.errors import UserError
 from seq2seq.inference.predictor import Predictor
-from seq2seq.runs import RunDir
+from seq2seq.runs import RunDir, bundle
 from seq2seq.runs.bundle import pack, unpack
 
 FIXTURES = ROOT / "tests" / "fixtures"
@@ -92,6 +94,7 @@ def test_only_the_last_bundles_stay_unpacked(file, cache, monkeypatch):
     monkeypatch.setattr("seq2seq.runs.bundle._KEPT", 2)
     found = []
     for number in range(4):
+        bundle._used.clear()  # as in another process
         rewritten(file, lambda members: members)
         file.write_bytes(file.read_bytes() + bytes([number]))  # ZIP files may have a tail.
         found.append(unpack(file)[0].parent)
@@ -175,3 +178,57 @@ def test_what_is_no_bundle_is_refused(file):
     file.write_text("not a ZIP file")
     with pytest.raises(UserError, match="is not a bundle, or is damaged: File is not a zip file"):
         RunDir.open(file)
+
+
+def test_one_command_may_take_many_bundles(file, cache, monkeypatch):
+    monkeypatch.setattr("seq2seq.runs.bundle._KEPT", 2)
+    names = []
+    for number in range(4):
+        another = file.with_name(f"copy{number}")
+        another.write_bytes(file.read_bytes() + bytes([number]))
+        names.append(str(another))
+    runs = RunDir.find_all(names)
+    assert len({run.path for run in runs}) == 4
+    assert all(run.load_config().name for run in runs)
+
+
+def test_a_file_of_1970_can_be_packed(run, tmp_path):
+    os.utime(run / "config.yaml", (0, 0))
+    pack([run], tmp_path / "old")
+    [unpacked] = unpack(tmp_path / "old")
+    assert (unpacked / "config.yaml").read_bytes() == (run / "config.yaml").read_bytes()
+
+
+@pytest.mark.parametrize("files", [{}, [], ["1/config.yaml"], None])
+def test_a_list_that_is_none_is_refused(files, file):
+    def change(members):
+        manifest = json.loads(members["bundle.json"])
+        members["bundle.json"] = json.dumps({**manifest, "files": files}).encode()
+
+    rewritten(file, change)
+    with pytest.raises(UserError, match="is damaged: it lists no files"):
+        RunDir.find_all(str(file))
+
+
+def test_members_that_share_bytes_are_refused(file, cache):
+    """A small file of which many members are the same bytes would fill the disk."""
+    with zipfile.ZipFile(file) as archive:
+        [weights] = [one for one in archive.infolist() if one.filename.endswith(".h5")]
+        manifest = json.loads(archive.read("bundle.json"))
+        members = {name: archive.read(name) for name in archive.namelist()}
+    name = weights.filename
+    with zipfile.ZipFile(file, "w") as archive:
+        for number in range(2, 60):
+            manifest["files"][f"{number}/best.weights.h5"] = manifest["files"][name]
+        members["bundle.json"] = json.dumps(manifest).encode()
+        for member, bytes_ in members.items():
+            archive.writestr(member, bytes_)
+        [first] = [one for one in archive.filelist if one.filename == name]
+        for number in range(2, 60):
+            entry = copy.copy(first)
+            entry.filename = entry.orig_filename = f"{number}/best.weights.h5"
+            archive.filelist.append(entry)
+            archive.NameToInfo[entry.filename] = entry
+    with pytest.raises(UserError, match="its members are larger than it is"):
+        unpack(file)
+    assert not [*cache.iterdir()]

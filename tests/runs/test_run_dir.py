@@ -1,8 +1,10 @@
 """Run folder: its text files, the newest run, and error messages."""
 
+import dataclasses
 import os
 
 import pytest
+from project import compose_config
 
 from seq2seq.errors import UserError
 from seq2seq.runs.run_dir import RunDir
@@ -74,3 +76,16 @@ def test_events_of_an_earlier_version_stay_in_their_folder(tmp_path):
     assert RunDir(tmp_path).tensorboard == tmp_path
     (tmp_path / "tensorboard").mkdir()
     assert RunDir(tmp_path).tensorboard == tmp_path / "tensorboard"
+
+
+def test_a_run_of_many_files_can_be_opened(tmp_path):
+    files = [f"/data/of/some/length/part-{number:05d}.tsv.gz" for number in range(2_000)]
+    words = ["data=tsv", f"data.train=[{','.join(files)}]", "data.dev=/x", "run_dir=r"]
+    config = compose_config(*words)
+    run = RunDir.create(tmp_path / "r")
+    run.check_size(config)
+    run.save_config(config, {})
+    assert run.load_config().data.train == files
+    data = dataclasses.replace(config.data, train=files * 20)
+    with pytest.raises(UserError, match="too many data files"):
+        run.check_size(dataclasses.replace(config, data=data))

@@ -6,10 +6,12 @@ import shutil
 
 import h5py
 import pytest
-from project import TINY, run_process
+from project import TINY, compose_config, run_process
 
 from seq2seq import cli, reproduce
+from seq2seq.errors import UserError
 from seq2seq.runs.run_dir import RunDir
+from seq2seq.training import reproduction
 from seq2seq.training.reproduction import Outcome, differences
 
 OPTIONS = [word for word in TINY if not word.startswith("run_dir")]
@@ -96,3 +98,11 @@ def test_every_difference_is_seen(tiny_run, tmp_path, damage, expected):
         path.write_text(changed)
     found = list(differences(Outcome.of(RunDir(run)), Outcome.of(RunDir(other))))
     assert any(line.startswith(expected) for line in found), found
+
+
+def test_a_run_of_several_workers_is_refused(tiny_run, tmp_path):
+    run = shutil.copytree(tiny_run[1], tmp_path / "run")
+    text = (run / "config.yaml").read_text()
+    (run / "config.yaml").write_text(text.replace("strategy: single", "strategy: multi_worker"))
+    with pytest.raises(UserError, match="several workers trained it"):
+        reproduction.reproduce(compose_config(f"run={run}", name="reproduce"))

@@ -8,7 +8,9 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+import types
 from pathlib import Path
 
 import keras
@@ -26,6 +28,8 @@ from seq2seq.data.batches import BatchPlan
 from seq2seq.data.examples import Example
 from seq2seq.data.vocabulary import Vocabularies
 from seq2seq.errors import UserError
+from seq2seq.runs.run_dir import RunDir
+from seq2seq.training import workers
 from seq2seq.training.strategy import ONE_REPLICA, adapted
 
 OPTIONS = [word for word in TINY if not word.startswith("run_dir")] + [
@@ -81,12 +85,13 @@ def chief_and_worker(process):
 )
 def test_workers_train_as_one_though_one_is_killed(alone, tmp_path, which):
     command = [sys.executable, ROOT / "train.py", *OPTIONS, "run_dir=run", "workers=2"]
+    (tmp_path / "tmp").mkdir()
     with (
         (tmp_path / "output.txt").open("wb") as output,
         subprocess.Popen(
             list(map(str, command)),
             cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            env={**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path / "tmp")},
             stdout=output,
             stderr=subprocess.STDOUT,
         ) as process,
@@ -101,7 +106,72 @@ def test_workers_train_as_one_though_one_is_killed(alone, tmp_path, which):
     assert "resuming from" in text
     assert text.count("Best epoch") == 1  # The chief alone is heard.
     assert_close(tmp_path / "run", alone)
-    assert not [*Path(os.environ.get("TMPDIR", "/tmp")).glob(f"seq2seq-worker-*/{process.pid}")]
+    assert not [*(tmp_path / "tmp").iterdir()]
+
+
+@pytest.fixture
+def started(monkeypatch):
+    """The arguments of `train_on_workers`, which starts none."""
+    found = []
+    monkeypatch.setattr(workers, "train_on_workers", lambda *given: found.append(given))
+    monkeypatch.delenv("TF_CONFIG", raising=False)
+    return found
+
+
+def test_a_new_run_is_not_written_over_an_old_one(started, tmp_path):
+    config = compose_config("run_dir=r", "workers=2", "device=cpu")
+    RunDir.create(tmp_path / "r").save_config(config, {})
+    with pytest.raises(UserError, match="already holds a run; choose another folder"):
+        workers.train_by_workers(config, ["workers=2"], tmp_path / "r")
+    assert not started
+
+
+def test_workers_start_again_on_the_same_device(started, tmp_path):
+    config = compose_config("run_dir=r", "workers=2", "device=cpu")
+    assert workers.train_by_workers(config, ["workers=2", "device=cpu"], tmp_path / "r")
+    [(begin, go_on, run, count)] = started
+    assert {"workers=2", "device=cpu", f"run_dir={run.path}"} <= {*begin}
+    assert go_on == [f"resume={tmp_path / 'r'}", "device=cpu", "trust=true"]
+    assert count == 2
+
+
+def test_another_worker_knows_that_a_run_is_finished(tmp_path, monkeypatch):
+    for name in ("config.yaml", "results.json", "checkpoints/step_1.0.npz", "best.weights.h5"):
+        (tmp_path / "run" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "run" / name).write_text(name)
+    monkeypatch.setenv("TF_CONFIG", CLUSTER)
+    with workers.own_folder(tmp_path / "run") as folder:
+        assert folder != tmp_path / "run"
+        assert (Path(folder) / "results.json").read_text() == "results.json"
+
+
+def test_the_crash_of_a_worker_is_told(capfd):
+    with tempfile.TemporaryFile() as output:
+        output.write(b"Traceback\n  the reason\n")
+        chief = workers.Worker(0, types.SimpleNamespace(returncode=None), output)
+        crashed = workers.Worker(1, types.SimpleNamespace(returncode=1), output)
+        assert workers._problem(crashed, chief) == "worker 1 has ended (exit code 1)"
+    assert capfd.readouterr().err == "Traceback\n  the reason\n"
+
+
+@pytest.mark.slow
+def test_workers_stop_with_the_process_that_started_them(tmp_path):
+    command = [sys.executable, ROOT / "train.py", *OPTIONS, "run_dir=run", "workers=2"]
+    with subprocess.Popen(
+        [*map(str, command), "training.epochs=500"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        while not [*tmp_path.glob("run/checkpoints/step_*[1-9].*.npz")]:
+            assert process.poll() is None
+            time.sleep(0.02)
+        pids = chief_and_worker(process)
+        process.kill()
+    for pid in pids:
+        while Path(f"/proc/{pid}").exists():  # the limit is that of the test
+            time.sleep(0.05)
 
 
 @pytest.mark.slow

@@ -7,11 +7,14 @@ import pytest
 from project import TINY
 
 from seq2seq.config.load import compose
+from seq2seq.data.examples import Example, Splits
 from seq2seq.data.splits import load_splits
 from seq2seq.data.tsv import read_examples
 from seq2seq.errors import UserError
+from seq2seq.inference.answers import Hypothesis, Prediction
 from seq2seq.inference.predictor import Predictor
 from seq2seq.runs.run_dir import RunDir
+from seq2seq.training.distillation import teach
 from seq2seq.training.run import resume, train
 
 WORDS = [*TINY[:-1], "callbacks.tensorboard=false", "training.epochs=1"]
@@ -99,3 +102,26 @@ def test_a_teacher_reads_text_in_its_own_way(teacher, tmp_path):
     )
     train(dataclasses.replace(config, data=data), tmp_path / "run")
     assert len((tmp_path / "run" / "taught.tsv").read_text().splitlines()) == 3
+
+
+class Echo:
+    def predict(self, sources, features):
+        return [Prediction([Hypothesis((), source, 0.0)]) for source in sources]
+
+
+def test_sources_and_answers_beyond_the_limits_are_left_out(tmp_path, monkeypatch):
+    monkeypatch.setattr(Predictor, "load", lambda runs: Echo())
+    monkeypatch.setattr(RunDir, "find_all", lambda names: [])
+    (tmp_path / "more").write_text("1 2\n1 2 3\n1 2 3 4\n")
+    for limit in ("source", "target"):
+        words = ["distill_from=x", f"data.unlabelled={tmp_path}/more", f"data.max_{limit}_length=3"]
+        config = compose(*WORDS, *words, "run_dir=x")
+        splits = Splits(train=[Example(("1",), ("1",))], dev=[], test=[])
+        assert [one.target for one in teach(config, splits)] == [("1", "2"), ("1", "2", "3")]
+
+
+def test_files_that_stay_on_disk_are_refused(teacher, tmp_path):
+    splits = Splits(train=object(), dev=[], test=[])
+    config = compose(*WORDS, f"distill_from={teacher.path}", "data.invented=3", "run_dir=x")
+    with pytest.raises(UserError, match=r"raise data\.in_memory_mib"):
+        teach(config, splits)

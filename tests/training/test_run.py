@@ -20,11 +20,16 @@ from small_trainings import (
     weights_after,
 )
 
+from seq2seq.config.choices import Status
+from seq2seq.config.size_rule import epochs_for
 from seq2seq.data.batches import Batch
 from seq2seq.errors import UserError
 from seq2seq.inference.predictor import Predictor
 from seq2seq.model.seq2seq import Seq2Seq
 from seq2seq.runs.run_dir import RunDir
+from seq2seq.runs.status import status_of
+from seq2seq.training import loop
+from seq2seq.training.divergence import diverged_evaluation
 from seq2seq.training.reproduction import reproduce
 from seq2seq.training.run import resume, train
 
@@ -342,3 +347,22 @@ def test_what_is_null_for_the_machine_is_filled_in_when_resuming_too(compose, tm
     train(config, tmp_path / "r")
     resume(tmp_path / "r", ["training.jit_compile=null", "training.epochs=2"])
     assert RunDir.open(tmp_path / "r").load_config().training.jit_compile is True
+
+
+def test_what_is_null_for_the_data_is_filled_in_when_resuming_too(compose, tmp_path):
+    train(compose(*TOY, "training.epochs=1"), tmp_path / "r")
+    changes = ["training.epochs=null", "training.evaluate_every=null", "training.patience=1"]
+    assert resume(tmp_path / "r", changes)["epochs"] > 1
+    settings = RunDir.open(tmp_path / "r").load_config().training
+    assert settings.epochs == epochs_for(compose(*TOY).data.train_examples)
+    assert settings.evaluate_every is not None
+
+
+def test_a_dev_loss_that_is_no_number_is_a_divergence(compose, tmp_path, monkeypatch):
+    def never_finite(*_):
+        raise diverged_evaluation(float("nan"), 1)
+
+    monkeypatch.setattr(loop, "keep_if_best", never_finite)
+    with pytest.raises(UserError, match="the loss on dev became nan in epoch 1"):
+        train(compose(*TOY), tmp_path / "r")
+    assert status_of(RunDir.open(tmp_path / "r")) is Status.diverged

@@ -16,6 +16,7 @@ from small_trainings import TOY
 from seq2seq.config.load import to_yaml
 from seq2seq.files import is_locked
 from seq2seq.runs.run_dir import RunDir
+from seq2seq.training import sweep_end
 from seq2seq.training.job import Job
 from seq2seq.training.processes import Ended
 from seq2seq.training.sweep_screen import differing
@@ -129,6 +130,23 @@ def test_a_mistake_in_a_job_starts_no_process(words, problem, train_command, cap
     [row] = table(Path("sweep/sweep.csv"))
     assert problem in row["problem"]
     assert "begins" not in capfd.readouterr().out
+
+
+def test_a_start_without_weights_is_a_failed_job(train_command, tmp_path, capfd):
+    base = RunDir.create(tmp_path / "base")
+    base.save_config(compose_config("run_dir=base"), {})
+    assert train_command("-m", *OPTIONS, "run_dir=sweep", "init_from=base") == 1
+    [row] = table(Path("sweep/sweep.csv"))
+    assert (row["status"], "no best.weights.h5" in row["problem"]) == ("failed", True)
+
+
+def test_an_error_of_the_program_ends_a_sweep(train_command, monkeypatch, capfd):
+    def fail(*_):
+        raise ValueError("never seen before")
+
+    monkeypatch.setattr(sweep_end, "run_sweep", fail)
+    assert train_command("-m", *OPTIONS, "run_dir=sweep") == 1
+    assert "ValueError: never seen before" in capfd.readouterr().err
 
 
 def test_overrides_of_all_jobs_are_not_repeated():

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,8 +11,12 @@ import time
 import pytest
 from project import ROOT, TINY, compose_config, run_process
 
+from seq2seq.config.load import from_yaml
+from seq2seq.config.schema import RunConfig
 from seq2seq.evaluation.evaluate_run import evaluate_run
+from seq2seq.runs.ensemble_dir import EnsembleDir
 from seq2seq.runs.run_dir import RunDir
+from seq2seq.training import ensemble
 
 # Micro-batches: by default they follow the number of cores.
 WORDS = [*TINY[:-1], "training.micro_batches=1", "ensemble=2", "callbacks.tensorboard=false"]
@@ -103,3 +108,27 @@ def test_a_stopped_ensemble_resumes_to_the_same_weights(number, folder, tmp_path
     assert run_process(ROOT / "train.py", *words[:-1], f"run_dir={whole}", cwd=ROOT).returncode == 0
     for name in "12":
         assert weights(tmp_path / "e" / name) == weights(whole / name)
+
+
+def test_a_change_is_for_members_that_have_not_begun_too(folder, tmp_path, monkeypatch):
+    alone = shutil.copytree(folder, tmp_path / "e")
+    shutil.rmtree(alone / "2")
+    found = []
+    monkeypatch.setattr(
+        ensemble, "train_side_by_side", lambda jobs, *_: found.extend(jobs.values())
+    )
+    monkeypatch.setattr(ensemble, "_score", lambda *_: {})
+    ensemble.resume_ensemble(EnsembleDir(alone), ["training.epochs=7"])
+    first, second = found
+    assert first.changes == ["training.epochs=7"]
+    assert from_yaml(second.config, RunConfig).training.epochs == 7
+
+
+def test_members_without_test_scores_are_scored_on_dev(folder, tmp_path):
+    alone = shutil.copytree(folder, tmp_path / "e")
+    results = json.loads((alone / "1" / "results.json").read_text())
+    del results["test"]
+    (alone / "1" / "results.json").write_text(json.dumps(results))
+    found = ensemble.resume_ensemble(EnsembleDir(alone))
+    assert "dev" in found
+    assert "test" not in found
