@@ -1,5 +1,6 @@
 """The server with a scripted model: gathering, limits, and odd requests."""
 
+import contextlib
 import json
 import re
 import socket
@@ -249,6 +250,23 @@ def test_what_is_not_http(server):
         connection.shutdown(socket.SHUT_WR)
         assert rest(stream)[:12] in (b"", b"HTTP/1.1 400")
     assert decode(client, "x") == ["X"]
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        b"GET /",
+        b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX: ",
+        b"POST /v1/decode HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX: ",
+    ],
+)
+def test_a_head_is_limited(server, start):
+    client, _, _ = server
+    connection, stream = connect(client)
+    with contextlib.suppress(ConnectionError):
+        connection.sendall(start + b"a" * 2**20 + b"\r\n\r\n")
+    assert rest(stream) == b""
+    assert client.get("/healthz", headers={"x": "a" * 10_000}).status_code == 200
 
 
 def test_too_many_connections():

@@ -47,7 +47,7 @@ def serve(config: ServeConfig) -> None:
 
 
 def _check_packages() -> None:
-    for name in ("fastapi", "prometheus_client", "uvicorn"):
+    for name in ("fastapi", "httptools", "prometheus_client", "uvicorn"):
         try:
             importlib.import_module(name)
         except ImportError as error:
