@@ -257,7 +257,7 @@ def test_what_is_not_http(server):
     [
         b"GET /",
         b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX: ",
-        b"POST /v1/decode HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX: ",
+        b"POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX: ",
     ],
 )
 def test_a_head_is_limited(server, start):

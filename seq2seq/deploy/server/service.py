@@ -150,6 +150,7 @@ class Service:
     ) -> list[Prediction]:
         found: dict[int, Prediction] = {}
         routes = model.routes(lines, search)
+        # Nothing is awaited between the check of the queue and here: a burst cannot pass it.
         results = await asyncio.gather(
             *(
                 self._lanes[name, route.lane].answer(
