@@ -165,10 +165,7 @@ class Predictor:
             if isinstance(lines, str):
                 raise TypeError(f"{name} must be a list of strings, not a string: use [{lines!r}]")
         features = features if features is not None else [""] * len(sources)
-        texts = [
-            (_without_end(source), _without_end(tags))
-            for source, tags in zip(sources, features, strict=True)
-        ]
+        texts = [*zip(sources, features, strict=True)]
         wanted = [with_details] * len(texts) if isinstance(with_details, bool) else with_details
         return self._answer(self.members.read(texts), batches_before, wanted, seed)
 
@@ -237,8 +234,3 @@ class Predictor:
         S counts features and source tokens; T counts target tokens and the end of sequence.
         """
         return attention_weights(self.model, self.vocabularies, source, target)
-
-
-def _without_end(line: str) -> str:
-    """Returns a line without its end, which `LineReader` removes from the lines of a file."""
-    return line.removesuffix("\n").removesuffix("\r")

@@ -6,6 +6,7 @@ import random
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 
+import drawn_exports
 import numpy as np
 import pytest
 from project import ROOT, compose_config
@@ -179,6 +180,15 @@ def test_states_and_attention(client, predictor):
     without = ask(client, "/v1/states", source=SOURCES[0], target=target, with_states=False)
     np.testing.assert_allclose(without["attention"], seen.attention, atol=1e-4)
     assert without["states"] is None
+
+
+def test_line_ends_and_features_that_the_model_does_not_read_are_nowhere():
+    words = {"data.source.tokens": "char", "model.units": 4, "decoding.max_length": 7}
+    served = TrainedModel("chars", drawn_exports.make_predictor(words), [], 4)
+    for see in (served.states, served.full_states):
+        assert see("abc\r\n", "V;P", ["x"]).read == ["a", "b", "c"]
+    routes = served.routes([Line("a\n"), Line("b\n"), Line("\n")], Search())
+    assert [(route.lane, route.numbers) for route in routes] == [(USUAL, [0, 1]), (OTHER, [2])]
 
 
 @pytest.mark.parametrize(
