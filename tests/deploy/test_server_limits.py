@@ -326,6 +326,30 @@ def test_the_page_needs_nothing_from_elsewhere(server):
     assert labels == set(re.findall(r'<(?:input|select) id="(\w+)"', html))
 
 
+def luminance(color):
+    """Source: WCAG 2.2, relative luminance."""
+    parts = (one / 255 for one in color)
+    linear = [x / 12.92 if x <= 0.04045 else ((x + 0.055) / 1.055) ** 2.4 for x in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def test_numbers_of_the_heat_map_can_be_read():
+    html = (ROOT / "seq2seq" / "deploy" / "server" / "page.html").read_text(encoding="utf-8")
+    themes = re.findall(r":root {(.*?)}", html, re.DOTALL)
+    assert len(themes) == 2
+    for theme in themes:
+        words = dict(re.findall(r"--([\w-]+): ([^;]+);", theme))
+        ink, paper = (
+            [int(one, 16) for one in re.findall(r"\w\w", words[name].replace("#fff", "#ffffff"))]
+            for name in ("ink", "paper")
+        )
+        heat, most = [float(one) for one in words["heat"].split()], float(words["heat-most"])
+        for share in (0.0, most / 2, most):
+            mixed = [share * a + (1 - share) * b for a, b in zip(heat, paper, strict=True)]
+            pair = sorted(luminance(color) + 0.05 for color in (ink, mixed))
+            assert pair[1] / pair[0] >= 4.5  # WCAG 2.2, level AA
+
+
 def test_addresses_that_are_in_use_or_wrong(server):
     from seq2seq.deploy.server.process import bind
     from seq2seq.errors import UserError
