@@ -125,7 +125,11 @@ def test_too_many_requests_of_a_client_and_too_many_lines():
 @pytest.mark.parametrize(
     ("words", "known", "unknown"),
     [
-        ([], ["localhost", "127.0.0.1:8000", "[::1]:80", "LOCALHOST"], ["evil.example", ""]),
+        (
+            [],
+            ["localhost", "127.0.0.1:8000", "[::1]:80", "[::1]", "LOCALHOST"],
+            ["evil.example", "[::2]", ""],
+        ),
         (["hosts=[my.example]"], ["my.example", "My.Example:443"], ["localhost", "127.0.0.1"]),
         (["host=0.0.0.0"], ["anything.example", "localhost"], []),
     ],

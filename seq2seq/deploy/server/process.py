@@ -123,18 +123,20 @@ class Server(uvicorn.Server):
         numbers = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
         if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # Under nohup.
             numbers.remove(signal.SIGHUP)
-        before = {number: signal.signal(number, self._stop) for number in numbers}
+
+        def stop(number: int, frame: FrameType | None) -> None:
+            if self.signal is None:  # Two may arrive at once.
+                self.signal = number
+            self._service.is_stopping = True
+            for one in numbers:
+                signal.signal(one, signal.SIG_DFL)
+
+        before = {number: signal.signal(number, stop) for number in numbers}
         try:
             yield
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
-
-    def _stop(self, number: int, frame: FrameType | None) -> None:
-        self.signal = number
-        self._service.is_stopping = True
-        for one in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(one, signal.SIG_DFL)
 
     async def on_tick(self, counter: int) -> bool:
         """Tells, ten times a second, whether to stop."""
