@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from seq2seq.data.tsv import feature_tokens, source_tokens
 from seq2seq.errors import UserError
 from seq2seq.inference.predictor import Predictor
 from seq2seq.model.rnn.tracing import Array, Trace, Tracer
@@ -87,8 +86,8 @@ def hand_over(
         if prediction.problem:
             raise UserError(f"source={source!r}: {prediction.problem}")
         target = prediction.tokens
-    model, vocabularies, data = predictor.model, predictor.vocabularies, predictor.data
-    tokens, tags = source_tokens(source, data), feature_tokens(features, data)
+    model, vocabularies = predictor.model, predictor.vocabularies
+    tokens, tags = predictor.members.only.read(source, features)
     ids = tf.constant([vocabularies.encode_source(tokens, tags)], tf.int32)
     target_in = tf.constant([vocabularies.encode_target(target)[:-1]], tf.int32)
     steps = vocabularies.steps(len(target))

@@ -76,6 +76,26 @@ def read_allowed(path: str, data: DataConfig, tables: Vocabularies, max_length: 
 _SIDES = ("source", "target")
 
 
+class AllowedAnswers:
+    """The answers of a file, as one tree for all searches that may share it."""
+
+    def __init__(self, path: str) -> None:
+        """Reads nothing yet."""
+        self._path = path
+        self._trees: dict[tuple[bool, int], Trie] = {}
+
+    def tree(self, data: DataConfig, tables: Vocabularies, max_length: int) -> Trie:
+        """Returns the tree for members of one direction; see `read_allowed`.
+
+        Raises:
+            UserError: As `read_allowed`.
+        """
+        key = tables.reverse_target, max_length
+        if key not in self._trees:
+            self._trees[key] = read_allowed(self._path, data, tables, max_length)
+        return self._trees[key]
+
+
 def _read(setting: str, files: Any, data: DataConfig) -> Sequence[Example]:
     if "-" in paths_in(files):
         raise UserError(f"decoding.{setting}=-: needs a file: standard input is for the lines")

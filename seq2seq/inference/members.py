@@ -54,10 +54,13 @@ class Member:
         return cls(model, vocabularies, config.data, str(run.path))
 
     def read(self, source: str, features: str) -> Pair:
-        """Returns the tokens of a source text and of its text of features."""
+        """Returns the tokens of a source text and of its text of features.
+
+        A line end is removed; a model without features reads none.
+        """
         has_features = self.vocabularies.features is not None
-        tags = feature_tokens(features, self.data) if has_features else ()
-        return source_tokens(source, self.data), tags
+        tags = feature_tokens(_without_end(features), self.data) if has_features else ()
+        return source_tokens(_without_end(source), self.data), tags
 
     def read_tokens(self, pair: Pair, data: DataConfig) -> Pair:
         """Returns the tokens of a text, of which `pair` are the tokens by the settings `data`."""
@@ -172,6 +175,11 @@ class Members:
                     text = visible(Tokenizer(self.data.source.tokens).join(source), 40)
                     raise UserError(f"{member.name} finds no tokens in the source '{text}'")
         return [list(map(member.encode, own)) for member, own in zip(self.all, read, strict=True)]
+
+
+def _without_end(line: str) -> str:
+    """Returns a line without its end, which `LineReader` removes from the lines of a file."""
+    return line.removesuffix("\n").removesuffix("\r")
 
 
 def load_model(run: RunDir, config: RunConfig, vocabularies: Vocabularies) -> Seq2Seq:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ from seq2seq.config.resolve import shared_decoding
 from seq2seq.config.schema import DataConfig, DecodingConfig
 from seq2seq.data.vocabulary import Tokenizer, Vocabularies
 from seq2seq.inference.answers import Prediction
-from seq2seq.inference.lexicon import look_up, read_lexicon
+from seq2seq.inference.lexicon import AllowedAnswers, look_up, read_lexicon
 from seq2seq.inference.members import Member, Members, Pair, Pairs, Tokens
 from seq2seq.inference.observation import Observer, attention_weights, mean_temperature
 from seq2seq.inference.voting import make_search
@@ -74,7 +75,8 @@ class Predictor:
         # A temperature is that of a free search.
         temperature = temperature if answers.answers is None else None
         self.observer = Observer(self.members, decoding, temperature)
-        self.search = make_search(self.members, decoding, answers.answers, self.observer.log_probs)
+        self._allowed = AllowedAnswers(answers.answers) if answers.answers else None
+        self.search = make_search(self.members, decoding, self._allowed, self.observer.log_probs)
 
     @classmethod
     def load(cls, run: Run | Sequence[Run], decoding: DecodingChanges | None = None) -> Predictor:
@@ -105,11 +107,12 @@ class Predictor:
         Raises:
             UserError: The settings contradict each other, or `decoding.answers` cannot be read.
         """
-        first, *others = self.members.all
-        own = first.model, first.vocabularies, first.data
-        found = Predictor(*own, decoding, others, self.answers, self.observer.temperature)
-        if decoding.max_length == self.decoding.max_length:
-            found.observer = self.observer  # which is traced once for all searches
+        check_decoding(decoding, len(self.vocabularies.target))
+        found = copy.copy(self)  # The files of known answers are not read again.
+        found.decoding = decoding
+        if decoding.max_length != self.decoding.max_length:  # else it is traced for all searches
+            found.observer = Observer(self.members, decoding, self.observer.temperature)
+        found.search = make_search(self.members, decoding, self._allowed, found.observer.log_probs)
         return found
 
     def __call__(self, source: str, features: str = "") -> str:
@@ -165,10 +168,7 @@ class Predictor:
             if isinstance(lines, str):
                 raise TypeError(f"{name} must be a list of strings, not a string: use [{lines!r}]")
         features = features if features is not None else [""] * len(sources)
-        texts = [
-            (_without_end(source), _without_end(tags))
-            for source, tags in zip(sources, features, strict=True)
-        ]
+        texts = [*zip(sources, features, strict=True)]
         wanted = [with_details] * len(texts) if isinstance(with_details, bool) else with_details
         return self._answer(self.members.read(texts), batches_before, wanted, seed)
 
@@ -237,8 +237,3 @@ class Predictor:
         S counts features and source tokens; T counts target tokens and the end of sequence.
         """
         return attention_weights(self.model, self.vocabularies, source, target)
-
-
-def _without_end(line: str) -> str:
-    """Returns a line without its end, which `LineReader` removes from the lines of a file."""
-    return line.removesuffix("\n").removesuffix("\r")

@@ -21,7 +21,7 @@ from seq2seq.inference.compiled_search import compile_search
 from seq2seq.inference.directions import directions
 from seq2seq.inference.ensemble import Block
 from seq2seq.inference.forcing import Source
-from seq2seq.inference.lexicon import read_allowed
+from seq2seq.inference.lexicon import AllowedAnswers
 from seq2seq.inference.members import Members, Tokens
 from seq2seq.inference.search.beam import length_penalties
 
@@ -30,14 +30,14 @@ LogProbs = Callable[[Sequence[tuple[Source, Tokens]], Sequence[float]], list[lis
 
 
 def make_search(
-    members: Members, decoding: DecodingConfig, allowed: str | None, log_probs: LogProbs
+    members: Members, decoding: DecodingConfig, allowed: AllowedAnswers | None, log_probs: LogProbs
 ) -> BatchSearch | VotedSearch:
     """Returns the search of batches of ids.
 
     Args:
         members: The models.
         decoding: The settings of the search.
-        allowed: The file of allowed answers; None: all are allowed.
+        allowed: The only possible answers; None: all are possible.
         log_probs: Those of all members.
 
     Raises:
@@ -48,10 +48,12 @@ def make_search(
     return VotedSearch(members, decoding, allowed, log_probs)
 
 
-def _batch_search(members: Members, decoding: DecodingConfig, allowed: str | None) -> BatchSearch:
+def _batch_search(
+    members: Members, decoding: DecodingConfig, allowed: AllowedAnswers | None
+) -> BatchSearch:
     data, tables = members.all[0].data, members.all[0].vocabularies
     longest = decoding.max_length or 1
-    trie = read_allowed(allowed, data, tables, longest) if allowed else None
+    trie = allowed.tree(data, tables, longest) if allowed else None
     compiled = compile_search(members.searched, decoding, trie)
     return BatchSearch(compiled, decoding, tables, Tokenizer(data.target.tokens))
 
@@ -60,7 +62,11 @@ class VotedSearch:
     """A search by each direction, and a vote of all members on the answers of both."""
 
     def __init__(
-        self, members: Members, decoding: DecodingConfig, allowed: str | None, log_probs: LogProbs
+        self,
+        members: Members,
+        decoding: DecodingConfig,
+        allowed: AllowedAnswers | None,
+        log_probs: LogProbs,
     ) -> None:
         """Compiles the searches; arguments and errors as for `make_search`."""
         if decoding.kind is SearchKind.sampling:

@@ -1,5 +1,7 @@
 """Format `litert`: answers of the interpreter are those of the format `numpy`."""
 
+import json
+
 import numpy as np
 import pytest
 from drawn_exports import LINES, TAGS, make_predictor
@@ -7,7 +9,10 @@ from drawn_settings import UNITS
 from test_transducer import as_exported, every_model
 
 from seq2seq.deploy.formats.litert import convert, lengths_up_to
+from seq2seq.deploy.server.exported_model import ExportedModel
+from seq2seq.deploy.server.served import Line, RefusedError, Search
 from seq2seq.deploy.standalone.on_litert import LiteRtEngine, LiteRtSteps, Transducer
+from seq2seq.errors import UserError
 
 BEAM = 3
 TOLERANCE = 2e-4
@@ -79,8 +84,24 @@ def test_a_beam_is_as_large_as_the_file_allows(tmp_path):
         for model in (exported, reference)
     )
     assert found[0].text == expected[0].text
-    with pytest.raises(ValueError, match="beam_size=4 is more than the 3 of the exported model"):
-        Transducer(exported.description, exported.engine, {"beam_size": 4}).predict(["abc"])
+    message = "beam_size=4 is more than the 3 of the exported model"
+    with pytest.raises(ValueError, match=message):
+        Transducer(exported.description, exported.engine, {"beam_size": 4})
+    # A server refuses it before the model is called.
+    sizes = {"litert": {"lengths": [16], "rows": BEAM}}
+    (tmp_path / "model.json").write_text(json.dumps(exported.description | sizes))
+    served = ExportedModel("small", str(tmp_path), {})
+    with pytest.raises(RefusedError, match="beam_size: 4 is more than the 3 that small has"):
+        served.routes([Line("abc")], Search("beam", 4))
+    [route] = served.routes([Line("abc")], Search("beam", 2))
+    assert route.call([Line("abc")])[0].text == expected[0].text
+    with pytest.raises(UserError, match=message):
+        ExportedModel("small", str(tmp_path), {"beam_size": 4})
+    (tmp_path / "model.json").write_text(
+        json.dumps(exported.description | {"litert": {"lengths": [16], "rows": 1}})
+    )
+    changes = {"kind": "greedy", "n_best": 1}
+    assert ExportedModel("small", str(tmp_path), changes).about["searches"] == ["greedy"]
 
 
 def test_lengths_grow_up_to_the_longest_source():

@@ -3,8 +3,10 @@
 import dataclasses
 import json
 import random
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 
+import drawn_exports
 import numpy as np
 import pytest
 from project import ROOT, compose_config
@@ -13,10 +15,13 @@ from server_in_thread import decode, serving
 from seq2seq.config.choices import SearchKind
 from seq2seq.deploy.export import export
 from seq2seq.deploy.server import schemas
+from seq2seq.deploy.server.exported_model import ExportedModel
 from seq2seq.deploy.server.models import has_runs, load_models
+from seq2seq.deploy.server.served import OTHER, USUAL, Line, Search
 from seq2seq.deploy.server.trained_model import TrainedModel
 from seq2seq.errors import UserError
-from seq2seq.inference.formats import Line, describe
+from seq2seq.inference.formats import Line as InputLine
+from seq2seq.inference.formats import describe
 from seq2seq.inference.handover import hand_over
 from seq2seq.inference.predictor import Predictor
 
@@ -77,7 +82,7 @@ def test_answers_are_those_of_infer(client, predictor):
     found = schemas.Answers.model_validate_json(response.content)
     assert found.model == "default"
     expected = [
-        describe(Line(source, ""), prediction)
+        describe(InputLine(source, ""), prediction)
         for source, prediction in zip(
             body["sources"], predictor.predict(body["sources"], with_details=True), strict=True
         )
@@ -177,6 +182,15 @@ def test_states_and_attention(client, predictor):
     assert without["states"] is None
 
 
+def test_line_ends_and_features_that_the_model_does_not_read_are_nowhere():
+    words = {"data.source.tokens": "char", "model.units": 4, "decoding.max_length": 7}
+    served = TrainedModel("chars", drawn_exports.make_predictor(words), [], 4)
+    for see in (served.states, served.full_states):
+        assert see("abc\r\n", "V;P", ["x"]).read == ["a", "b", "c"]
+    routes = served.routes([Line("a\n"), Line("b\n"), Line("\n")], Search())
+    assert [(route.lane, route.numbers) for route in routes] == [(USUAL, [0, 1]), (OTHER, [2])]
+
+
 @pytest.mark.parametrize(
     ("body", "message"),
     [
@@ -211,6 +225,19 @@ def test_an_export_is_served_without_tensorflow(exported):
         assert 0 < answer["confidence"] < 1
         refused = client.post("/v1/decode", json={"sources": ["1"], "search": "sampling"})
         assert refused.status_code == 422
+
+
+def test_an_export_is_read_once(exported, tmp_path):
+    """Whatever becomes of its folder, and whichever searches clients ask for."""
+    folder = shutil.copytree(exported, tmp_path / "numpy")
+    served = ExportedModel("small", str(folder), {})
+    shutil.rmtree(folder)
+    lines = [Line(source) for source in SOURCES]
+    texts = [one["predictions"][0]["text"] for one in ANSWERS]
+    for beam in (None, 7, 5):
+        [route] = served.routes(lines, Search(beam_size=beam))
+        assert route.lane == (OTHER if beam == 7 else USUAL)
+        assert [one.text for one in route.call(lines)] == texts
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """The server with a scripted model: gathering, limits, and odd requests."""
 
+import contextlib
 import json
 import re
 import socket
@@ -124,7 +125,11 @@ def test_too_many_requests_of_a_client_and_too_many_lines():
 @pytest.mark.parametrize(
     ("words", "known", "unknown"),
     [
-        ([], ["localhost", "127.0.0.1:8000", "[::1]:80", "LOCALHOST"], ["evil.example", ""]),
+        (
+            [],
+            ["localhost", "127.0.0.1:8000", "[::1]:80", "[::1]", "LOCALHOST"],
+            ["evil.example", "[::2]", ""],
+        ),
         (["hosts=[my.example]"], ["my.example", "My.Example:443"], ["localhost", "127.0.0.1"]),
         (["host=0.0.0.0"], ["anything.example", "localhost"], []),
     ],
@@ -251,6 +256,23 @@ def test_what_is_not_http(server):
     assert decode(client, "x") == ["X"]
 
 
+@pytest.mark.parametrize(
+    "start",
+    [
+        b"GET /",
+        b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX: ",
+        b"POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX: ",
+    ],
+)
+def test_a_head_is_limited(server, start):
+    client, _, _ = server
+    connection, stream = connect(client)
+    with contextlib.suppress(ConnectionError):
+        connection.sendall(start + b"a" * 2**20 + b"\r\n\r\n")
+    assert rest(stream) == b""
+    assert client.get("/healthz", headers={"x": "a" * 10_000}).status_code == 200
+
+
 def test_too_many_connections():
     with serving("limits.connections=3") as (client, _):
         assert decode(client, "x") == ["X"]
@@ -306,6 +328,30 @@ def test_the_page_needs_nothing_from_elsewhere(server):
     assert not re.findall(r"https?://|\bstyle=|\bon\w+=\"", html)
     labels = set(re.findall(r'<label for="(\w+)"', html))
     assert labels == set(re.findall(r'<(?:input|select) id="(\w+)"', html))
+
+
+def luminance(color):
+    """Source: WCAG 2.2, relative luminance."""
+    parts = (one / 255 for one in color)
+    linear = [x / 12.92 if x <= 0.04045 else ((x + 0.055) / 1.055) ** 2.4 for x in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def test_numbers_of_the_heat_map_can_be_read():
+    html = (ROOT / "seq2seq" / "deploy" / "server" / "page.html").read_text(encoding="utf-8")
+    themes = re.findall(r":root {(.*?)}", html, re.DOTALL)
+    assert len(themes) == 2
+    for theme in themes:
+        words = dict(re.findall(r"--([\w-]+): ([^;]+);", theme))
+        ink, paper = (
+            [int(one, 16) for one in re.findall(r"\w\w", words[name].replace("#fff", "#ffffff"))]
+            for name in ("ink", "paper")
+        )
+        heat, most = [float(one) for one in words["heat"].split()], float(words["heat-most"])
+        for share in (0.0, most / 2, most):
+            mixed = [share * a + (1 - share) * b for a, b in zip(heat, paper, strict=True)]
+            pair = sorted(luminance(color) + 0.05 for color in (ink, mixed))
+            assert pair[1] / pair[0] >= 4.5  # WCAG 2.2, level AA
 
 
 def test_addresses_that_are_in_use_or_wrong(server):

@@ -8,10 +8,11 @@ import sys
 import urllib.request
 
 import pytest
-from project import ROOT
+from project import ROOT, compose_config
 from server_in_thread import wait_until
 
 from seq2seq import serve as door
+from seq2seq.deploy.export import export
 
 RUN = ROOT / "tests" / "fixtures" / "run_0_1"
 
@@ -62,6 +63,43 @@ def test_a_request_in_flight_is_answered_before_the_end(tmp_path):
     assert (process.returncode, out) == (128 + signal.SIGTERM, "")
     assert errors.splitlines()[-1].startswith("stopped ")
     assert "Traceback" not in errors
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("exported") / "numpy"
+    export(compose_config(f"run={RUN}", f"output={folder}", name="export"))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("seconds", "signals", "code", "end"),
+    [
+        (1, [signal.SIGTERM], 128 + signal.SIGTERM, "requests without an answer: 1\n"),
+        (60, [signal.SIGTERM, signal.SIGHUP], -signal.SIGHUP, ""),
+    ],
+)
+def test_a_request_that_does_not_end_is_given_up(exported, seconds, signals, code, end, tmp_path):
+    process, address, _ = start(
+        f"export={exported}", f"limits.stop_seconds={seconds}", cwd=tmp_path
+    )
+    try:
+        wait_until(lambda: is_ready(address))
+        host, port = address.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port)), timeout=60) as connection:
+            head = b"POST /v1/decode HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n"
+            connection.sendall(head)
+            counted = b"seq2seq_requests_in_flight 2.0"  # and the one that asks
+            wait_until(lambda: counted in urllib.request.urlopen(f"{address}/metrics").read())
+            for number in signals:
+                process.send_signal(number)
+                wait_until(lambda: not is_ready(address))
+            _, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert (process.returncode, errors.endswith(end)) == (code, True)
+    assert ("stopped" in errors) == bool(end)
+    assert "all requests" not in errors
 
 
 @pytest.mark.parametrize(

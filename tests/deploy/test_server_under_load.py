@@ -1,5 +1,6 @@
 """A server process that is stopped or killed while many clients ask."""
 
+import asyncio
 import http.client
 import json
 import signal
@@ -8,9 +9,13 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from project import ROOT
-from server_in_thread import PATIENCE, wait_until
+from project import ROOT, compose_config
+from server_in_thread import PATIENCE, Scripted, wait_until
 from test_server_process import is_ready, start
+
+from seq2seq.deploy.server.schemas import DecodeBody
+from seq2seq.deploy.server.served import RefusedError
+from seq2seq.deploy.server.service import Service
 
 RUN = ROOT / "tests" / "fixtures" / "run_0_1"
 ANSWERS = {
@@ -29,6 +34,30 @@ def ask(connection, source):
         raise ConnectionError
     assert response.status == 200, content
     return content["answers"][0]["predictions"][0]["text"], response.will_close
+
+
+def test_a_burst_does_not_pass_the_limit_of_the_queue():
+    config = compose_config("limits.queued_sources=8", name="serve")
+    model = Scripted()
+    body = DecodeBody(sources=["x"] * 4)
+
+    async def burst():
+        service = Service({"default": model}, config)
+        running = asyncio.create_task(service.run())
+        async with asyncio.timeout(PATIENCE):
+            while not service.is_ready:
+                await asyncio.sleep(0)
+        model.gate.clear()
+        asking = [asyncio.create_task(service.decode(body)) for _ in range(50)]
+        await asyncio.wait(asking, return_when=asyncio.FIRST_COMPLETED)
+        model.gate.set()
+        found = await asyncio.gather(*asking, return_exceptions=True)
+        running.cancel()
+        return found
+
+    found = asyncio.run(burst())
+    assert [isinstance(one, dict) for one in found] == [True] * 2 + [False] * 48
+    assert all(isinstance(one, RefusedError) and one.status == 503 for one in found[2:])
 
 
 @pytest.mark.slow

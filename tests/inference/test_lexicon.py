@@ -1,5 +1,6 @@
 """A lexicon: known sources are answered from a file, the others by the model."""
 
+import dataclasses
 import json
 from contextlib import nullcontext
 
@@ -34,6 +35,9 @@ def test_known_sources_are_answered_from_the_file(tmp_path):
     assert empty.problem
     assert predictor.count_batches([known, unknown, other, empty]) == 1
     assert predictor.predict_tokens([(("a", "b"), ())])[0].text == "q"
+    (tmp_path / "f.tsv").unlink()  # The file is not read again for another search.
+    wide = predictor.with_search(dataclasses.replace(predictor.decoding, n_best=3))
+    assert [one.text for one in wide.predict(["a b"])[0].hypotheses] == ["q", "x y", "z"]
 
 
 def test_a_known_source_is_never_rejected(tmp_path):

@@ -40,6 +40,16 @@ def path(tmp_path):
     return tmp_path / "answers.txt"
 
 
+def test_the_file_is_read_once_for_all_searches(path):
+    predictor = restricted(make_predictor(), path, "greedy")
+    path.unlink()
+    wide = dataclasses.replace(predictor.decoding, kind=SearchKind.beam, beam_size=7, n_best=7)
+    for prediction in predictor.with_search(wide).predict(LINES):
+        assert {one.text for one in prediction.hypotheses} == set(ANSWERS)
+    with pytest.raises(UserError, match=r"decoding\.answers="):  # Other answers are too long.
+        predictor.with_search(dataclasses.replace(predictor.decoding, max_length=2))
+
+
 @given(st.lists(st.lists(st.integers(4, 12), max_size=4), min_size=1, max_size=12))
 @settings(max_examples=60)
 def test_a_tree_holds_its_answers_and_no_others(answers):

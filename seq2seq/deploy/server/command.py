@@ -42,12 +42,19 @@ def serve(config: ServeConfig) -> None:
         log.info("address     %s", process.address(found))
         number = process.run(make_app(service, config), service, config, found)
     if number is not None:
-        log.info("stopped     all requests that had arrived are answered")
+        if service.given_up:
+            log.warning(
+                "stopped     after limits.stop_seconds=%g; requests without an answer: %d",
+                config.limits.stop_seconds,
+                service.given_up,
+            )
+        else:
+            log.info("stopped     all requests that had arrived are answered")
         sys.exit(128 + number)
 
 
 def _check_packages() -> None:
-    for name in ("fastapi", "prometheus_client", "uvicorn"):
+    for name in ("fastapi", "httptools", "prometheus_client", "uvicorn"):
         try:
             importlib.import_module(name)
         except ImportError as error:

@@ -9,6 +9,7 @@ from typing import Any
 
 from seq2seq.deploy.exported import load_export
 from seq2seq.deploy.server.served import (
+    LANES,
     OTHER,
     USUAL,
     Line,
@@ -26,7 +27,7 @@ log = logging.getLogger(__name__)
 
 
 class ExportedModel:
-    """A transducer, with a copy for each search that was asked for."""
+    """A transducer for each lane, which calls it in a thread of its own."""
 
     def __init__(self, name: str, folder: str, decoding: dict[str, Any]) -> None:
         """Loads it.
@@ -39,15 +40,17 @@ class ExportedModel:
         Raises:
             UserError: It cannot be read.
         """
-        self.name, self._folder, self._changes = name, folder, decoding
+        self.name = name
         try:
-            self._model = load_export(folder, decoding)
+            # An interpreter of LiteRT may be called by one thread at a time.
+            self._loaded = {lane: load_export(folder, decoding) for lane in LANES}
         except (OSError, ImportError, ValueError, KeyError, TypeError) as error:
             raise UserError(f"export={folder} cannot be loaded: {error}") from error
-        own = self._model.decoding
+        self._model = self._loaded[USUAL]
+        self._own = own = self._model.decoding
         self._kind, self._beam = str(own["kind"]), int(own["beam_size"])
         self._n_best = int(own["n_best"])
-        self._models: dict[tuple[str, int, int], TextModel] = {}
+        self._models: dict[tuple[str, str, int, int], TextModel] = {}
 
     @property
     def about(self) -> dict[str, Any]:
@@ -55,7 +58,7 @@ class ExportedModel:
         return {
             "name": self.name,
             "search": self._kind,
-            "searches": ["greedy", "beam"],
+            "searches": ["greedy"] if self._max_beam == 1 else ["greedy", "beam"],
             "beam_size": self._beam,
             "n_best": self._n_best,
             "has_features": self._has_features,
@@ -64,6 +67,12 @@ class ExportedModel:
             "is_calibrated": self._is_calibrated,
             "examples": [],
         }
+
+    @property
+    def _max_beam(self) -> int | None:
+        """The largest beam that the files can compute; None: any."""
+        sizes = self._model.description.get("litert")
+        return None if sizes is None else int(sizes["rows"])
 
     @property
     def _has_features(self) -> bool:
@@ -79,6 +88,10 @@ class ExportedModel:
         if kind == "sampling":
             raise RefusedError(422, f"search: {self.name} is an export, which does not sample")
         beam = 1 if kind == "greedy" else search.beam_size or self._beam
+        if self._max_beam is not None and beam > self._max_beam:
+            raise RefusedError(
+                422, f"beam_size: {beam} is more than the {self._max_beam} that {self.name} has"
+            )
         own_beam = 1 if self._kind == "greedy" else self._beam
         lane = USUAL if (kind, beam) == (self._kind, own_beam) else OTHER
         call = partial(self._decode, lane, kind, beam)
@@ -90,7 +103,7 @@ class ExportedModel:
 
     def _decode(self, lane: str, kind: str, beam: int, lines: Sequence[Line]) -> list[Prediction]:
         n_best = beam if any(line.n_best > 1 for line in lines) else 1
-        found = self._with_search(kind, beam, n_best).predict(
+        found = self._with_search(lane, kind, beam, n_best).predict(
             [line.source for line in lines],
             [line.features for line in lines],
             any(line.with_details for line in lines),
@@ -107,11 +120,13 @@ class ExportedModel:
         ]
         return cut(predictions, lines)
 
-    def _with_search(self, kind: str, beam: int, n_best: int) -> TextModel:
-        key = kind, beam, n_best
+    def _with_search(self, lane: str, kind: str, beam: int, n_best: int) -> TextModel:
+        """Returns the transducer of a lane with a search of its own; the weights are shared."""
+        key = lane, kind, beam, n_best
         if key not in self._models:
+            model = self._loaded[lane]
             changes = {"kind": kind, "beam_size": beam, "n_best": n_best}
-            self._models[key] = load_export(self._folder, self._changes | changes)
+            self._models[key] = type(model)(model.description, model.engine, self._own | changes)
         return self._models[key]
 
     def states(self, source: str, features: str, target: Sequence[str] | None) -> States:

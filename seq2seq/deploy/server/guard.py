@@ -70,6 +70,9 @@ class Guard:
             await self._answer(scope, receive, response, client)
         except ClientGoneError:
             response.status = response.status or 499
+        except asyncio.CancelledError:
+            self._service.given_up += 1
+            raise
         finally:
             metrics.in_flight.dec()
             self._clients[client] -= 1
@@ -102,7 +105,9 @@ class Guard:
         A page from anywhere could let its own name lead to this machine (DNS rebinding), and read
         the answers of a server that only this machine should reach.
         """
-        name = headers.get(b"host", b"").decode("latin-1").rsplit(":", 1)[0].strip("[]").lower()
+        host = headers.get(b"host", b"").decode("latin-1").lower()
+        # An IPv6 address stands in brackets, with or without a port behind them.
+        name = host[1:].split("]")[0] if host.startswith("[") else host.rsplit(":", 1)[0]
         if self._hosts is not None and name not in self._hosts:
             raise RefusedError(421, "this server has another name; see its setting hosts")
 

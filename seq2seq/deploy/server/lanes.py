@@ -74,20 +74,23 @@ class Lane:
         """The number of lines that no call has taken."""
         return sum(job.left for job in self._jobs)
 
-    async def answer(self, call: Call, key: Hashable | None, lines: Sequence[Any]) -> list[Any]:
-        """Returns the results of lines, in order. When cancelled, it drops those not yet taken.
+    def answer(
+        self, call: Call, key: Hashable | None, lines: Sequence[Any]
+    ) -> asyncio.Future[list[Any]]:
+        """Returns the results of lines, in order; they count as waiting at once.
 
-        Raises:
-            Exception: What `call` raises for these lines alone.
+        When cancelled, it drops those not yet taken. It fails with what `call` raises for these
+        lines alone.
         """
         job = _Job(call, key, lines, asyncio.get_running_loop().create_future())
+        job.answered.add_done_callback(lambda _: self._drop(job))
         self._jobs.append(job)
         self._arrived.set()
-        try:
-            return await job.answered
-        finally:
-            with contextlib.suppress(ValueError):
-                self._jobs.remove(job)
+        return job.answered
+
+    def _drop(self, job: _Job) -> None:
+        with contextlib.suppress(ValueError):
+            self._jobs.remove(job)
 
     async def run(self) -> None:
         """Answers until it is cancelled."""

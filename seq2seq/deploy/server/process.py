@@ -13,7 +13,7 @@ from types import FrameType
 from typing import Any
 
 import uvicorn
-from uvicorn.protocols.http.auto import AutoHTTPProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from seq2seq.config.commands import LimitsConfig, ServeConfig
 from seq2seq.deploy.server.guard import Guard
@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 
 _DRAIN = 0.3  # seconds in which clients learn that their connections close
 _KEEP_ALIVE = 15  # seconds
+_MAX_HEAD = 2**16  # bytes of a request outside its body
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -122,18 +123,20 @@ class Server(uvicorn.Server):
         numbers = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
         if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # Under nohup.
             numbers.remove(signal.SIGHUP)
-        before = {number: signal.signal(number, self._stop) for number in numbers}
+
+        def stop(number: int, frame: FrameType | None) -> None:
+            if self.signal is None:  # Two may arrive at once.
+                self.signal = number
+            self._service.is_stopping = True
+            for one in numbers:
+                signal.signal(one, signal.SIG_DFL)
+
+        before = {number: signal.signal(number, stop) for number in numbers}
         try:
             yield
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
-
-    def _stop(self, number: int, frame: FrameType | None) -> None:
-        self.signal = number
-        self._service.is_stopping = True
-        for one in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(one, signal.SIG_DFL)
 
     async def on_tick(self, counter: int) -> bool:
         """Tells, ten times a second, whether to stop."""
@@ -149,8 +152,12 @@ class Server(uvicorn.Server):
         return await super().on_tick(counter)
 
 
-class Connection(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
-    """A connection that is closed if its client is too slow, or if there are too many."""
+class Connection(HttpToolsProtocol):
+    """A connection that is closed if its client is too slow, or if there are too many.
+
+    It is also closed if a head, or a line between the parts of a body, is too long. The parser has
+    no limit, and appends what comes to what it has: a time quadratic in the length.
+    """
 
     def __init__(self, limits: LimitsConfig, **arguments: Any) -> None:
         """Takes the limits, and what uvicorn gives."""
@@ -158,6 +165,7 @@ class Connection(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
         self._limits = limits
         self._reading: asyncio.TimerHandle | None = None
         self._writing: asyncio.TimerHandle | None = None
+        self._unparsed = 0  # bytes since a head, a part of a body or a request was whole
 
     def connection_made(self, transport: Any) -> None:
         """Begins to wait for a request."""
@@ -169,11 +177,29 @@ class Connection(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
 
     def data_received(self, data: bytes) -> None:
         """Ends the wait once the head of a request is whole."""
-        super().data_received(data)
-        if self.cycle is not None and not self.cycle.response_complete:
+        self._unparsed += len(data)
+        super().data_received(data)  # makes it 0 if something becomes whole
+        if self._unparsed > _MAX_HEAD:
+            self.transport.abort()
+        elif self.cycle is not None and not self.cycle.response_complete:
             self._stop_reading()
         else:
             self._expect_head()
+
+    def on_headers_complete(self) -> None:
+        """Starts the request."""
+        self._unparsed = 0
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Takes a part of a body."""
+        self._unparsed = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """Ends the request."""
+        self._unparsed = 0
+        super().on_message_complete()
 
     def _expect_head(self) -> None:
         if self._reading is None:

@@ -39,12 +39,14 @@ class Service:
         metrics: Of this server.
         is_ready: Whether all models are warm.
         is_stopping: Whether a signal has asked the server to stop.
+        given_up: The number of requests that had not been answered when it stopped.
     """
 
     def __init__(self, models: Mapping[str, Model], config: ServeConfig) -> None:
         """Starts nothing; `run` does."""
         self.metrics = Metrics()
         self.is_ready = self.is_stopping = False
+        self.given_up = 0
         self._models, self._limits = models, config.limits
         self._about = {name: model.about for name, model in models.items()}
         self._lanes = {
@@ -150,6 +152,7 @@ class Service:
     ) -> list[Prediction]:
         found: dict[int, Prediction] = {}
         routes = model.routes(lines, search)
+        # Nothing is awaited between the check of the queue and here: a burst cannot pass it.
         results = await asyncio.gather(
             *(
                 self._lanes[name, route.lane].answer(

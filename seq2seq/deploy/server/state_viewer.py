@@ -14,7 +14,7 @@ from seq2seq.inference.predictor import Predictor
 from seq2seq.special_ids import EOS, SPECIAL_TOKENS
 
 _END = SPECIAL_TOKENS[EOS]
-_MAX_NUMBERS = 1_000_000  # of the states of one source
+_MAX_NUMBERS = 200_000  # of the states of one source; json.dumps holds up other requests
 
 
 class StateViewer:

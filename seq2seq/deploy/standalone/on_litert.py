@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -72,16 +73,7 @@ class LiteRtEngine(StepEngine):
     steps: LiteRtSteps
 
     def search(self, source: np.ndarray, search: Search) -> Found:
-        """Returns the best answers to source ids `[B, S]`.
-
-        Raises:
-            ValueError: The beam is larger than the file's.
-        """
-        if search.beam_size > self.steps.count:
-            raise ValueError(
-                f"decoding: beam_size={search.beam_size} is more than the {self.steps.count} of "
-                "the exported model; export it with a larger decoding.beam_size"
-            )
+        """Returns the best answers to source ids `[B, S]`."""
         find = super().search  # A comprehension has no `super()` in Python 3.11.
         return [answer for row in source for answer in find(_alone(row), search)]
 
@@ -98,6 +90,26 @@ def _alone(row: np.ndarray) -> np.ndarray:
 
 class Transducer(TextModel):
     """A trained model with its vocabularies. A call answers lines: `model(["a line"])`."""
+
+    def __init__(
+        self,
+        description: dict[str, Any],
+        engine: Engine,
+        decoding: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Takes the content of model.json, what computes, and changes to the search.
+
+        Raises:
+            ValueError: The description is of another version, or the search cannot be run: its beam
+                may be larger than the file's.
+        """
+        super().__init__(description, engine, decoding)
+        size = self.search.beam_size
+        if isinstance(engine, LiteRtEngine) and size > engine.steps.count:
+            raise ValueError(
+                f"decoding: beam_size={size} is more than the {engine.steps.count} of the exported "
+                "model; export it with a larger decoding.beam_size"
+            )
 
     @classmethod
     def open(cls, folder: Path, description: dict[str, Any]) -> Engine:
