@@ -10,6 +10,7 @@ import yaml
 
 from seq2seq import __version__
 from seq2seq.config.choices import Precision, Task
+from seq2seq.config.data_files import paths_in
 from seq2seq.deploy.trained import Trained
 from seq2seq.errors import visible
 
@@ -23,6 +24,7 @@ _SCORES = (
     "token_accuracy",
 )
 _SPLITS = ("dev", "test")
+_NAMED = 3  # files of a split in the header
 
 
 def model_card(trained: Trained, files: Mapping[str, str], weight_bytes: int) -> str:
@@ -140,15 +142,25 @@ def _data(trained: Trained) -> Iterator[str]:
         return
     checksums = _mapping(trained.record.get("data"))
     for split in ("train", *_SPLITS):
-        if split in checksums:
-            name, checksum = _data_name(trained, split), _plain(checksums[split])
-            yield f"- {split}: `{name}`, SHA-256 `{checksum}`"
+        digests = checksums.get(split)
+        digests = digests if isinstance(digests, list) else [digests]
+        # Files from anywhere may not fit together: what has no partner is left out.
+        for name, digest in zip(_file_names(trained, split), digests, strict=False):
+            if digest:  # Standard input has none.
+                yield f"- {split}: `{_plain(name)}`, SHA-256 `{_plain(digest)}`"
 
 
 def _data_name(trained: Trained, split: str) -> str:
-    """Returns the name of the file, without the folders of the machine of the training."""
-    path = getattr(trained.config.data, split, None)
-    return _plain(PurePath(path).name) if path else str(trained.config.data.task)
+    """Returns the names of a split's first files, or the name of its task."""
+    names = _file_names(trained, split)
+    if len(names) > _NAMED:
+        names[_NAMED:] = [f"{len(names) - _NAMED} more"]
+    return _plain(", ".join(names)) or str(trained.config.data.task)
+
+
+def _file_names(trained: Trained, split: str) -> list[str]:
+    """Returns the names of a split's files, without the folders of the machine of the training."""
+    return [PurePath(path).name for path in paths_in(getattr(trained.config.data, split))]
 
 
 def _limits(trained: Trained) -> Iterable[str]:
