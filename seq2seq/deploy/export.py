@@ -44,6 +44,8 @@ def export(config: ExportConfig) -> list[Path]:
         _refuse_missing(word, one)
         refuse_unknown(word, "decoding.kind", decoding.kind, SEARCHES)
     trained = _load(runs, settings[0], config)
+    for one in made.values():
+        one.check(trained)
     for word, output in outputs.items():
         _write(made[word], trained, output)
         print(output)

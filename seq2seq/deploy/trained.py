@@ -50,12 +50,13 @@ class Format(NamedTuple):
     Attributes:
         extra: The extra of this package that brings what the format needs.
         needs: Packages that the export needs, as they are imported.
-        write: Writes its files into an empty folder. Raises a `UserError` for a model that the
-            format cannot have.
+        check: Raises a `UserError` for what the format cannot have, before anything is written.
+        write: Writes its files into an empty folder.
         load: Opens the folder with what it will run on. Raises an `ImportError` without that.
     """
 
     extra: str
     needs: tuple[str, ...]
+    check: Callable[[Trained], None]
     write: Callable[[Trained, Path], None]
     load: Callable[[Path], Answerer]

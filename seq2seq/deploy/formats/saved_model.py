@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from seq2seq.config.choices import Normalization
 from seq2seq.deploy.folder import SHOWN, write_descriptions
 from seq2seq.deploy.trained import Answerer, Format, Trained
 from seq2seq.errors import UserError
@@ -34,18 +35,28 @@ for line, answers in zip(lines, found["predictions"].numpy(), strict=True):
 '''
 
 
-def write(trained: Trained, folder: Path) -> None:
-    """Writes the files of one model or of several that answer together.
+def check(trained: Trained) -> None:
+    """Refuses what the format cannot have.
 
     Raises:
         UserError: Weights are to be stored in fewer bits, or this Python's Unicode is too new for
             the normalization of the text.
     """
-    from seq2seq.deploy.signatures import Signatures
-    from seq2seq.inference.members import Members
+    from seq2seq.deploy.unicode_ops import normalizer
 
     if trained.quantize is not None:
         raise UserError("format=saved_model has no quantize; use numpy, onnx or litert")
+    text = trained.graph.description["text"]
+    rules = [text[side] for side in ("source", "target", "features") if text[side]]
+    for form in {rule["normalization"] for rule in rules} - {str(Normalization.none)}:
+        normalizer(Normalization(form))
+
+
+def write(trained: Trained, folder: Path) -> None:
+    """Writes the files of one model or of several that answer together."""
+    from seq2seq.deploy.signatures import Signatures
+    from seq2seq.inference.members import Members
+
     predictor = trained.predictor
     members = Members([_in_float32(one) for one in predictor.members.all])
     temperature = predictor.observer.temperature
@@ -127,4 +138,4 @@ def example(examples: Sequence[tuple[str, str]], has_features: bool) -> str:
     return _EXAMPLE.format(lines=repr(lines), features=words)
 
 
-FORMAT = Format(extra="", needs=(), write=write, load=load)
+FORMAT = Format(extra="", needs=(), check=check, write=write, load=load)
