@@ -87,10 +87,11 @@ def _load(runs: list[RunDir], settings: RunConfig, config: ExportConfig) -> Trai
     from seq2seq.hardware import load_tensorflow
 
     load_tensorflow()
+    from seq2seq.deploy.float32 import in_float32
     from seq2seq.deploy.graph import make_graph
     from seq2seq.inference.predictor import Predictor
 
-    predictor = Predictor.load(runs, config.decoding)
+    predictor = in_float32(Predictor.load(runs, config.decoding))
     first, is_alone = runs[0], len(runs) == 1
     temperature = predictor.observer.temperature
     return Trained(

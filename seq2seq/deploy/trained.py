@@ -25,7 +25,7 @@ class Trained(NamedTuple):
         examples: Sources with their features, to show and to compare.
         license: Of the weights, as model hubs name it.
         quantize: How its matrices are to be stored; None: as float32.
-        predictor: The model, or the ensemble, that answers in Keras.
+        predictor: The model, or the ensemble, that answers in Keras; in float32.
         graph: The same as plain data.
     """
 

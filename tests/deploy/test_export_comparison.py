@@ -1,9 +1,13 @@
 """Comparison of an export with its run: a wrong text is refused, a tie of scores is not."""
 
+import shutil
+
 import pytest
 from drawn_exports import LINES, make_predictor
+from project import ROOT, compose_config
 
 from seq2seq.deploy.comparison import compare_answers
+from seq2seq.deploy.export import export
 from seq2seq.deploy.trained import Format, Trained
 from seq2seq.errors import UserError
 from seq2seq.special_ids import EOS
@@ -53,3 +57,17 @@ def test_answers_may_not_be_missing_or_have_other_scores():
     for wrong in ([], [("x", score - 0.01)], [("x", float("nan"))]):
         with pytest.raises(UserError, match="the export is wrong"):
             compare(trained, [[("x", score)], wrong])
+
+
+def test_what_was_trained_in_bfloat16_is_exported_and_compared_in_float32(tmp_path, capsys):
+    run = shutil.copytree(ROOT / "tests" / "fixtures" / "run_0_1", tmp_path / "run")
+    text = (run / "config.yaml").read_text(encoding="utf-8")
+    text = text.replace("precision: float32", "precision: mixed_bfloat16")
+    text = text.replace("max_source_length: 256", "max_source_length: 16")  # one signature
+    (run / "config.yaml").write_text(text, encoding="utf-8")
+    dev = "source\tfeatures\n0 1 2\t\n5 4 3\t\n1 1 0\t\n"
+    (run / "predictions" / "dev.tsv").write_text(dev, encoding="utf-8")
+    export(compose_config(f"run={run}", "format=litert", name="export"))
+    assert capsys.readouterr().err == "3 of 3 answers to dev examples are those of the run\n"
+    card = (run / "export" / "litert" / "model_card.md").read_text(encoding="utf-8")
+    assert "trained in mixed_bfloat16. In float32, as here" in card

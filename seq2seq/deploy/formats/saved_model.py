@@ -6,7 +6,6 @@ functions runs only where XLA is linked to, and would be compiled again for ever
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +17,6 @@ from seq2seq.errors import UserError
 
 if TYPE_CHECKING:
     from seq2seq.deploy.signatures import Signatures
-    from seq2seq.inference.members import Member
 
 FILES = {"model/": "the SavedModel: functions `decode`, `score`, `encode` and `step`"}
 _EXAMPLE = '''"""Answers two lines with the model beside this file; needs TensorFlow alone."""
@@ -55,13 +53,11 @@ def check(trained: Trained) -> None:
 def write(trained: Trained, folder: Path) -> None:
     """Writes the files of one model or of several that answer together."""
     from seq2seq.deploy.signatures import Signatures
-    from seq2seq.inference.members import Members
 
     predictor = trained.predictor
-    members = Members([_in_float32(one) for one in predictor.members.all])
     temperature = predictor.observer.temperature
-    save(Signatures(members, predictor.decoding, temperature), folder / "model")
-    program = example(trained.examples[:SHOWN], members.has_features)
+    save(Signatures(predictor.members, predictor.decoding, temperature), folder / "model")
+    program = example(trained.examples[:SHOWN], predictor.has_features)
     write_descriptions(trained, folder, program, FILES)
 
 
@@ -116,18 +112,6 @@ def save(signatures: Signatures, path: Path) -> None:
     options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
     named = {**traced, tf.saved_model.DEFAULT_SERVING_SIGNATURE_DEF_KEY: default}
     tf.saved_model.save(module, str(path), named, options)
-
-
-def _in_float32(member: Member) -> Member:
-    """Returns a member whose model computes in float32."""
-    from seq2seq.model.seq2seq import build_model
-
-    model = member.model
-    if model.compute_dtype == "float32":
-        return member
-    copy = build_model(model.settings, model.source_size, model.target_size, copies=model.copies)
-    copy.set_weights(model.get_weights())
-    return dataclasses.replace(member, model=copy)
 
 
 def example(examples: Sequence[tuple[str, str]], has_features: bool) -> str:
