@@ -44,9 +44,8 @@ def test_another_text_with_the_right_score_is_wrong_unless_it_is_a_tie(words, ca
     score = first.hypotheses[0].score
     compare(trained, [[("x", score)], [("y", score + 1e-6)]])
     assert "1 of 2 answers to dev examples are those of the run" in capsys.readouterr().err
-    for text in ("z", ""):
-        with pytest.raises(UserError, match=f"it answers 'é a' with '{text}' .*the run with 'x'"):
-            compare(trained, [[("x", score)], [(text, score)]])
+    with pytest.raises(UserError, match=r"it answers 'é a' with 'z' .*the run with 'x'"):
+        compare(trained, [[("x", score)], [("z", score)]])
     compare(trained._replace(quantize="int8"), [[("x", score)], [("z", score - 1)]])
 
 
@@ -63,11 +62,10 @@ def test_what_was_trained_in_bfloat16_is_exported_and_compared_in_float32(tmp_pa
     run = shutil.copytree(ROOT / "tests" / "fixtures" / "run_0_1", tmp_path / "run")
     text = (run / "config.yaml").read_text(encoding="utf-8")
     text = text.replace("precision: float32", "precision: mixed_bfloat16")
-    text = text.replace("max_source_length: 256", "max_source_length: 16")  # one signature
     (run / "config.yaml").write_text(text, encoding="utf-8")
     dev = "source\tfeatures\n0 1 2\t\n5 4 3\t\n1 1 0\t\n"
     (run / "predictions" / "dev.tsv").write_text(dev, encoding="utf-8")
-    export(compose_config(f"run={run}", "format=litert", name="export"))
+    export(compose_config(f"run={run}", "format=numpy", name="export"))
     assert capsys.readouterr().err == "3 of 3 answers to dev examples are those of the run\n"
-    card = (run / "export" / "litert" / "model_card.md").read_text(encoding="utf-8")
+    card = (run / "export" / "numpy" / "model_card.md").read_text(encoding="utf-8")
     assert "trained in mixed_bfloat16. In float32, as here" in card
