@@ -44,6 +44,8 @@ def export(config: ExportConfig) -> list[Path]:
         _refuse_missing(word, one)
         refuse_unknown(word, "decoding.kind", decoding.kind, SEARCHES)
     trained = _load(runs, settings[0], config)
+    for one in made.values():
+        one.check(trained)
     for word, output in outputs.items():
         _write(made[word], trained, output)
         print(output)
@@ -85,10 +87,11 @@ def _load(runs: list[RunDir], settings: RunConfig, config: ExportConfig) -> Trai
     from seq2seq.hardware import load_tensorflow
 
     load_tensorflow()
+    from seq2seq.deploy.float32 import in_float32
     from seq2seq.deploy.graph import make_graph
     from seq2seq.inference.predictor import Predictor
 
-    predictor = Predictor.load(runs, config.decoding)
+    predictor = in_float32(Predictor.load(runs, config.decoding))
     first, is_alone = runs[0], len(runs) == 1
     temperature = predictor.observer.temperature
     return Trained(

@@ -9,7 +9,9 @@ from typing import Any, TypeGuard
 import yaml
 
 from seq2seq import __version__
-from seq2seq.config.choices import Precision, Task
+from seq2seq.config.choices import Precision, SearchKind, Task
+from seq2seq.config.data_files import paths_in
+from seq2seq.config.schema import DecodingConfig
 from seq2seq.deploy.trained import Trained
 from seq2seq.errors import visible
 
@@ -23,6 +25,8 @@ _SCORES = (
     "token_accuracy",
 )
 _SPLITS = ("dev", "test")
+_NAMED = 3  # files of a split in the header
+_SEARCH = ("kind", "beam_size", "length_penalty", "max_length", "min_length")
 
 
 def model_card(trained: Trained, files: Mapping[str, str], weight_bytes: int) -> str:
@@ -57,7 +61,7 @@ def _header(trained: Trained) -> dict[str, Any]:
             "metrics": [{"type": name, "value": value} for name, value, _ in found],
         }
         for split in _SPLITS
-        if (found := list(_found(trained, split)))
+        if _is_measured(trained) and (found := list(_found(trained, split)))
     ]
     index = [{"name": trained.config.name, "results": results}] if results else []
     return {
@@ -77,13 +81,19 @@ def _task(trained: Trained) -> Iterator[str]:
         if rule := text[side]:
             tokens, form = _plain(rule["tokens"]), rule["normalization"]
             yield f"- {side}: tokens `{tokens}`, Unicode form {form}"
-    search = trained.graph.description["decoding"]
-    kind = f"beam search of {search['beam_size']}" if search["kind"] == "beam" else "greedy search"
-    yield f"- answers: {kind}, at most {search['max_length']} tokens"
+    yield f"- answers: {_search(trained.predictor.decoding)}"
+
+
+def _search(decoding: DecodingConfig) -> str:
+    size = f" of {decoding.beam_size}" if decoding.kind is SearchKind.beam else ""
+    return f"{decoding.kind} search{size}, at most {decoding.max_length} tokens"
 
 
 def _model(trained: Trained, weight_bytes: int) -> Iterator[str]:
     model, names = trained.config.model, trained.graph.description["vocabularies"]
+    if others := trained.graph.description["others"]:
+        parts = "layers, attention and bridge are those of the first, weights those of all"
+        yield f"- ensemble of {1 + len(others)} models; {parts}"
     yield f"- {_layers(trained.graph.description['model'])}"
     yield f"- attention: {model.attention.kind}; bridge: {model.bridge.kind}"
     sizes = ", ".join(f"{len(own)} {side}" for side, own in names.items() if own)
@@ -102,13 +112,27 @@ def _layers(model: dict[str, Any]) -> str:
 def _scores(trained: Trained) -> Iterator[str]:
     rows = [(split, *one) for split in _SPLITS for one in _found(trained, split)]
     if not rows:
-        yield "The training has left no results, so there are none."
+        is_ensemble = bool(trained.graph.description["others"])
+        owner = "An ensemble has" if is_ensemble else "The training has left"
+        yield f"{owner} no results, so there are none."
         return
     yield "| data | metric | value | 95 % interval |"
     yield "|---|---|---|---|"
     for split, name, value, interval in rows:
         shown = f"{interval[0]:.4g} to {interval[1]:.4g}" if interval else ""
         yield f"| {split} | {name} | {value:.4g} | {shown} |"
+    if not _is_measured(trained):
+        yield ""
+        search = _search(trained.config.decoding)
+        yield f"They were measured with {search}, and unrounded weights."
+        yield "This export searches or rounds otherwise, and was not measured."
+
+
+def _is_measured(trained: Trained) -> bool:
+    """Tells whether the run was measured with the search and the weights of the export."""
+    ours, theirs = trained.predictor.decoding, trained.config.decoding
+    is_same = all(getattr(ours, name) == getattr(theirs, name) for name in _SEARCH)
+    return is_same and trained.quantize is None
 
 
 def _found(trained: Trained, split: str) -> Iterator[tuple[str, float, list[float]]]:
@@ -140,15 +164,25 @@ def _data(trained: Trained) -> Iterator[str]:
         return
     checksums = _mapping(trained.record.get("data"))
     for split in ("train", *_SPLITS):
-        if split in checksums:
-            name, checksum = _data_name(trained, split), _plain(checksums[split])
-            yield f"- {split}: `{name}`, SHA-256 `{checksum}`"
+        digests = checksums.get(split)
+        digests = digests if isinstance(digests, list) else [digests]
+        # Files from anywhere may not fit together: what has no partner is left out.
+        for name, digest in zip(_file_names(trained, split), digests, strict=False):
+            if digest:  # Standard input has none.
+                yield f"- {split}: `{_plain(name)}`, SHA-256 `{_plain(digest)}`"
 
 
 def _data_name(trained: Trained, split: str) -> str:
-    """Returns the name of the file, without the folders of the machine of the training."""
-    path = getattr(trained.config.data, split, None)
-    return _plain(PurePath(path).name) if path else str(trained.config.data.task)
+    """Returns the names of a split's first files, or the name of its task."""
+    names = _file_names(trained, split)
+    if len(names) > _NAMED:
+        names[_NAMED:] = [f"{len(names) - _NAMED} more"]
+    return _plain(", ".join(names)) or str(trained.config.data.task)
+
+
+def _file_names(trained: Trained, split: str) -> list[str]:
+    """Returns the names of a split's files, without the folders of the machine of the training."""
+    return [PurePath(path).name for path in paths_in(getattr(trained.config.data, split))]
 
 
 def _limits(trained: Trained) -> Iterable[str]:

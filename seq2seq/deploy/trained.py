@@ -25,7 +25,7 @@ class Trained(NamedTuple):
         examples: Sources with their features, to show and to compare.
         license: Of the weights, as model hubs name it.
         quantize: How its matrices are to be stored; None: as float32.
-        predictor: The model, or the ensemble, that answers in Keras.
+        predictor: The model, or the ensemble, that answers in Keras; in float32.
         graph: The same as plain data.
     """
 
@@ -50,12 +50,13 @@ class Format(NamedTuple):
     Attributes:
         extra: The extra of this package that brings what the format needs.
         needs: Packages that the export needs, as they are imported.
-        write: Writes its files into an empty folder. Raises a `UserError` for a model that the
-            format cannot have.
+        check: Raises a `UserError` for what the format cannot have, before anything is written.
+        write: Writes its files into an empty folder.
         load: Opens the folder with what it will run on. Raises an `ImportError` without that.
     """
 
     extra: str
     needs: tuple[str, ...]
+    check: Callable[[Trained], None]
     write: Callable[[Trained, Path], None]
     load: Callable[[Path], Answerer]

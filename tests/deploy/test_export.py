@@ -262,6 +262,15 @@ def test_the_card_has_a_header_that_hubs_read_and_the_scores(folder):
             ["run={run}", "format=[numpy,numpy]"],
             "format=.* is not valid: it must be one of numpy, ",
         ),
+        # Nothing is written for the first format, either.
+        (
+            ["run={run}", "format=[numpy,saved_model]", "quantize=int8", "output=x"],
+            "format=saved_model has no quantize; use numpy, onnx or litert",
+        ),
+        (
+            ["run=[{run},{run}]", "format=[numpy,onnx,litert]", "output=x"],
+            "format=onnx has no ensembles; distill one into one model, or use numpy",
+        ),
     ],
 )
 def test_mistakes(folder, tmp_path, words, message, monkeypatch):

@@ -23,14 +23,18 @@ FILES = {"model.tflite": "the model, with the signatures encode_S and step_S"}
 _SHORTEST, _GROWTH = 16, 4
 
 
-def write(trained: Trained, folder: Path) -> None:
-    """Writes the files.
+def check(trained: Trained) -> None:
+    """Refuses what the format cannot have.
 
     Raises:
         UserError: It is an ensemble.
     """
-    if len(trained.predictor.members.all) > 1:
+    if trained.graph.description["others"]:
         raise UserError("format=litert has no ensembles; distill one into one model, or use numpy")
+
+
+def write(trained: Trained, folder: Path) -> None:
+    """Writes the files."""
     decoding = trained.predictor.decoding
     rows = 1 if decoding.kind is SearchKind.greedy else decoding.beam_size
     text = trained.graph.description["text"]
@@ -89,4 +93,4 @@ def convert(
     return content
 
 
-FORMAT = Format(extra="litert", needs=(), write=write, load=load)
+FORMAT = Format(extra="litert", needs=(), check=check, write=write, load=load)

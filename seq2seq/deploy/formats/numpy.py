@@ -14,18 +14,22 @@ from seq2seq.deploy.trained import Answerer, Format, Trained
 FILES = {"model.safetensors": "the weights"}
 
 
-def write(trained: Trained, folder: Path) -> None:
-    """Writes the files.
+def check(trained: Trained) -> None:
+    """Refuses what the format cannot have.
 
     Raises:
         UserError: NumPy does not compute such a model here.
     """
-    from safetensors.numpy import save
-
     description = trained.graph.description
-    stored: dict[str, Array] = {}
     for model in (description["model"], *description["others"]):
         refuse_foreign("numpy", model, KINDS)
+
+
+def write(trained: Trained, folder: Path) -> None:
+    """Writes the files."""
+    from safetensors.numpy import save
+
+    stored: dict[str, Array] = {}
     for name, weight in trained.graph.weights.items():
         stored |= quantize(name, weight, trained.quantize)
     content = save(stored, {"format": "numpy"})
@@ -38,4 +42,4 @@ def load(folder: Path) -> Answerer:
     return answerer(Transducer.load(folder))
 
 
-FORMAT = Format(extra="export", needs=("safetensors",), write=write, load=load)
+FORMAT = Format(extra="export", needs=("safetensors",), check=check, write=write, load=load)

@@ -14,18 +14,22 @@ FILES = {
 }
 
 
-def write(trained: Trained, folder: Path) -> None:
-    """Writes the files.
+def check(trained: Trained) -> None:
+    """Refuses what the format cannot have.
 
     Raises:
         UserError: The graph has no nodes for such a model, or it is an ensemble.
     """
-    from seq2seq.deploy.onnx_graph.model import make_model
-
     description = trained.graph.description
     if description["others"]:
         raise UserError("format=onnx has no ensembles; distill one into one model, or use numpy")
     refuse_foreign("onnx", description["model"], kinds())
+
+
+def write(trained: Trained, folder: Path) -> None:
+    """Writes the files."""
+    from seq2seq.deploy.onnx_graph.model import make_model
+
     properties = {"name": trained.name, "license": trained.license}
     model = make_model(trained.graph, trained.quantize, properties)
     (folder / "model.onnx").write_bytes(model.SerializeToString())
@@ -49,4 +53,4 @@ def kinds() -> Kinds:
     return Kinds(CELLS, DECODERS, ATTENTIONS, HEADS, BRIDGES)
 
 
-FORMAT = Format(extra="onnx", needs=("onnx",), write=write, load=load)
+FORMAT = Format(extra="onnx", needs=("onnx",), check=check, write=write, load=load)

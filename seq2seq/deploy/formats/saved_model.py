@@ -6,18 +6,17 @@ functions runs only where XLA is linked to, and would be compiled again for ever
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from seq2seq.config.choices import Normalization
 from seq2seq.deploy.folder import SHOWN, write_descriptions
 from seq2seq.deploy.trained import Answerer, Format, Trained
 from seq2seq.errors import UserError
 
 if TYPE_CHECKING:
     from seq2seq.deploy.signatures import Signatures
-    from seq2seq.inference.members import Member
 
 FILES = {"model/": "the SavedModel: functions `decode`, `score`, `encode` and `step`"}
 _EXAMPLE = '''"""Answers two lines with the model beside this file; needs TensorFlow alone."""
@@ -34,23 +33,31 @@ for line, answers in zip(lines, found["predictions"].numpy(), strict=True):
 '''
 
 
-def write(trained: Trained, folder: Path) -> None:
-    """Writes the files of one model or of several that answer together.
+def check(trained: Trained) -> None:
+    """Refuses what the format cannot have.
 
     Raises:
         UserError: Weights are to be stored in fewer bits, or this Python's Unicode is too new for
             the normalization of the text.
     """
-    from seq2seq.deploy.signatures import Signatures
-    from seq2seq.inference.members import Members
+    from seq2seq.deploy.unicode_ops import normalizer
 
     if trained.quantize is not None:
         raise UserError("format=saved_model has no quantize; use numpy, onnx or litert")
+    text = trained.graph.description["text"]
+    rules = [text[side] for side in ("source", "target", "features") if text[side]]
+    for form in {rule["normalization"] for rule in rules} - {str(Normalization.none)}:
+        normalizer(Normalization(form))
+
+
+def write(trained: Trained, folder: Path) -> None:
+    """Writes the files of one model or of several that answer together."""
+    from seq2seq.deploy.signatures import Signatures
+
     predictor = trained.predictor
-    members = Members([_in_float32(one) for one in predictor.members.all])
     temperature = predictor.observer.temperature
-    save(Signatures(members, predictor.decoding, temperature), folder / "model")
-    program = example(trained.examples[:SHOWN], members.has_features)
+    save(Signatures(predictor.members, predictor.decoding, temperature), folder / "model")
+    program = example(trained.examples[:SHOWN], predictor.has_features)
     write_descriptions(trained, folder, program, FILES)
 
 
@@ -107,18 +114,6 @@ def save(signatures: Signatures, path: Path) -> None:
     tf.saved_model.save(module, str(path), named, options)
 
 
-def _in_float32(member: Member) -> Member:
-    """Returns a member whose model computes in float32."""
-    from seq2seq.model.seq2seq import build_model
-
-    model = member.model
-    if model.compute_dtype == "float32":
-        return member
-    copy = build_model(model.settings, model.source_size, model.target_size, copies=model.copies)
-    copy.set_weights(model.get_weights())
-    return dataclasses.replace(member, model=copy)
-
-
 def example(examples: Sequence[tuple[str, str]], has_features: bool) -> str:
     """Returns the program that answers these sources with their features."""
     lines = [source for source, _ in examples] or ["a line", "another line"]
@@ -127,4 +122,4 @@ def example(examples: Sequence[tuple[str, str]], has_features: bool) -> str:
     return _EXAMPLE.format(lines=repr(lines), features=words)
 
 
-FORMAT = Format(extra="", needs=(), write=write, load=load)
+FORMAT = Format(extra="", needs=(), check=check, write=write, load=load)
