@@ -123,7 +123,7 @@ class BridgeConfig:
 
 @dataclass
 class AttentionConfig:
-    """Attention of the decoder over the memory; `units` are for the kind `additive`."""
+    """Attention over the memory; `units` are for `additive`, `hard` and `monotonic`."""
 
     kind: AttentionKind
     units: Annotated[int | None, Width]

@@ -22,6 +22,7 @@ from seq2seq.evaluation.page import PIXELS
 
 Array = npt.NDArray[Any]
 
+_MAX_MAP_TOKENS = 40
 _MAX_LEVEL_CHARACTERS = 3  # of a label that fits below its column without being turned
 _MAX_TOKEN_CHARACTERS = 24
 _MAX_MARKED_POINTS = 30
@@ -64,6 +65,11 @@ def _missing_glyphs_are_boxes() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from font")
         yield
+
+
+def fits_a_map(source: Sequence[str], written: Sequence[str]) -> bool:
+    """Tells whether an attention map of these tokens can be read: a large one takes gigabytes."""
+    return max(len(source), len(written)) < _MAX_MAP_TOKENS
 
 
 def attention_figure(

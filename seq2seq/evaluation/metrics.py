@@ -250,6 +250,7 @@ def format_metric(name: str, value: float) -> str:
 def format_mean(name: str, values: Sequence[float]) -> str:
     """Returns mean and, of several, sample standard deviation, such as `91.20 ± 0.40 %`."""
     mean = format_metric(name, statistics.mean(values))
-    if len(values) == 1:
+    is_one_count = isinstance(values[0], int) and len(set(values)) == 1
+    if len(values) == 1 or is_one_count:
         return mean
     return f"{mean.removesuffix(' %')} ± {format_metric(name, statistics.stdev(values))}"

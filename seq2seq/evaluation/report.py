@@ -28,7 +28,7 @@ from seq2seq.inference.predictor import Predictor
 _MAX_CELL = 200  # characters
 _MAX_CONFUSIONS = _MAX_SURPRISES = 20
 _MAX_TOLD = 12  # best and worst
-_MAX_MAPS, _MAX_MAP_TOKENS = 4, 40
+_MAX_MAPS = 4
 _MAX_COUNTED = 200_000  # training examples whose symbols are counted
 
 
@@ -197,11 +197,13 @@ def _attention_maps(
     scored: Sequence[ScoredExample], predictor: Predictor
 ) -> Iterator[tuple[tuple[str, ...], tuple[str, ...], Any]]:
     """Yields source, written tokens and weights; nothing without attention or for an ensemble."""
+    from seq2seq.evaluation.figures import fits_a_map
+
     if len(predictor.members.all) > 1:
         return
     for one in best_and_worst(scored, _MAX_MAPS):
         source, written = (*one.features, *one.source), one.prediction.tokens
-        if one.prediction.hypotheses and max(len(source), len(written)) < _MAX_MAP_TOKENS:
+        if one.prediction.hypotheses and fits_a_map(source, written):
             weights = predictor.attention((one.source, one.features), written)
             if weights is None:
                 return

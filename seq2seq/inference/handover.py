@@ -108,6 +108,6 @@ def hand_over(
 
 def _named(state: Any, names: Sequence[str]) -> State:
     return [
-        {name: np.asarray(value)[0] for name, value in zip(names, layer, strict=True)}
+        {name: np.asarray(value, np.float32)[0] for name, value in zip(names, layer, strict=True)}
         for layer in state
     ]

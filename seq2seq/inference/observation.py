@@ -129,6 +129,7 @@ def attention_weights(
     weights = seen.get("attention_weights")
     if weights is None:
         return None
+    weights = keras.ops.cast(weights, "float32")
     return keras.ops.convert_to_numpy(weights)[0, vocabularies.steps(len(target)), : len(ids)]
 
 

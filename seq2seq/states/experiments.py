@@ -141,7 +141,9 @@ def cut_to(components: Components, k: int) -> Change:
 
 def to_vectors(state: LayerStates) -> Array:
     """Returns all states of each row side by side `[B, D]`."""
-    return np.concatenate([np.asarray(tensor) for tensor in tf.nest.flatten(state)], axis=-1)
+    return np.concatenate(
+        [np.asarray(tensor, np.float32) for tensor in tf.nest.flatten(state)], axis=-1
+    )
 
 
 def from_vectors(vectors: Array, like: LayerStates) -> LayerStates:

@@ -33,12 +33,14 @@ def write_decoded(predictor: Predictor, scored: Sequence[ScoredExample], total: 
         total: The number of dev sources that they are drawn from.
     """
     # Half a second to import, and a model without attention may not need it.
-    from seq2seq.evaluation.figures import attention_figure, pixels
+    from seq2seq.evaluation.figures import attention_figure, fits_a_map, pixels
 
     drawn = _drawn(len(scored), total, "sources")
     tf.summary.text("decoded", f"{drawn}:\n\n{_table(scored, predictor.data)}")
     for i, one in enumerate(scored):
         source, written = (*one.features, *one.source), one.prediction.tokens
+        if not one.prediction.hypotheses or not fits_a_map(source, written):
+            continue
         weights = predictor.attention((one.source, one.features), written)
         if weights is not None:
             figure = attention_figure(weights, source, (*written, "<eos>"))

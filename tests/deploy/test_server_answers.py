@@ -187,6 +187,8 @@ def test_line_ends_and_features_that_the_model_does_not_read_are_nowhere():
     served = TrainedModel("chars", drawn_exports.make_predictor(words), [], 4)
     for see in (served.states, served.full_states):
         assert see("abc\r\n", "V;P", ["x"]).read == ["a", "b", "c"]
+        cut = ["x"] * 7  # an answer of the largest length, whose end was not written
+        assert see("abc", "", cut).written == [*cut, "<eos>"]
     routes = served.routes([Line("a\n"), Line("b\n"), Line("\n")], Search())
     assert [(route.lane, route.numbers) for route in routes] == [(USUAL, [0, 1]), (OTHER, [2])]
 
@@ -195,7 +197,7 @@ def test_line_ends_and_features_that_the_model_does_not_read_are_nowhere():
     ("body", "message"),
     [
         ({"source": ""}, "the source is empty"),
-        ({"source": "1", "target": ["1"] * 7}, "target: has 7 tokens, the model writes up to 6"),
+        ({"source": "1", "target": ["1"] * 8}, "target: has 8 tokens, the model writes up to 7"),
         ({"source": "1", "model": "both"}, "both is an ensemble"),
         ({"source": "1", "model": "small"}, "small is an export"),
     ],

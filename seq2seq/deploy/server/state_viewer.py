@@ -51,7 +51,7 @@ class StateViewer:
         return States(seen.source, seen.target, weights, _named(seen))
 
     def _check_length(self, target: Sequence[str]) -> None:
-        limit = (self._predictor.decoding.max_length or 1) - 1  # without the end
+        limit = self._predictor.decoding.max_length or 1  # An answer that is cut has no end.
         if len(target) > limit:
             raise RefusedError(
                 422, f"target: has {len(target)} tokens, the model writes up to {limit}"
