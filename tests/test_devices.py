@@ -198,7 +198,7 @@ def test_masked_steps_are_those_of_our_loop(layer, zeros, go_backwards, mask, mo
 
 def test_the_start_says_how_a_gpu_computes(tmp_path, monkeypatch, capsys, caplog):
     caplog.set_level(logging.INFO)
-    for room in ("session", "terminal"):
+    for room in ("facts", "terminal"):
         monkeypatch.setattr(f"seq2seq.training.{room}.has_gpu", lambda: True)
     small = [word for word in TOY if "training.jit_compile" not in word]
     train(compose_config(*small, "training.epochs=1"), tmp_path / "r")

@@ -80,7 +80,7 @@ def test_every_program_tells_of_its_streams_in_one_line(streams, expected, witho
     "program",
     [
         ["train.py"],
-        ["infer.py", "run=x"],
+        ["infer.py", f"run={ROOT}/tests/fixtures/run_0_1"],
         ["-m", "seq2seq.evaluate", "run=x"],
         ["-m", "seq2seq.states"],
         ["-m", "seq2seq.reproduce", "run=x"],
