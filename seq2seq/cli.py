@@ -68,7 +68,8 @@ def train(config: RunConfig) -> Plan | float | None:
     changes = [word for word in words if not word.startswith(of_this_process)]
     if is_sweep():
         return _sweep_job(config, changes)
-    from seq2seq.training.workers import own_folder, train_by_workers
+    from seq2seq.training.worker_folder import own_folder
+    from seq2seq.training.workers import train_by_workers
 
     if train_by_workers(config, overrides(), output_dir()):
         return None
@@ -110,11 +111,7 @@ def _sweep_job(config: RunConfig, changes: list[str]) -> Plan | float:
     return train_here(plan)
 
 
-def _when_needed(config: InferConfig) -> bool:
-    return False
-
-
-@program("infer", needs_tensorflow=_when_needed)
+@program("infer", needs_tensorflow=lambda config: False)  # A few lines need none.
 def infer(config: InferConfig) -> None:
     """Answers every line of the input."""
     from seq2seq.inference import bulk

@@ -19,7 +19,7 @@ import sys
 import time
 from pathlib import Path
 
-from seq2seq.config.user_cache import cache_folder
+from seq2seq.config.user_cache import cache_folder, oldest_beyond
 
 log = logging.getLogger(__name__)
 
@@ -83,12 +83,8 @@ def drop_damaged(folder: Path) -> None:
 
 def drop_oldest(folder: Path, limit: int) -> None:
     """Removes the files that were written first, until the rest has no more than `limit` bytes."""
-    entries = sorted(folder.glob("*.pb"), key=lambda entry: entry.stat().st_mtime, reverse=True)
-    size = 0
-    for entry in entries:
-        size += entry.stat().st_size
-        if size > limit:
-            _remove(entry)
+    for entry in oldest_beyond(folder.glob("*.pb"), limit):
+        _remove(entry)
 
 
 def _fingerprint() -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 # A folder, or `off`.
@@ -20,6 +21,15 @@ def _default() -> Path:
     """
     given = os.environ.get("XDG_CACHE_HOME", "")
     return (Path(given) if given else Path.home() / ".cache") / "seq2seq"
+
+
+def oldest_beyond(files: Iterable[Path], limit: int) -> Iterator[Path]:
+    """Yields the files used longest ago, until the rest has no more than `limit` bytes."""
+    size = 0
+    for file in sorted(files, key=lambda file: file.stat().st_mtime, reverse=True):
+        size += file.stat().st_size
+        if size > limit:
+            yield file
 
 
 def cache_folder(name: str) -> Path:

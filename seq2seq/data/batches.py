@@ -6,6 +6,7 @@ was stopped at step n resumes at step n + 1 with the same batch as without the s
 
 from __future__ import annotations
 
+import copy
 import itertools
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -62,6 +63,12 @@ class BatchPlan:
         self.batch_size, self.rows = batch_size, batch_size // workers
         self.buckets = make_buckets(examples, vocabularies, buckets, batch_size)
         self._first_row = worker * self.rows
+
+    def of_all_workers(self) -> BatchPlan:
+        """Returns the plan of whole batches, of which a worker's has its rows."""
+        whole = copy.copy(self)
+        whole.rows, whole._first_row = self.batch_size, 0
+        return whole
 
     @property
     def shapes(self) -> list[tuple[int, int, int]]:

@@ -15,9 +15,8 @@ import logging
 import os
 import time
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,11 +28,12 @@ from seq2seq.config.interrupt import delaying_ctrl_c, quitting_at_ctrl_c
 from seq2seq.config.program import prepare
 from seq2seq.config.resolve import shared_decoding
 from seq2seq.config.schema import DecodingConfig, RunConfig
-from seq2seq.config.user_cache import cache_folder
+from seq2seq.config.user_cache import cache_folder, oldest_beyond
 from seq2seq.errors import UserError
 from seq2seq.inference.answers import Hypothesis, Prediction, refusal
 from seq2seq.inference.lines import Answering
 from seq2seq.inference.parts import model_fingerprint
+from seq2seq.inference.quick_predictor import QuickPredictor
 from seq2seq.runs.run_dir import RunDir
 
 if TYPE_CHECKING:
@@ -42,9 +42,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# Of a process: for more, TensorFlow is worth its start.
-_FEW = 64  # lines
-_LITTLE = 2**13  # characters, times the size of the beam
 _MAX_BEAM = 20
 _MAX_WEIGHTS = 2**24  # of a model that is kept
 _LIMIT = 2**28  # bytes of all models that are kept
@@ -67,71 +64,22 @@ def opening(config: InferConfig) -> Iterator[Answering]:
     if kept:
         check_decoding(decoding, len(kept.target))
         has_features = kept.text["features"] is not None
-        # Then answers may be half written.
-        yield QuickPredictor(
-            kept, decoding, has_features, lambda: _load(config, runs, delaying_ctrl_c())
-        )
+
+        def answer(sources: Sequence[str], features: Sequence[str]) -> list[Prediction]:
+            return [
+                Prediction([Hypothesis(*o) for o in one.hypotheses], one.problem, one.unknown)
+                for one in kept.predict(sources, features)
+            ]
+
+        def load() -> Predictor:
+            return _load(config, runs, delaying_ctrl_c())  # Answers may be half written.
+
+        yield QuickPredictor(answer, decoding, has_features, load)
         return
     predictor = _load(config, runs, quitting_at_ctrl_c())
     yield predictor
     if place and place == _place(runs):  # A training may have written other weights since.
         _keep(predictor, place)
-
-
-def keep_trained(run: RunDir, config: RunConfig, predictor: Predictor) -> None:
-    """Keeps the graph of a run that has just been trained, if NumPy may answer for it.
-
-    It counts as used a week ago: the runs of a sweep drive out none that answered since.
-    """
-    if config.training.precision is Precision.float32 and (place := _place([run])):
-        _keep(predictor, place, age=_WEEK)
-
-
-class QuickPredictor:
-    """NumPy answers the first lines, and the run's predictor all others.
-
-    Attributes:
-        decoding: The settings of the search.
-        has_features: Whether the model reads features.
-    """
-
-    def __init__(
-        self,
-        model: TextModel,
-        decoding: DecodingConfig,
-        has_features: bool,
-        load: Callable[[], Predictor],
-    ) -> None:
-        """Takes the model that NumPy computes, and what loads the predictor."""
-        self.decoding, self.has_features = decoding, has_features
-        self._model, self._load = model, load
-        self._lines_left, self._work_left = _FEW, _LITTLE
-
-    def predict(
-        self,
-        sources: Sequence[str],
-        features: Sequence[str],
-        batches_before: int = 0,
-        with_details: bool = False,
-    ) -> list[Prediction]:
-        """Answers lines, see `Predictor.predict`."""
-        beam = 1 if self.decoding.kind is SearchKind.greedy else self.decoding.beam_size
-        self._lines_left -= len(sources)
-        self._work_left -= beam * sum(map(len, (*sources, *features)))
-        if min(self._lines_left, self._work_left) < 0 or with_details:
-            return self._predictor.predict(sources, features, batches_before, with_details)
-        return [
-            Prediction([Hypothesis(*one) for one in found.hypotheses], found.problem, found.unknown)
-            for found in self._model.predict(sources, features)
-        ]
-
-    def count_batches(self, predictions: Sequence[Prediction]) -> int:
-        """Returns 0: only the random numbers of sampling depend on the number of batches."""
-        return 0
-
-    @cached_property
-    def _predictor(self) -> Predictor:
-        return self._load()
 
 
 def _load(
@@ -227,16 +175,16 @@ def _keep(predictor: Predictor, path: Path, age: float = 0.0) -> None:
         write_arrays(path, {**graph.weights, "description": np.frombuffer(text, np.uint8)})
         used = time.time() - age
         os.utime(path, (used, used))
-        _drop_oldest(path.parent)
+        for oldest in oldest_beyond(path.parent.glob(f"*{_SUFFIX}"), _LIMIT):
+            oldest.unlink(missing_ok=True)
     except (UserError, OSError) as error:  # An ensemble of different models; a full disk.
         log.debug("nothing is kept: %s", error)
 
 
-def _drop_oldest(folder: Path) -> None:
-    """Removes the models that were used longest ago, until the rest is within the limit."""
-    used = sorted(folder.glob(f"*{_SUFFIX}"), key=lambda path: path.stat().st_mtime, reverse=True)
-    size = 0
-    for path in used:
-        size += path.stat().st_size
-        if size > _LIMIT:
-            path.unlink(missing_ok=True)
+def keep_trained(run: RunDir, config: RunConfig, predictor: Predictor) -> None:
+    """Keeps the graph of a run that has just been trained, if NumPy may answer for it.
+
+    It counts as used a week ago: the runs of a sweep drive out none that answered since.
+    """
+    if config.training.precision is Precision.float32 and (place := _place([run])):
+        _keep(predictor, place, age=_WEEK)

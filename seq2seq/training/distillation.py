@@ -62,10 +62,14 @@ def teach(config: RunConfig, splits: Splits) -> list[Example]:
     taught = [
         Example(tokens, target_tokens(answer.text, data), tags)
         for (tokens, tags), answer in zip(pairs, answers, strict=True)
-        if answer.text and len(tokens) <= data.max_source_length
+        if answer.text
     ]
     # As of the training examples.
-    taught = [one for one in taught if len(one.target) <= data.max_target_length]
+    taught = [
+        one
+        for one in taught
+        if len(one.source) <= data.max_source_length and len(one.target) <= data.max_target_length
+    ]
     if not taught:
         raise UserError("distill_from: the teacher has no answer to any of these sources")
     log.info(

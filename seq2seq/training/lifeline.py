@@ -7,6 +7,9 @@ import signal
 import threading
 from io import FileIO
 
+# Set in the environment of a process whose standard input is one.
+LIFELINE = "SEQ2SEQ_LIFELINE"
+
 
 def take_standard_input() -> FileIO:
     """Returns standard input under another number; what reads data from it finds it empty."""

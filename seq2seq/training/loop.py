@@ -169,7 +169,7 @@ def _make_step(session: Session, start: Progress) -> Step:
             if settings.on_divergence is not Divergence.skip:
                 # A batch is a function of (seed, epoch, step): it can be made again, with the rows
                 # of all workers.
-                whole = session.plan_of_all_workers()
+                whole = plan.of_all_workers()
                 batch = next(whole.epoch(settings.seed, progress.epoch, start=progress.step - 1))
                 raise diverged_batch(
                     where, batch, session.run, session.config.data, session.vocabularies

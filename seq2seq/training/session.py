@@ -91,11 +91,6 @@ class Session:
         """Returns the learning rate of the next step."""
         return float(keras.ops.convert_to_numpy(self.optimizer.learning_rate))
 
-    def plan_of_all_workers(self) -> BatchPlan:
-        """Returns the plan of whole batches, of which a worker's has its rows."""
-        examples, buckets = examples_of_epoch(self.splits), self.config.data.buckets
-        return BatchPlan(examples, self.vocabularies, self.plan.batch_size, buckets)
-
     def save_checkpoint(self, state: TrainingState) -> None:
         """Writes all that is needed to resume from here.
 

@@ -9,14 +9,13 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import shutil
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, NamedTuple
 
@@ -25,7 +24,6 @@ from seq2seq.config.schema import RunConfig
 from seq2seq.config.workers import (
     LOST_WORKER,
     TF_CONFIG,
-    find_cluster,
     is_worker,
     tf_config,
 )
@@ -33,25 +31,16 @@ from seq2seq.errors import UserError
 from seq2seq.hardware import shares_of_cores
 from seq2seq.runs.checkpoints import Checkpoints
 from seq2seq.runs.run_dir import RunDir
-from seq2seq.training.lifeline import stop_at_end_of, take_standard_input
+from seq2seq.training.lifeline import LIFELINE
 from seq2seq.training.signals import StoppedBySignal, StopRequest
 
 log = logging.getLogger(__name__)
 
-_LIFELINE = "SEQ2SEQ_LIFELINE"  # set for processes that this file starts
 _MAX_IN_VAIN = 3  # starts in a row without a new checkpoint
 _SECONDS_BETWEEN_LOOKS = 0.2
 _SECONDS_TO_END = 20.0  # A worker that waits for a lost one does not answer a signal.
 _MISTAKE = 2  # the exit code after a mistake of the user, which a new start would repeat
 _MAX_PRINTED = 40  # lines of a worker that crashed
-_COPIED = (
-    "config.yaml",
-    "record.json",
-    "results.json",
-    "*_vocab.txt",
-    "taught.tsv",
-    "checkpoints/*.npz",
-)
 
 
 class Worker(NamedTuple):
@@ -182,7 +171,7 @@ def _start(
             **os.environ,
             TF_CONFIG: tf_config(addresses, number),
             "TMPDIR": folder,
-            _LIFELINE: "1",
+            LIFELINE: "1",
         },
         stdin=subprocess.PIPE,  # It ends when this process is killed.
         stdout=None if number == 0 else output,
@@ -206,15 +195,17 @@ def _problem(worker: Worker, chief: Worker) -> str:
         with contextlib.suppress(subprocess.TimeoutExpired):
             if chief.process.wait(_SECONDS_TO_END) == _MISTAKE:  # It has said why.
                 raise SystemExit(_MISTAKE)
-        worker.output.seek(0)
-        lines = worker.output.read().decode(errors="replace").strip().splitlines()
-        raise UserError(f"worker {worker.number}: {lines[-1].removeprefix('error: ')}")
+        raise UserError(f"worker {worker.number}: {_told(worker)[-1].removeprefix('error: ')}")
     if worker is not chief and code not in (-signal.SIGKILL, LOST_WORKER):
-        worker.output.seek(0)
-        text = worker.output.read().decode(errors="replace")
-        sys.stderr.write("".join(f"{line}\n" for line in text.splitlines()[-_MAX_PRINTED:]))
+        sys.stderr.write("".join(f"{line}\n" for line in _told(worker)[-_MAX_PRINTED:]))
     how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
     return f"worker {worker.number} has ended ({how})"
+
+
+def _told(worker: Worker) -> list[str]:
+    """Returns the lines that a worker other than the chief has written."""
+    worker.output.seek(0)
+    return worker.output.read().decode(errors="replace").strip().splitlines()
 
 
 def _end(workers: Sequence[Worker]) -> None:
@@ -237,47 +228,3 @@ def _free_ports(count: int) -> list[int]:
         for one in sockets:
             one.bind(("127.0.0.1", 0))
         return [one.getsockname()[1] for one in sockets]
-
-
-@contextlib.contextmanager
-def _only_errors_logged() -> Iterator[None]:
-    root = logging.getLogger()
-    before = root.level
-    root.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        root.setLevel(before)
-
-
-@contextlib.contextmanager
-def own_folder(name: str | Path) -> Iterator[str | Path]:
-    """Yields the folder that this process trains in.
-
-    The chief alone writes the run folder. Other workers do the same in a folder that is removed
-    afterwards, and are silent. To resume, they begin with a copy of the run.
-
-    Args:
-        name: The folder of a run, new or to resume, or `latest`.
-    """
-    if os.environ.pop(_LIFELINE, None):
-        stop_at_end_of(take_standard_input())
-    cluster = find_cluster()
-    if cluster is None or cluster.number == 0:
-        yield name
-        return
-    path = RunDir.latest_started().path if name == "latest" else Path(name)
-    with (
-        _only_errors_logged(),
-        tempfile.TemporaryDirectory(prefix="seq2seq-worker-") as temporary,
-        Path(os.devnull).open("w", encoding="utf-8") as nowhere,
-        contextlib.redirect_stdout(nowhere),
-    ):
-        folder = Path(temporary, "run")
-        for pattern in _COPIED:
-            for file in path.glob(pattern):
-                copy = folder / file.relative_to(path)
-                copy.parent.mkdir(parents=True, exist_ok=True)
-                with contextlib.suppress(FileNotFoundError):  # The chief may replace it meanwhile.
-                    shutil.copyfile(file, copy)
-        yield folder

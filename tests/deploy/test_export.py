@@ -91,6 +91,9 @@ def test_the_program_answers_without_this_package(folder, tmp_path):
     expected = [*texts, "", texts[0], texts[1]]
     assert result.stdout.decode().splitlines() == expected, result.stderr.decode()
     assert result.stderr == b"line 7: the source is empty\n"
+    # A byte order mark, as editors on Windows begin a file, is no symbol of the first line.
+    marked = run_alone(folder / "transducer.py", cwd=tmp_path, stdin=b"\xef\xbb\xbf" + lines)
+    assert marked.stdout.decode().splitlines() == texts
     options = ["--kind", "beam", "--beam-size", "4", "--n-best", "2", "--table"]
     result = run_alone(folder / "transducer.py", *options, cwd=tmp_path, stdin=b"0 1 2\n\n")
     rows = [line.split("\t") for line in result.stdout.decode().splitlines()]

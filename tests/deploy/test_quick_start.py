@@ -10,8 +10,9 @@ from project import ROOT, TINY, compose_config
 
 from seq2seq.config.user_cache import VARIABLE
 from seq2seq.deploy import numpy_kinds, quick_start
-from seq2seq.deploy.quick_start import QuickPredictor, opening
+from seq2seq.deploy.quick_start import opening
 from seq2seq.errors import UserError
+from seq2seq.inference.quick_predictor import QuickPredictor
 from seq2seq.training.run import train
 
 LINES = ["1 2 3", "", "3 1", "1 x 2 y x", " ".join(["1"] * 600), "2"]

@@ -17,6 +17,7 @@ from seq2seq.evaluation.metrics import (
     check_monitor,
     decoded_metrics,
     edit_distance,
+    format_mean,
     format_metric,
     sequence_accuracy,
     symbol_error_rate,
@@ -139,3 +140,9 @@ def test_one_value_adds_a_metric_everywhere(compose, tmp_path, monkeypatch, caps
     assert "first_token_accuracy" in heads
     assert shown.replace(" ", "") in printed  # the epoch's row
     assert printed.count("first_token_accuracy") == 2  # the heads, the table
+
+
+def test_a_mean_of_equal_counts_is_a_count():
+    assert format_mean("examples", [500, 500]) == "500"
+    assert format_mean("sequence_accuracy", [0.5, 0.5]) == "50.00 ± 0.00 %"
+    assert format_mean("sequence_accuracy", [0.5]) == "50.00 %"

@@ -107,3 +107,10 @@ def test_accuracy_of_altered_states(predictor):
     by_k = accuracy_by_components(predictor, examples, components, [0, 24])
     assert [one.name for one in by_k] == ["0", "24"]
     assert by_k[0].sequence_accuracy < by_k[1].sequence_accuracy == 1.0
+
+
+def test_vectors_of_bfloat16_can_be_averaged():
+    state = [[tf.fill([4096, 1], tf.constant(0.7, tf.bfloat16))]]
+    vectors = to_vectors(state)
+    assert vectors.dtype == np.float32
+    np.testing.assert_allclose(vectors.mean(axis=0), 0.7, atol=0.01)

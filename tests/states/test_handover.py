@@ -104,3 +104,19 @@ def test_what_cannot_be_decoded_is_refused():
     predictor, _ = make_predictor(*MODELS["state"])
     with pytest.raises(UserError, match="source=''"):
         hand_over(predictor, "")
+
+
+def test_states_of_bfloat16_are_written_as_float32(tmp_path):
+    float32, config = make_predictor(*MODELS["attention"])
+    model = build_model(
+        config.model, *(len(t) for t in (float32.vocabularies.source, float32.vocabularies.target)),
+        "mixed_bfloat16",
+    )  # fmt: skip
+    model.set_weights(float32.model.get_weights())
+    predictor = Predictor(model, float32.vocabularies, float32.data, float32.decoding)
+    seen = hand_over(predictor, "abc", target=("x", "y"))
+    arrays = [seen.attention, *(a for one in seen.bridge_output for a in one.values())]
+    assert {array.dtype for array in arrays} == {np.dtype("float32")}
+    np.testing.assert_allclose(
+        seen.attention, hand_over(float32, "abc", target=("x", "y")).attention, atol=0.05
+    )

@@ -31,6 +31,7 @@ from seq2seq.errors import UserError
 from seq2seq.runs.run_dir import RunDir
 from seq2seq.training import workers
 from seq2seq.training.strategy import ONE_REPLICA, adapted
+from seq2seq.training.worker_folder import own_folder
 
 OPTIONS = [word for word in TINY if not word.startswith("run_dir")] + [
     "callbacks.tensorboard=false",
@@ -140,7 +141,7 @@ def test_another_worker_knows_that_a_run_is_finished(tmp_path, monkeypatch):
         (tmp_path / "run" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "run" / name).write_text(name)
     monkeypatch.setenv("TF_CONFIG", CLUSTER)
-    with workers.own_folder(tmp_path / "run") as folder:
+    with own_folder(tmp_path / "run") as folder:
         assert folder != tmp_path / "run"
         assert (Path(folder) / "results.json").read_text() == "results.json"
 

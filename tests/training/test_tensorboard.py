@@ -2,12 +2,16 @@
 
 import json
 import time
+import types
 import urllib.request
 from urllib.parse import quote
 
 import numpy as np
 import pytest
 from tensorboard import default, program
+
+from seq2seq.inference.answers import Hypothesis, Prediction
+from seq2seq.training import views
 
 
 @pytest.fixture(scope="module")
@@ -56,3 +60,16 @@ def test_the_projector_shows_the_tokens(serve, tiny_run, is_single):
         assert np.ptp(vectors) > 0
         assert len(labels) == rows
         assert {"<pad>", "0", "9"} <= set(labels)
+
+
+@pytest.mark.parametrize(("length", "count"), [(39, 1), (40, 0)])
+def test_a_map_that_cannot_be_read_is_not_drawn(length, count, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(views.tf.summary, "image", lambda name, image: drawn.append(name))
+    monkeypatch.setattr(views.tf.summary, "text", lambda *_: None)
+    monkeypatch.setattr(views, "_table", lambda *_: "")
+    prediction = Prediction([Hypothesis(("x",), "x", 0.0)])
+    one = types.SimpleNamespace(source=("a",) * length, features=(), prediction=prediction)
+    maps = types.SimpleNamespace(attention=lambda *_: np.zeros((2, length)), data=None)
+    views.write_decoded(maps, [one], total=1)
+    assert len(drawn) == count

@@ -58,7 +58,7 @@ class ExportedModel:
         return {
             "name": self.name,
             "search": self._kind,
-            "searches": ["greedy"] if self._max_beam == 1 else ["greedy", "beam"],
+            "searches": ["greedy"] if self._model.largest_beam == 1 else ["greedy", "beam"],
             "beam_size": self._beam,
             "n_best": self._n_best,
             "has_features": self._has_features,
@@ -67,12 +67,6 @@ class ExportedModel:
             "is_calibrated": self._is_calibrated,
             "examples": [],
         }
-
-    @property
-    def _max_beam(self) -> int | None:
-        """The largest beam that the files can compute; None: any."""
-        sizes = self._model.description.get("litert")
-        return None if sizes is None else int(sizes["rows"])
 
     @property
     def _has_features(self) -> bool:
@@ -88,9 +82,10 @@ class ExportedModel:
         if kind == "sampling":
             raise RefusedError(422, f"search: {self.name} is an export, which does not sample")
         beam = 1 if kind == "greedy" else search.beam_size or self._beam
-        if self._max_beam is not None and beam > self._max_beam:
+        largest = self._model.largest_beam
+        if largest is not None and beam > largest:
             raise RefusedError(
-                422, f"beam_size: {beam} is more than the {self._max_beam} that {self.name} has"
+                422, f"beam_size: {beam} is more than the {largest} that {self.name} has"
             )
         own_beam = 1 if self._kind == "greedy" else self._beam
         lane = USUAL if (kind, beam) == (self._kind, own_beam) else OTHER

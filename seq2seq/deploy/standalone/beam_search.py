@@ -135,11 +135,13 @@ def top(values: np.ndarray, k: int) -> np.ndarray:
         return np.argmax(values, axis=-1)[..., None]
     if values.shape[-1] < MANY:
         return np.argsort(-values, axis=-1, kind="stable")[..., :k]
-    # The k largest in any order, the first of those that equal the last one; only they are sorted.
-    last = -np.partition(-values, k - 1, axis=-1)[..., k - 1 : k]
-    is_larger, is_last = values > last, values == last
-    left = k - is_larger.sum(axis=-1, keepdims=True)
-    is_among = is_larger | (is_last & (np.cumsum(is_last, axis=-1) <= left))
-    some = np.nonzero(is_among)[-1].reshape(*values.shape[:-1], k)
+    # The k largest in any order, then only those are sorted.
+    some = np.sort(np.argpartition(-values, k - 1, axis=-1)[..., :k], axis=-1)
+    last = np.take_along_axis(values, some, -1).min(axis=-1, keepdims=True)
+    if (np.count_nonzero(values >= last, axis=-1) > k).any():  # Of those like the last, the first.
+        is_larger, is_last = values > last, values == last
+        left = k - is_larger.sum(axis=-1, keepdims=True)
+        is_among = is_larger | (is_last & (np.cumsum(is_last, axis=-1) <= left))
+        some = np.nonzero(is_among)[-1].reshape(some.shape)
     order = np.argsort(-np.take_along_axis(values, some, -1), axis=-1, kind="stable")
     return np.take_along_axis(some, order, -1)

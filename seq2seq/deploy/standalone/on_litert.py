@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -91,25 +90,10 @@ def _alone(row: np.ndarray) -> np.ndarray:
 class Transducer(TextModel):
     """A trained model with its vocabularies. A call answers lines: `model(["a line"])`."""
 
-    def __init__(
-        self,
-        description: dict[str, Any],
-        engine: Engine,
-        decoding: Mapping[str, Any] | None = None,
-    ) -> None:
-        """Takes the content of model.json, what computes, and changes to the search.
-
-        Raises:
-            ValueError: The description is of another version, or the search cannot be run: its beam
-                may be larger than the file's.
-        """
-        super().__init__(description, engine, decoding)
-        size = self.search.beam_size
-        if isinstance(engine, LiteRtEngine) and size > engine.steps.count:
-            raise ValueError(
-                f"decoding: beam_size={size} is more than the {engine.steps.count} of the exported "
-                "model; export it with a larger decoding.beam_size"
-            )
+    @property
+    def largest_beam(self) -> int | None:
+        """The largest beam that the file can compute."""
+        return self.engine.steps.count if isinstance(self.engine, LiteRtEngine) else None
 
     @classmethod
     def open(cls, folder: Path, description: dict[str, Any]) -> Engine:

@@ -40,6 +40,12 @@ class TextModel(ABC):
         self.description, self.text, self.engine = description, description["text"], engine
         self.decoding = {**description["decoding"], **(decoding or {})}
         self.search = make_search(self.decoding, description["decoding"])
+        size, largest = self.search.beam_size, self.largest_beam
+        if largest is not None and size > largest:
+            raise ValueError(
+                f"decoding: beam_size={size} is more than the {largest} of the exported model; "
+                "export it with a larger decoding.beam_size"
+            )
         names = description["vocabularies"]
         self.target: list[str] = names["target"]
         first = 0
@@ -50,6 +56,11 @@ class TextModel(ABC):
                 own = enumerate(names[side][SPECIAL_TOKENS:], first + SPECIAL_TOKENS)
                 self.ids[side] = {token: number for number, token in own}
                 first += len(names[side])
+
+    @property
+    def largest_beam(self) -> int | None:
+        """The largest beam that can be computed; None: any."""
+        return None
 
     @classmethod
     def load(cls, folder: str | Path, decoding: Mapping[str, Any] | None = None) -> TextModel:
