@@ -143,6 +143,20 @@ def test_inputs():
     np.testing.assert_array_equal(drawn, read_input(settings("time_steps=4", "features=2")))
 
 
+@pytest.mark.parametrize(("word", "steps"), [("time_steps=40", 40), ("input=null", 3)])
+def test_random_ids(word, steps):
+    drawn, again, other = (read_input(settings(word, "one_hot=9", f"seed={s}")) for s in (1, 1, 2))
+    assert drawn.shape == (1, steps, 9)
+    assert (np.sort(drawn) == [0] * 8 + [1]).all()
+    np.testing.assert_array_equal(drawn, again)
+    assert not np.array_equal(drawn, other)
+    ids = drawn[0].argmax(axis=-1)
+    assert len({*ids}) > 1
+    # As if they were given.
+    given = f"input=[{','.join(map(str, ids))}]"
+    np.testing.assert_array_equal(read_input(settings(given, "one_hot=9")), drawn)
+
+
 def test_weights_of_the_user():
     config = settings("weights=[[[1,2,3,4]],[[1,1,1,1]],[0,1,0,0]]")
     kernel, recurrent, bias = given_weights(config, 1)
@@ -157,6 +171,8 @@ def test_weights_of_the_user():
         (["input=[]"], "input="),
         (["input=[1,10]", "one_hot=10"], "whole numbers from 0 to 9"),
         (["input=[0.5]", "one_hot=10"], "whole numbers"),
+        (["features=3", "one_hot=10"], "^features=3: one_hot=10 is the number of features already"),
+        (["features=3", "one_hot=10", "time_steps=2"], "leave one of them out$"),
     ],
 )
 def test_inputs_that_are_none(overrides, words):
