@@ -3,14 +3,16 @@
 import html.parser
 import json
 import re
+import shutil
 
 import numpy as np
 import pytest
 from PIL import Image
-from project import compose_config, run_process
+from project import ROOT, compose_config, run_process
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from seq2seq.errors import UserError
+from seq2seq.states import output
 from seq2seq.states.layer_report import given_weights, read_input
 from seq2seq.states.report import show_states
 
@@ -130,6 +132,24 @@ def test_examples_are_drawn_by_seed(tiny_run, tmp_path, monkeypatch, capsys):
     assert all(set(drawn) <= set(dev) and drawn != dev[:9] for drawn in labels)
     assert sources[0] == sources[1] != sources[2]
     assert {*sources} <= {*dev[1:]}
+
+
+@pytest.mark.parametrize(("length", "is_drawn"), [(39, True), (40, False)])
+def test_an_attention_map_that_cannot_be_read_is_left_out(
+    length, is_drawn, tmp_path, monkeypatch, capsys
+):
+    run_folder = shutil.copytree(ROOT / "tests" / "fixtures" / "run_0_1", tmp_path / "run")
+    drawn = []
+    monkeypatch.setattr(output.Output, "figure", lambda _, name, *__: drawn.append(name))
+    source = " ".join("123" * length)[: 2 * length - 1]
+    words = [f"run={run_folder}", f"source={source}", "examples=0", f"output={tmp_path / 'page'}"]
+    show_states(settings(*words))
+    assert ("attention" in drawn) is is_drawn
+    told = f"The attention map is left out: {length} source tokens"
+    pages = (capsys.readouterr().out, (tmp_path / "page" / "states.html").read_text())
+    assert [told in page for page in pages] == [not is_drawn] * 2
+    with np.load(tmp_path / "page" / "states.npz", allow_pickle=False) as file:
+        assert file["attention"].shape[1] == length
 
 
 def test_inputs():
