@@ -36,6 +36,8 @@ LineBytes = Range(minimum=1, maximum=2**30)
 Count = Range(minimum=1, maximum=100_000_000)
 Rows = Range(minimum=1, maximum=65_536)
 Seed = Range(minimum=0, maximum=2**32 - 1)
+# The scores of answers of any `Length` are then numbers of float32.
+Penalty = Range(minimum=-5.0, maximum=5.0)
 
 
 @dataclass
@@ -188,7 +190,7 @@ class DecodingConfig:
     min_length: Annotated[int, Range(minimum=0)]
     n_best: Annotated[int, Rows]
     beam_size: Annotated[int, Rows]
-    length_penalty: Annotated[float, Range(minimum=-100.0, maximum=100.0)]
+    length_penalty: Annotated[float, Penalty]
     temperature: Annotated[float, Range(minimum=1e-3, maximum=1e6)]
     top_k: Annotated[int, Range(minimum=0, maximum=2**31 - 1)]
     top_p: Annotated[float, Range(minimum=1e-6, maximum=1.0)]

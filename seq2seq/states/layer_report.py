@@ -36,8 +36,7 @@ def read_input(config: StatesConfig) -> Array:
         UserError: They do not describe an array of this form.
     """
     if config.input is None or config.time_steps is not None or config.features is not None:
-        shape = (1, config.time_steps or 3, config.features or 1)
-        return np.random.default_rng(config.seed).normal(size=shape).astype(np.float32)
+        return _random_input(config)
     values = _numbers("input", config.input)
     if config.one_hot is not None:
         ids = values.astype(int)
@@ -46,7 +45,7 @@ def read_input(config: StatesConfig) -> Array:
                 f"input={config.input}: with one_hot={config.one_hot} it is a list of whole "
                 f"numbers from 0 to {config.one_hot - 1}"
             )
-        return np.eye(config.one_hot, dtype=np.float32)[ids][None]
+        return _one_hot(ids, config.one_hot)
     if values.ndim == 1:
         values = values[:, None]
     if values.ndim != 2 or not values.size:
@@ -54,6 +53,23 @@ def read_input(config: StatesConfig) -> Array:
             f"input={config.input}: a list of numbers, one per step, or of equally long lists"
         )
     return values[None]
+
+
+def _random_input(config: StatesConfig) -> Array:
+    """Draws the layer's input `[1, T, F]`: ids as one-hot vectors, or numbers."""
+    rng, steps = np.random.default_rng(config.seed), config.time_steps or 3
+    if config.one_hot is None:
+        return rng.normal(size=(1, steps, config.features or 1)).astype(np.float32)
+    if config.features is not None:
+        raise UserError(
+            f"features={config.features}: one_hot={config.one_hot} is the number of features "
+            "already; leave one of them out"
+        )
+    return _one_hot(rng.integers(config.one_hot, size=steps), config.one_hot)
+
+
+def _one_hot(ids: Array, size: int) -> Array:
+    return np.eye(size, dtype=np.float32)[ids][None]
 
 
 def _numbers(key: str, value: Any) -> Array:

@@ -13,7 +13,7 @@ from seq2seq.data.splits import draw_examples, load_split
 from seq2seq.data.tsv import feature_tokens, source_tokens
 from seq2seq.data.vocabulary import Tokenizer
 from seq2seq.errors import UserError
-from seq2seq.evaluation.figures import attention_figure
+from seq2seq.evaluation.figures import attention_figure, fits_a_map
 from seq2seq.inference.handover import HandOver, hand_over
 from seq2seq.inference.predictor import Predictor
 from seq2seq.runs.run_dir import RunDir
@@ -147,13 +147,18 @@ def _show_hand_over(seen: HandOver, output: Output) -> None:
             f"Layer {number}, after reading the token before each that is written",
             partial(figures.trace_figure, one, seen.target),
         )
-    if seen.attention is not None:
-        caption = "Where the decoder looked while it wrote each token"
-        output.figure(
-            "attention",
-            caption,
-            partial(attention_figure, seen.attention, seen.source, seen.target),
+    if seen.attention is None:
+        return
+    if not fits_a_map(seen.source, seen.target[:-1]):
+        output.paragraph(
+            f"The attention map is left out: {len(seen.source)} source tokens and "
+            f"{len(seen.target)} written ones are too many to be read. Its numbers are `attention` "
+            "in states.npz."
         )
+        return
+    caption = "Where the decoder looked while it wrote each token"
+    draw = partial(attention_figure, seen.attention, seen.source, seen.target)
+    output.figure("attention", caption, draw)
 
 
 def _show_experiments(predictor: Predictor, examples: Sequence[Example], output: Output) -> None:

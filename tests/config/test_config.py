@@ -113,6 +113,7 @@ def test_each_decoding_setting_can_be_changed_within_its_range(name):
             changed = compose_config("run=x", f"decoding.{key}={value}", name=name).decoding
             assert getattr(changed, key) == value
     wrong_values = ["top_p=0", "batch_size=0", "beam_size=1000000", "seed=-1", "length_penalty=nan"]
+    wrong_values += ["length_penalty=5.1", "length_penalty=-100"]
     for wrong in [*wrong_values, *(["reject_below=1.1", "reject_below=nan"] if of_answers else [])]:
         with pytest.raises(UserError, match=f"^decoding.{wrong.split('=')[0]}=.*out of range"):
             compose_config("run=x", f"decoding.{wrong}", name=name)
@@ -141,6 +142,8 @@ def test_every_value_says_what_it_is_in_one_place():
         "model.encoder.units=1000000000",
         "data.max_source_length=1000000000",
         "decoding.length_penalty=nan",
+        "decoding.length_penalty=5.1",
+        "decoding.length_penalty=-5.1",
     ],
 )
 def test_out_of_range(override):

@@ -10,6 +10,7 @@ from drawn_exports import LINES, TAGS, TEMPERATURE, draw, make_predictor
 from drawn_settings import UNITS
 
 from seq2seq.config.choices import AttentionKind, BridgeKind, Cell, DecoderKind
+from seq2seq.config.schema import Penalty
 from seq2seq.deploy.graph import make_graph
 from seq2seq.deploy.kinds import refuse_foreign
 from seq2seq.deploy.numpy_kinds import KINDS
@@ -148,6 +149,9 @@ def test_a_search_is_changed_when_a_model_is_loaded(exported):
         ({"beams": 3}, "no such setting: beams"),
         ({"n_best": 2}, "n_best=2 must be from 1 to the beam size, 1"),
         ({"batch_size": 0}, "batch_size=0 must be at least 1"),
+        ({"length_penalty": 100.0}, r"length_penalty=100.0 must be from -5.0 to 5.0"),
+        ({"kind": "beam", "length_penalty": -5.1}, "length_penalty=-5.1 must be from"),
+        ({"length_penalty": float("nan")}, "length_penalty=nan must be from"),
     ):
         with pytest.raises(ValueError, match=message):
             changed(exported, **wrong)
@@ -162,9 +166,10 @@ def test_the_best_of_many_values_are_found_as_of_few(monkeypatch):
     np.testing.assert_array_equal(beam_search.top(np.zeros((2, 9)), 3), [[0, 1, 2]] * 2)
 
 
-def test_an_infinite_length_penalty_warns_of_nothing(recwarn):
+@pytest.mark.parametrize("penalty", [Penalty.minimum, Penalty.maximum])
+def test_the_largest_length_penalties_warn_of_nothing(penalty, recwarn):
     words = {"model.units": UNITS, "decoding.kind": "beam", "decoding.max_length": 60}
-    _, exported = make({**words, "decoding.length_penalty": 100.0})
+    _, exported = make({**words, "decoding.length_penalty": penalty})
     assert exported.predict(["a b c"])[0].hypotheses
     assert not [one for one in recwarn if issubclass(one.category, RuntimeWarning)]
 
@@ -209,6 +214,10 @@ def test_a_string_is_no_list_of_lines(exported):
         exported("abc")
     with pytest.raises(TypeError, match="lists of strings"):
         exported(["abc"], "V")
+
+
+def test_length_penalties_are_those_of_the_package():
+    assert (Penalty.minimum, Penalty.maximum) == (-request.MAX_PENALTY, request.MAX_PENALTY)
 
 
 def test_the_special_ids_are_those_of_the_package(exported):

@@ -2,7 +2,10 @@
 
 import csv
 import json
+import random
+import tracemalloc
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -81,6 +84,49 @@ def test_bleu_and_chrf_take_any_number_of_references():
     assert perfect["chrf"] == pytest.approx(100)
     worse = scores([["the", "cat"], ["x"]], [[lines[0]], [lines[1]]], with_optional=True)
     assert worse["bleu"] < 50
+
+
+def drawn_lines(count):
+    """Predictions, and one to three references of each, by the seed 1."""
+    rng = random.Random(1)
+    lines = [rng.choices("abcdef", k=rng.randint(1, 9)) for _ in range(4 * count)]
+    near = ([[*line[:-1], "x"], line, *lines[i::count]] for i, line in enumerate(lines[:count]))
+    return lines[:count], [some[: rng.randint(1, 3)] for some in near]
+
+
+@pytest.mark.parametrize("name", ["bleu", "chrf"])
+def test_bleu_and_chrf_are_those_of_sacrebleu(name):
+    sacrebleu = pytest.importorskip("sacrebleu")
+    from sacrebleu.significance import _bootstrap_resample
+
+    predictions, references = drawn_lines(2500)  # More than are counted at once.
+    metric = {"bleu": sacrebleu.BLEU, "chrf": sacrebleu.CHRF}[name]()
+    lines = [" ".join(line) for line in predictions]
+    streams = [
+        [" ".join(some[i]) if i < len(some) else None for some in references] for i in range(3)
+    ]
+    arguments = predictions, references, " ".join
+    assert METRICS[name].measure(*arguments) == metric.corpus_score(lines, streams).score
+    counts = metric._extract_corpus_statistics(lines, streams)
+    _, resamples = _bootstrap_resample(counts, metric, 1000)
+    expected = np.percentile([one.score for one in resamples], (2.5, 97.5))
+    assert METRICS[name].interval(*arguments) == tuple(expected)
+
+
+@pytest.mark.parametrize("name", ["bleu", "chrf"])
+@pytest.mark.parametrize("part", ["measure", "interval"])
+def test_bleu_and_chrf_of_many_lines_take_little_memory(name, part):
+    pytest.importorskip("sacrebleu")
+    predictions, references = drawn_lines(4000)
+    compute = getattr(METRICS[name], part)
+    compute(predictions[:9], references[:9], " ".join)  # What is imported is not counted.
+    tracemalloc.start()
+    try:
+        compute(predictions, references, " ".join)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak / len(predictions) < 2500  # bytes
 
 
 @pytest.mark.parametrize("monitor", [*Monitor])

@@ -66,6 +66,18 @@ def test_settings_of_another_version_are_named(tmp_path):
         RunDir.create(tmp_path / "r")
 
 
+def test_a_setting_out_of_the_range_of_today_is_named(tmp_path):
+    run = RunDir.create(tmp_path / "r")
+    run.save_config(compose_config("run_dir=r"), {})
+    written = run.config_file.read_text()
+    run.config_file.write_text(written.replace("length_penalty: 1.0", "length_penalty: 50.0"))
+    words = r"^\S*r/config\.yaml: decoding\.length_penalty=50\.0 .*from -5\.0 to 5\.0$"
+    with pytest.raises(UserError, match=words):
+        run.load_config()
+    run.config_file.write_text(written.replace("length_penalty: 1.0", "length_penalty: 5.0"))
+    assert run.load_config().decoding.length_penalty == 5.0
+
+
 def test_a_folder_that_cannot_be_made(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot be created"):

@@ -1,6 +1,7 @@
 """Altered states, and principal components, against NumPy."""
 
 import dataclasses
+import random
 
 import numpy as np
 import pytest
@@ -8,12 +9,14 @@ import tensorflow as tf
 from test_handover import make_predictor
 
 from seq2seq.config.choices import SearchKind
-from seq2seq.data.examples import Example
+from seq2seq.data.examples import Example, group_references
+from seq2seq.evaluation import metrics
 from seq2seq.inference.predictor import Predictor
 from seq2seq.states.experiments import (
     Components,
     accuracy,
     accuracy_by_components,
+    chance,
     cut_to,
     decode_from,
     given,
@@ -107,6 +110,57 @@ def test_accuracy_of_altered_states(predictor):
     by_k = accuracy_by_components(predictor, examples, components, [0, 24])
     assert [one.name for one in by_k] == ["0", "24"]
     assert by_k[0].sequence_accuracy < by_k[1].sequence_accuracy == 1.0
+
+
+def drawn_examples(count, answers, seed=1):
+    """Sources, most with one of the answers, every third with two or more."""
+    rng = random.Random(seed)
+    return [
+        Example((str(i),), answers[(i + j) % len(answers)])
+        for i in range(count)
+        for j in range(1 if i % 3 else rng.randint(2, 4))
+    ]
+
+
+def one_answer_for_all(examples):
+    """The best scores of a reference that answers all sources, by trying them all."""
+    references = [found for _, _, found in group_references(examples)]
+    answers = {answer for found in references for answer in found}
+    answered = [([answer] * len(references), references) for answer in answers]
+    exact = max(metrics.sequence_accuracy(*one) for one in answered)
+    return ("chance", exact, exact, min(metrics.symbol_error_rate(*one) for one in answered))
+
+
+def near(centre, rng):
+    """An answer that shares about half of its tokens with the centre."""
+    return tuple(token if rng.random() < 0.5 else rng.choice("abcdefgh") for token in centre)
+
+
+@pytest.mark.parametrize(("sources", "answers"), [(3, 1), (50, 50), (250, 250), (400, 20)])
+def test_chance_is_the_best_single_answer(sources, answers):
+    rng = random.Random(2)
+    drawn = [tuple(rng.choices("abc", k=rng.randint(1, 6))) for _ in range(answers)]
+    examples = drawn_examples(sources, drawn)
+    assert chance(examples) == one_answer_for_all(examples)
+
+
+def test_chance_finds_the_best_of_many_answers():
+    rng = random.Random(3)
+    centre = tuple("abcdefghab")
+    examples = drawn_examples(400, [*(near(centre, rng) for _ in range(399)), centre])
+    assert chance(examples) == one_answer_for_all(examples)
+
+
+def test_chance_takes_twice_as_long_for_twice_as_many_sources(monkeypatch):
+    def counted(count):
+        """Edit distances that are computed for so many sources with an answer each."""
+        calls.clear()
+        chance([Example((str(i),), tuple(f"{i:09b}")) for i in range(count)])
+        return len(calls)
+
+    calls, distance = [], metrics.edit_distance
+    monkeypatch.setattr(metrics, "edit_distance", lambda *pair: calls.append(1) or distance(*pair))
+    assert 0 < counted(1024) < 2.5 * counted(512)
 
 
 def test_vectors_of_bfloat16_can_be_averaged():

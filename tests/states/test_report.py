@@ -3,14 +3,16 @@
 import html.parser
 import json
 import re
+import shutil
 
 import numpy as np
 import pytest
 from PIL import Image
-from project import compose_config, run_process
+from project import ROOT, compose_config, run_process
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from seq2seq.errors import UserError
+from seq2seq.states import output
 from seq2seq.states.layer_report import given_weights, read_input
 from seq2seq.states.report import show_states
 
@@ -132,6 +134,24 @@ def test_examples_are_drawn_by_seed(tiny_run, tmp_path, monkeypatch, capsys):
     assert {*sources} <= {*dev[1:]}
 
 
+@pytest.mark.parametrize(("length", "is_drawn"), [(39, True), (40, False)])
+def test_an_attention_map_that_cannot_be_read_is_left_out(
+    length, is_drawn, tmp_path, monkeypatch, capsys
+):
+    run_folder = shutil.copytree(ROOT / "tests" / "fixtures" / "run_0_1", tmp_path / "run")
+    drawn = []
+    monkeypatch.setattr(output.Output, "figure", lambda _, name, *__: drawn.append(name))
+    source = " ".join("123" * length)[: 2 * length - 1]
+    words = [f"run={run_folder}", f"source={source}", "examples=0", f"output={tmp_path / 'page'}"]
+    show_states(settings(*words))
+    assert ("attention" in drawn) is is_drawn
+    told = f"The attention map is left out: {length} source tokens"
+    pages = (capsys.readouterr().out, (tmp_path / "page" / "states.html").read_text())
+    assert [told in page for page in pages] == [not is_drawn] * 2
+    with np.load(tmp_path / "page" / "states.npz", allow_pickle=False) as file:
+        assert file["attention"].shape[1] == length
+
+
 def test_inputs():
     np.testing.assert_allclose(read_input(settings()), [[[0.1], [0.2], [0.3]]])
     one_hot = read_input(settings("input=[5,0,9,9]", "one_hot=10"))
@@ -141,6 +161,20 @@ def test_inputs():
     drawn = read_input(settings("time_steps=4", "features=2"))
     assert drawn.shape == (1, 4, 2)
     np.testing.assert_array_equal(drawn, read_input(settings("time_steps=4", "features=2")))
+
+
+@pytest.mark.parametrize(("word", "steps"), [("time_steps=40", 40), ("input=null", 3)])
+def test_random_ids(word, steps):
+    drawn, again, other = (read_input(settings(word, "one_hot=9", f"seed={s}")) for s in (1, 1, 2))
+    assert drawn.shape == (1, steps, 9)
+    assert (np.sort(drawn) == [0] * 8 + [1]).all()
+    np.testing.assert_array_equal(drawn, again)
+    assert not np.array_equal(drawn, other)
+    ids = drawn[0].argmax(axis=-1)
+    assert len({*ids}) > 1
+    # As if they were given.
+    given = f"input=[{','.join(map(str, ids))}]"
+    np.testing.assert_array_equal(read_input(settings(given, "one_hot=9")), drawn)
 
 
 def test_weights_of_the_user():
@@ -157,6 +191,8 @@ def test_weights_of_the_user():
         (["input=[]"], "input="),
         (["input=[1,10]", "one_hot=10"], "whole numbers from 0 to 9"),
         (["input=[0.5]", "one_hot=10"], "whole numbers"),
+        (["features=3", "one_hot=10"], "^features=3: one_hot=10 is the number of features already"),
+        (["features=3", "one_hot=10", "time_steps=2"], "leave one of them out$"),
     ],
 )
 def test_inputs_that_are_none(overrides, words):

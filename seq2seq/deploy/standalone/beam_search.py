@@ -55,7 +55,6 @@ class StepEngine:
         return total
 
 
-@np.errstate(over="ignore", divide="ignore", invalid="ignore")  # A penalty may be infinite.
 def beam_search(steps: Steps, source: np.ndarray, search: Search) -> Found:
     """Keeps the best hypotheses of each source `[B, S]` at every step.
 

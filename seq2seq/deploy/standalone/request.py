@@ -13,6 +13,8 @@ VERSION = 1
 PAD, UNK, BOS, EOS = 0, 1, 2, 3
 SPECIAL_TOKENS = 4
 SEARCHES = ("greedy", "beam")
+MAX_PENALTY = 5.0
+"""Of `length_penalty`, above and below 0: with larger ones, scores of long answers overflow."""
 
 
 class Search(NamedTuple):
@@ -51,10 +53,15 @@ def make_search(decoding: Mapping[str, Any], known: Mapping[str, Any]) -> Search
     for name in ("batch_size", "beam_size", "max_length"):
         if decoding[name] < 1:
             raise ValueError(f"decoding: {name}={decoding[name]} must be at least 1")
+    penalty = decoding["length_penalty"]
+    if not -MAX_PENALTY <= penalty <= MAX_PENALTY:
+        raise ValueError(
+            f"decoding: length_penalty={penalty} must be from {-MAX_PENALTY} to {MAX_PENALTY}"
+        )
     kind, n_best = decoding["kind"], decoding["n_best"]
     if kind not in SEARCHES:
         raise ValueError(f"decoding: kind={kind} is not in this file; use {' or '.join(SEARCHES)}")
-    size, penalty = decoding["beam_size"], decoding["length_penalty"]
+    size = decoding["beam_size"]
     if kind == "greedy":
         size, penalty = 1, 0.0
     if not 1 <= n_best <= size:

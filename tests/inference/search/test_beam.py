@@ -8,8 +8,10 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from seq2seq.config.schema import Length, Penalty
 from seq2seq.errors import UserError
 from seq2seq.inference.search import beam, greedy
+from seq2seq.inference.search.beam import length_penalties
 from seq2seq.inference.search.hypotheses import tile
 from seq2seq.special_ids import BOS, EOS, PAD
 
@@ -109,6 +111,15 @@ def test_pruned_beam_equals_plain_python(scripted, beam_size, length_penalty):
     found = compiled(0, 8, beam_size, beam_size)(tables, length_penalty)
     expected = [ranked(shrinking_beam(table, 8, beam_size), length_penalty) for table in tables]
     assert_matches(scripted, found, expected)
+
+
+@pytest.mark.parametrize("length_penalty", [Penalty.minimum, Penalty.maximum])
+def test_the_longest_answers_have_scores_at_the_largest_penalties(length_penalty):
+    penalties = length_penalties(Length.maximum, length_penalty).numpy()
+    for log_prob in (np.float32(-1e-3), np.float32(-1e8)):
+        scores = log_prob / penalties
+        assert np.isfinite(scores).all()
+        assert (scores < 0).all()
 
 
 @pytest.mark.parametrize("length_penalty", PENALTIES)
