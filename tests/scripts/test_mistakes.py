@@ -163,6 +163,43 @@ def test_refused_by_training(arguments, words, files):
     assert sorted(files.iterdir()) == before
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([TRAIN, "data=tsv", "data.train=no.tsv", "data.dev=good.tsv"], "no.tsv: no such file"),
+        ([TRAIN, "data=tsv", "data.train=good.tsv", "data.dev=no.tsv"], "no.tsv: no such file"),
+        (
+            [TRAIN, "data=tsv", "data.train=[good.tsv,no.tsv]", "data.dev=good.tsv", "workers=2"],
+            "no.tsv: no such file",
+        ),
+        (
+            [TRAIN, "data=tsv", "data.train={a: good.tsv}", "data.dev={a: no.tsv}", "ensemble=2"],
+            "no.tsv: no such file",
+        ),
+        (
+            [TRAIN, "data=tsv", "data.train=good.tsv", "data.dev=good.tsv", "data.test='*.x'"],
+            "*.x: no file matches this pattern",
+        ),
+        ([TRAIN, "data.unlabelled=no.tsv", "distill_from=x"], "no.tsv: no such file"),
+        ([TRAIN, "data=tsv", "data.train=good.tsv"], "data=tsv needs a file of examples: add d"),
+        ([TRAIN, "data.train=good.tsv"], "data.train is for data=tsv, but data.task=reverse gene"),
+        ([INFER, "run=x", "input=no.tsv"], "input=no.tsv: no such file"),
+        ([INFER, "run=x", "input=[good.tsv,.]", "output=y"], "input=.: is a directory, not a file"),
+        (["-m", "seq2seq.evaluate", "run=x", "data.test=no.tsv"], "no.tsv: no such file"),
+        (["-m", "seq2seq.score", "run=x", "data.test=no.tsv"], "no.tsv: no such file"),
+        (["-m", "seq2seq.compare", "runs=[x,y]", "data.test=no.tsv"], "no.tsv: no such file"),
+    ],
+)
+def test_a_missing_file_is_told_before_tensorflow_is_loaded(arguments, message, files):
+    for name in ("tensorflow", "keras"):
+        (files / f"{name}.py").write_text("raise SystemExit('loaded ' + __name__)")
+    before = sorted(files.iterdir())
+    result = run_process(*arguments, cwd=files, PYTHONPATH=f"{files}:{ROOT}")
+    refused(result)
+    assert result.stderr.decode().startswith(f"error: {message}")
+    assert sorted(files.iterdir()) == before
+
+
 # More of them, which the same frame tells to the user.
 @pytest.mark.parametrize(
     ("arguments", "words"),
