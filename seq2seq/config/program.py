@@ -131,9 +131,11 @@ class _ComposedTask:
 
     def __call__(self, composed: DictConfig) -> Any:
         from seq2seq.config.load import SCHEMAS, from_hydra
+        from seq2seq.config.mistakes import refuse_cut_braces
 
         self.has_begun = True
         try:
+            refuse_cut_braces(overrides())
             config: Any = from_hydra(composed, SCHEMAS[self.name])
             log_to_standard_error()
             self._check(config)

@@ -8,6 +8,7 @@ import pytest
 from project import ROOT, compose_config, run_process
 
 from seq2seq import cli, compose
+from seq2seq.config.mistakes import refuse_cut_braces
 from seq2seq.errors import UserError
 from seq2seq.training.run import train
 
@@ -45,6 +46,19 @@ def refused(result, *words):
             ["data.train=~/x"],
             ["data.train=~/x: cannot be read", """try to quote it: data.train="'~/x'\""""],
         ),
+        (
+            ["data=tsv", "data.train=de:A", "data.train=fr:B", "data.dev=x"],
+            ["data.train=de:A data.train=fr:B: the shell has", ": 'data.train={de: A, fr: B}'\n"],
+        ),
+        (
+            ["data=tsv", "data.train=de:A", "data.train=fr:[B", "data.train=C]", "data.dev=x"],
+            ["the shell has taken braces", "quote all of it: 'data.train={de: A, fr: [B, C]}'\n"],
+        ),
+        (
+            ["data.dev=x", "data.train={de:", "A,", "fr:", "[B,", "C]}", "data=tsv"],
+            ["data.train={de:: the shell", "quote all of it: 'data.train={de: A, fr: [B, C]}'\n"],
+        ),
+        (["data.train=[A,", "B]"], ["quote all of it: 'data.train=[A, B]'\n"]),
         (["resume"], ["resume: is not of the form KEY=VALUE"]),
         (["decoding=as_trained"], ["decoding.batch_size is not set"]),
         (["model.layers=null"], ["model.layers: cannot be null"]),
@@ -60,6 +74,23 @@ def refused(result, *words):
 def test_refused_at_once(arguments, words, tmp_path):
     refused(run_process(TRAIN, *arguments, cwd=tmp_path), *words)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "is_file"),
+    [
+        (["data.train=x.tsv", "data.train=fr:B"], False),
+        (["data.train=de:A", "data.train=fr:B"], True),
+        (["data.train=ftp://A", "data.train=ftp://B"], False),
+        (["data.train=fr:B"], False),
+        (["name=de:A", "name=fr:B"], False),
+    ],
+)
+def test_an_override_may_follow_another(words, is_file, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    if is_file:
+        (tmp_path / "fr:B").touch()
+    refuse_cut_braces(words)
 
 
 # The same in Python, which is quicker to test.
