@@ -56,7 +56,16 @@ def _trains_itself(config: RunConfig) -> bool:
     return not collects_jobs() and (not config.workers or is_worker())
 
 
-@program("train", needs_tensorflow=_trains_itself)
+def _check_files(config: RunConfig) -> None:
+    """Checks the data files of a new run. A sweep reads those of each job before it begins."""
+    if not config.resume and not is_sweep():
+        from seq2seq.data.file_checks import check_files, check_splits
+
+        check_splits(config.data)
+        check_files(config.data.unlabelled)
+
+
+@program("train", _trains_itself, _check_files)
 def train(config: RunConfig) -> Plan | float | None:
     """Trains a new run, or resumes a stopped one.
 

@@ -10,7 +10,13 @@ if TYPE_CHECKING:
     from seq2seq.config.commands import CompareConfig
 
 
-@program("compare")
+def _check_files(config: CompareConfig) -> None:
+    from seq2seq.data.file_checks import check_files
+
+    check_files(config.data.test)
+
+
+@program("compare", check=_check_files)
 def main(config: CompareConfig) -> None:
     """Prints both scores, their difference, and the examples that changed."""
     from seq2seq.evaluation.comparison_report import show_comparison

@@ -11,7 +11,13 @@ if TYPE_CHECKING:
     from seq2seq.config.commands import EvaluateConfig
 
 
-@program("evaluate")
+def _check_files(config: EvaluateConfig) -> None:
+    from seq2seq.data.file_checks import check_files
+
+    check_files(config.data.test)
+
+
+@program("evaluate", check=_check_files)
 def main(config: EvaluateConfig) -> None:
     """Prints the scores."""
     from seq2seq.evaluation.evaluate_run import evaluate_run

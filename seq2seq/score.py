@@ -10,7 +10,13 @@ if TYPE_CHECKING:
     from seq2seq.config.commands import ScoreConfig
 
 
-@program("score")
+def _check_files(config: ScoreConfig) -> None:
+    from seq2seq.data.file_checks import check_files
+
+    check_files(config.data.test)
+
+
+@program("score", check=_check_files)
 def main(config: ScoreConfig) -> None:
     """Writes one line per pair."""
     from seq2seq.inference import scoring

@@ -2,10 +2,34 @@
 
 from __future__ import annotations
 
+import re
+
 from seq2seq.config.bounds import check_search
 from seq2seq.config.choices import AttentionKind, Divergence, SearchKind
-from seq2seq.config.schema import DecodingConfig, RunConfig, TrainingConfig
+from seq2seq.config.schema import DataConfig, DecodingConfig, RunConfig, TrainingConfig
 from seq2seq.errors import UserError
+
+_WORD = re.compile(r"[A-Za-z]{2,}|[A-Za-z]+([ _-][A-Za-z]+)+")
+
+
+def check_separators(data: DataConfig) -> None:
+    """Refuses a separator that is a word, such as `words`: it means `char` or `word`.
+
+    `Separator` of the schema allows it, because settings of an earlier run may have one.
+
+    Raises:
+        UserError: Names the setting and the way out.
+    """
+    for name, separator in (
+        ("source.tokens", data.source.tokens),
+        ("target.tokens", data.target.tokens),
+        ("features.separator", data.features.separator),
+    ):
+        if _WORD.fullmatch(separator) and separator not in ("char", "word"):
+            raise UserError(
+                f"data.{name}={separator}: a word cannot be a separator; write char (every "
+                "character), word (split at white space), or a separator such as ';'"
+            )
 
 
 def check_settings(config: RunConfig) -> None:

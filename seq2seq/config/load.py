@@ -20,6 +20,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from seq2seq.config.checks import check_separators
 from seq2seq.config.commands import (
     BundleConfig,
     CompareConfig,
@@ -112,7 +113,20 @@ def from_hydra(config: DictConfig, schema: type[AnyConfig]) -> AnyConfig:
     """Turns a composed Hydra config into a checked dataclass.
 
     Raises:
-        UserError: A value is missing or outside its range; the message names its key.
+        UserError: A value is missing, outside its range, or a separator that is a word; the message
+            names its key.
+    """
+    result = _in_range(config, schema)
+    if isinstance(result, RunConfig):
+        check_separators(result.data)
+    return result
+
+
+def _in_range(config: DictConfig, schema: type[AnyConfig]) -> AnyConfig:
+    """Returns the dataclass of settings that may be those of an earlier run.
+
+    Raises:
+        UserError: A value is missing or outside its range.
     """
     if missing := sorted(OmegaConf.missing_keys(config)):
         raise UserError(f"{missing[0]} is not set; add {missing[0]}=... to the command line")
@@ -175,7 +189,7 @@ def from_yaml(text: str, schema: type[AnyConfig], prefix: str = "") -> AnyConfig
                 OmegaConf.update(node, name, setting.before)
         if missing := sorted(OmegaConf.missing_keys(node)):
             raise UserError(f"{missing[0]} is missing")
-        return from_hydra(node, schema)  # type: ignore[arg-type]
+        return _in_range(node, schema)  # type: ignore[arg-type]
     # ValueError: a number of thousands of digits, the 99th of January.
     except (yaml.YAMLError, OmegaConfBaseException, ValueError) as error:
         raise UserError(explain(error)) from error
@@ -203,7 +217,7 @@ def override(config: AnyConfig, changes: Sequence[str]) -> AnyConfig:
         merged = OmegaConf.structured(config)
         for word in OverridesParser.create().parse_overrides([*changes]):
             OmegaConf.update(merged, word.key_or_group, word.value())
-        return from_hydra(merged, type(config))
+        return _in_range(merged, type(config))
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(explain(error)) from error
 

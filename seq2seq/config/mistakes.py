@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -20,7 +21,7 @@ from omegaconf.errors import (
 
 from seq2seq.config.groups import names, offered
 from seq2seq.config.schema import RunConfig
-from seq2seq.errors import one_line
+from seq2seq.errors import UserError, one_line
 
 # Settings of ours, and the names that other toolkits give them.
 _SYNONYMS = {
@@ -54,13 +55,47 @@ def explain(error: BaseException, schema: Any = RunConfig, words: Sequence[str] 
         if isinstance(link, MissingConfigException):
             return _missing_choice(link, schema)
         if isinstance(link, OverrideParseException):
-            return _unreadable_override(link)
+            return _unreadable_override(link, words)
         if isinstance(link, OmegaConfBaseException) and link.full_key:
             return _wrong_setting(link, _file_of(error))
         if isinstance(link, yaml.MarkedYAMLError):
             return _broken_yaml(link)
         link = link.__cause__ or (None if link.__suppress_context__ else link.__context__)
     return _odd_choice(words, schema) or one_line(str(error))
+
+
+_TAGGED = re.compile(r"[\w-]+:(?!//).")  # a tag and its file; not an address
+
+
+def refuse_cut_braces(words: Sequence[str]) -> None:
+    """Refuses files of tags without quotes: shells make two words of `data.train={de:A,fr:B}`.
+
+    Hydra would take the last one.
+
+    Args:
+        words: The overrides of the command line.
+
+    Raises:
+        UserError: Says what to quote.
+    """
+    for key in sorted({word.partition("=")[0] for word in words}):
+        values = _values_of(key, words)
+        are_tagged = len(values) > 1 and all(map(_TAGGED.match, values))
+        # A file may have such a name, and an override may follow another one.
+        is_file = os.path.lexists(os.path.expanduser(values[-1]))  # noqa: PTH111
+        if key.startswith("data.") and are_tagged and not is_file:
+            raise UserError(_in_braces(key, values))
+
+
+def _values_of(key: str, words: Sequence[str]) -> list[str]:
+    return [word.removeprefix(f"{key}=") for word in words if word.startswith(f"{key}=")]
+
+
+def _in_braces(key: str, values: Sequence[str]) -> str:
+    """Returns the message for values that stood in braces."""
+    given = " ".join(f"{key}={value}" for value in values)
+    entries = ", ".join(value.replace(":", ": ", 1) for value in values)
+    return f"{given}: the shell has taken braces apart; quote all of it: '{key}={{{entries}}}'"
 
 
 def did_you_mean(wrong: str, names: Iterable[str], prefix: str = "") -> str:
@@ -97,14 +132,35 @@ def _there_are(options: Sequence[str]) -> str:
     return f"; there are {', '.join(options)}" if options else ""
 
 
-def _unreadable_override(error: OverrideParseException) -> str:
+def _unreadable_override(error: OverrideParseException, words: Sequence[str]) -> str:
     """Explains a word of the command line that Hydra's grammar does not read."""
     key, equals, value = error.override.partition("=")
     if not equals:
         return f"{error.override}: is not of the form KEY=VALUE or GROUP=CHOICE"
+    values = _values_of(key, words)
+    if len(values) > 1 and _TAGGED.match(values[0]):
+        return _in_braces(key, values)
+    if whole := _cut_at_blanks(error.override, words):
+        return f"{error.override}: the shell has cut it at blanks; quote all of it: '{whole}'"
     # Hydra adds a second line with the address of its documentation.
     reason = error.message.splitlines()[0]
     return f"{error.override}: cannot be read ({reason}); try to quote it: {key}=\"'{value}'\""
+
+
+def _cut_at_blanks(word: str, words: Sequence[str]) -> str | None:
+    """Returns the words from this one on that close its brackets; None if it is not cut."""
+    first = [*words].index(word) if word in words else len(words)
+    if _closes_brackets(word):
+        return None
+    for last in range(first + 1, len(words)):
+        whole = " ".join(words[first : last + 1])
+        if _closes_brackets(whole):
+            return whole
+    return None
+
+
+def _closes_brackets(text: str) -> bool:
+    return text.count("{") == text.count("}") and text.count("[") == text.count("]")
 
 
 def _wrong_setting(error: OmegaConfBaseException, file: str | None) -> str:

@@ -31,8 +31,14 @@ def _always(config: Any) -> bool:
     return True
 
 
+def _nothing(config: Any) -> None:
+    pass
+
+
 def program(
-    name: str, needs_tensorflow: Callable[[Any], bool] = _always
+    name: str,
+    needs_tensorflow: Callable[[Any], bool] = _always,
+    check: Callable[[Any], None] = _nothing,
 ) -> Callable[[Task], Callable[[], None]]:
     """Returns a decorator that makes `task(config)` a program with the settings of a YAML file.
 
@@ -43,6 +49,7 @@ def program(
     Args:
         name: Of the command.
         needs_tensorflow: Tells of the settings whether TensorFlow is loaded before the task runs.
+        check: Raises a `UserError` for what can be seen to be wrong before it is loaded.
     """
 
     def decorate(task: Task) -> Callable[[], None]:
@@ -51,7 +58,8 @@ def program(
             open_closed_streams()
             with ExitStack() as loading:
                 loading.enter_context(quitting_at_ctrl_c())
-                code = _exit_code(name, lambda: _run_hydra(name, task, needs_tensorflow, loading))
+                run = _ComposedTask(name, task, needs_tensorflow, check, loading)
+                code = _exit_code(name, lambda: _run_hydra(run))
             if code:
                 sys.exit(code)
 
@@ -106,11 +114,16 @@ class _ComposedTask:
     """
 
     def __init__(
-        self, name: str, task: Task, needs_tensorflow: Callable[[Any], bool], loading: ExitStack
+        self,
+        name: str,
+        task: Task,
+        needs_tensorflow: Callable[[Any], bool],
+        check: Callable[[Any], None],
+        loading: ExitStack,
     ) -> None:
         functools.update_wrapper(self, task)
-        self._name, self._task, self._needs_tensorflow = name, task, needs_tensorflow
-        self._loading = loading
+        self.name, self._task, self._needs_tensorflow = name, task, needs_tensorflow
+        self._check, self._loading = check, loading
         self.has_begun = False
 
     def __getstate__(self) -> dict[str, Any]:
@@ -118,11 +131,14 @@ class _ComposedTask:
 
     def __call__(self, composed: DictConfig) -> Any:
         from seq2seq.config.load import SCHEMAS, from_hydra
+        from seq2seq.config.mistakes import refuse_cut_braces
 
         self.has_begun = True
         try:
-            config: Any = from_hydra(composed, SCHEMAS[self._name])
+            refuse_cut_braces(overrides())
+            config: Any = from_hydra(composed, SCHEMAS[self.name])
             log_to_standard_error()
+            self._check(config)
             if self._needs_tensorflow(config):
                 prepare(config.device)
             self._loading.close()
@@ -141,10 +157,8 @@ class _ComposedTask:
             _remove_if_empty(output_dir())
 
 
-def _run_hydra(
-    name: str, task: Task, needs_tensorflow: Callable[[Any], bool], loading: ExitStack
-) -> None:
-    """Lets Hydra compose the settings, and hands them to `task` after `loading` is closed."""
+def _run_hydra(run: _ComposedTask) -> None:
+    """Lets Hydra compose the settings, and hands them to `run`."""
     import hydra
     from hydra.errors import HydraException
 
@@ -155,10 +169,9 @@ def _run_hydra(
     os.environ.setdefault(TRACEBACK, os.environ.get("HYDRA_FULL_ERROR", "0"))
     # With this, Hydra raises its exceptions. Without, it prints them and exits with 1.
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    sys.argv[1:] = open_overrides(sys.argv[1:], name)
-    run = _ComposedTask(name, task, needs_tensorflow, loading)
+    sys.argv[1:] = open_overrides(sys.argv[1:], run.name)
     try:
-        hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name=name)(run)()
+        hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name=run.name)(run)()
     except ValueError as error:  # Hydra's own, for a command line such as data=3.
         if run.has_begun:
             raise

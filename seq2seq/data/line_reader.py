@@ -7,6 +7,7 @@ It knows nothing of columns and tokens.
 from __future__ import annotations
 
 import codecs
+import contextlib
 import gzip
 import os
 import select
@@ -69,23 +70,11 @@ class LineReader:
         Raises:
             UserError: The input cannot be opened, or cannot be read to its end.
         """
-        try:
-            with self._open() as opened:
-                if not _is_whole(opened):
-                    self._arriving = _ArrivingLines(opened.fileno())
-                    opened = cast(BinaryIO, self._arriving)
-                yield from _split(opened, self.max_bytes)
-        except FileNotFoundError as error:
-            raise UserError(f"{self.name}: no such file") from error
-        except IsADirectoryError as error:
-            raise UserError(f"{self.name}: is a directory, not a file") from error
-        except PermissionError as error:
-            raise UserError(f"{self.name}: no permission to read it") from error
-        except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-            raise UserError(f"{self.name}: is not a gzip file, or is damaged: {error}") from error
-        except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-            reason = getattr(error, "strerror", None) or error
-            raise UserError(f"{self.name}: cannot be read: {reason}") from error
+        with _naming(self.name), self._open() as opened:
+            if not _is_whole(opened):
+                self._arriving = _ArrivingLines(opened.fileno())
+                opened = cast(BinaryIO, self._arriving)
+            yield from _split(opened, self.max_bytes)
 
     def is_waiting(self, seconds: float) -> bool:
         """Tells whether the next line, or the end of the input, has arrived.
@@ -102,6 +91,44 @@ class LineReader:
         if is_compressed(self.path):
             return cast(BinaryIO, gzip.open(local_path(self.path), "rb"))
         return local_path(self.path).open("rb")
+
+
+@contextlib.contextmanager
+def _naming(name: str) -> Iterator[None]:
+    """Turns what the system or a decompression raises into a `UserError` that names the input."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise UserError(f"{name}: no such file") from error
+    except IsADirectoryError as error:
+        raise UserError(f"{name}: is a directory, not a file") from error
+    except PermissionError as error:
+        raise UserError(f"{name}: no permission to read it") from error
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise UserError(f"{name}: is not a gzip file, or is damaged: {error}") from error
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"{name}: cannot be read: {reason}") from error
+
+
+def check_opens(path: str, name: str) -> None:
+    """Checks that an input can be opened, and reads nothing of it.
+
+    Only regular files are opened: opening a pipe would wait for its writer, or end it.
+
+    Args:
+        path: As of `LineReader`, whose errors it raises; `-` is not checked.
+        name: The name of the input in error messages.
+
+    Raises:
+        UserError: It is missing, a directory, or not to be read.
+    """
+    if path == "-":
+        return
+    with _naming(name):
+        mode = local_path(path).stat().st_mode
+        if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
+            local_path(path).open("rb").close()
 
 
 def is_compressed(path: str) -> bool:

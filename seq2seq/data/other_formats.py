@@ -1,4 +1,4 @@
-"""Recognition of files that are read as tab-separated columns of text, and are something else."""
+"""Recognition of files that have another separator or format than their name tells, or no text."""
 
 from __future__ import annotations
 
@@ -23,12 +23,25 @@ _MEASUREMENTS = (
     "looks like measurements, but this program learns sequences of symbols, not of numbers; "
     "docs/questions.md has a Keras model over its layers for such data"
 )
+_SEPARATED_BY = {
+    "\t": "; if tabs separate the columns, end the file's name in .tsv",
+    ",": "; if commas separate the columns, give the file a header and a name in .csv",
+    ";": (
+        "; if semicolons separate the columns, convert the file to tab-separated columns, e.g. "
+        r"with: tr ';' '\t' < OLD > NEW.tsv"
+    ),
+}
 JUDGED_LINES = 20  # at the beginning of a file
 
 
-def other_format(columns: Sequence[str] | Mapping[str, object]) -> str:
-    """Returns the end of an error message if a line without tabs is of a known other format."""
-    if isinstance(columns, Mapping) or len(columns) > 1:
+def other_format(columns: Sequence[str] | Mapping[str, object], is_csv: bool = False) -> str:
+    """Returns the end of an error message if a line without separators is of a known other format.
+
+    Args:
+        columns: Of the line, as it was read.
+        is_csv: Whether commas were to separate them, and not tabs.
+    """
+    if isinstance(columns, Mapping) or len(columns) != 1:
         return ""
     text = columns[0].strip()
     if _are_measurements([columns]):
@@ -38,11 +51,8 @@ def other_format(columns: Sequence[str] | Mapping[str, object]) -> str:
             "; it looks like JSON: end the file's name in .jsonl and name the columns, as in "
             "data.source.column=NAME"
         )
-    if "," in text or ";" in text:
-        if text.count(",") >= text.count(";"):
-            return "; if commas separate the columns, give the file a header and a name in .csv"
-        return "; if semicolons separate the columns, convert the file to tab-separated columns"
-    return ""
+    most = max("\t;" if is_csv else ",;", key=text.count)
+    return _SEPARATED_BY[most] if most in text else ""
 
 
 def refuse_measurements(lines: Sequence[Sequence[str]], name: str) -> None:

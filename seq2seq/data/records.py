@@ -15,6 +15,7 @@ from enum import StrEnum
 from typing import Any
 
 from seq2seq.data.line_reader import Line, LineReader
+from seq2seq.data.other_formats import other_format
 from seq2seq.errors import UserError, visible
 
 Column = int | str
@@ -145,13 +146,17 @@ class Table:
         except ValueError as error:  # UnicodeDecodeError is one, too.
             raise UserError(f"{where}: the header cannot be read: {error}") from error
         names = [field.strip() for field in fields]
+        hint = other_format(names, is_csv=self.format is Format.csv)
         for setting, column in self._columns.items():
+            # The lines below may have commas in their text, and would be split there.
+            if hint and isinstance(column, int) and column > 1:
+                raise UserError(f"{where}: {self.lack(fields, setting, column)}{hint}")
             if isinstance(column, str) and names.count(column) != 1:
                 problem = "no column" if column not in names else "more than one column"
                 shown = ", ".join(f"'{visible(name, 40)}'" for name in names[:20])
                 raise UserError(
                     f"{where}: {setting}={column}, but the header has {problem} of this name; its "
-                    f"columns are {shown}"
+                    f"columns are {shown}{hint}"
                 )
         return names
 
@@ -181,9 +186,11 @@ def _csv_records(reader: LineReader) -> Iterator[Line]:
             return
         except csv.Error as error:
             number = taken[0].number if taken else 1
+            text = ((taken[0].content if taken else None) or b"").decode("utf-8", "replace")
+            hint = other_format([text], is_csv=True)
             raise UserError(
-                f"{reader.name}:{number}: cannot be read as CSV: {error}; is there a quotation "
-                "mark that is not doubled, or never closed?"
+                f"{reader.name}:{number}: cannot be read as CSV: {error}{hint}; is there a "
+                "quotation mark that is not doubled, or never closed?"
             ) from error
         yield _joined(taken, reader.max_bytes)
 

@@ -21,6 +21,7 @@ from seq2seq.config.choices import Normalization, Task
 from seq2seq.config.data_files import paths_in
 from seq2seq.config.schema import DataConfig, SideConfig
 from seq2seq.data.examples import Example, Splits
+from seq2seq.data.file_checks import check_splits
 from seq2seq.data.hallucination import with_hallucinated
 from seq2seq.data.large_file import IndexedFiles, Keys, Lengths, read_or_index, source_keys
 from seq2seq.data.repetition import repeated_rows
@@ -46,6 +47,7 @@ def load_splits(config: DataConfig) -> Splits:
         UserError: Settings contradict each other, a file cannot be read, or no training example
             is left.
     """
+    check_splits(config)
     splits, keys, entries = _read_files(config) if config.task is Task.tsv else _generate(config)
     fits = _within_limits(splits.train, config)
     again = repeated_rows(entries[fits], config)
@@ -138,12 +140,6 @@ def lengths(examples: Sequence[Example]) -> tuple[Lengths, Lengths]:
 
 
 def _generate(config: DataConfig) -> tuple[Splits, Keys, Entries]:
-    for name in ("train", "dev", "test"):
-        if getattr(config, name) is not None:
-            raise UserError(
-                f"data.{name} is for data=tsv, but data.task={config.task} generates its examples; "
-                f"add data=tsv or leave out data.{name}"
-            )
     check_generated(config, memory())
     splits = make_splits(config)
     for part in (splits.train, splits.dev, splits.test):
@@ -167,12 +163,6 @@ def _check_spelling(examples: Iterable[Example], config: DataConfig) -> None:
 
 def _read_files(config: DataConfig) -> tuple[Splits, Keys, Entries]:
     """Returns the splits, and the key and the entry of each training example [N]."""
-    if not config.train or not config.dev:
-        missing = "dev" if config.train else "train"
-        raise UserError(f"data=tsv needs a file of examples: add data.{missing}=FILE")
-    files = (config.train, config.dev, config.test)
-    if sum(paths_in(named).count("-") for named in files) > 1:
-        raise UserError("only one of data.train, data.dev and data.test can be - (standard input)")
     train, keys, counts = read_or_index(config.train, config)
     sizes, numbers = zip(*counts, strict=True)
     entries = np.repeat(np.array(numbers, np.int32), sizes)

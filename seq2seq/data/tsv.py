@@ -240,7 +240,7 @@ def _pick(table: Table, fields: Fields, side: str, column: Column, where: str) -
     text = table.pick(fields, column)
     if text is None:
         problem = table.lack(fields, f"data.{side}.column", column)
-        hint = other_format(fields) if table.format is Format.tsv else ""
+        hint = other_format(fields, is_csv=table.format is Format.csv)
         raise UserError(f"{where}: {problem}{hint}")
     return text
 

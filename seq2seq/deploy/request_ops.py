@@ -5,7 +5,7 @@ Shapes: B lines, of which G have no problem.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import tensorflow as tf
 
@@ -52,6 +52,29 @@ class MemberText:
             f" {kind}, more than {self._limit}",
         ]
         return tf.where(count > self._limit, tf.strings.join(words), "")
+
+
+def member_texts(members: Sequence[Member]) -> list[MemberText]:
+    """Returns the text of each member; members that read the same ids of all lines share it."""
+    made: list[tuple[tuple[object, ...], MemberText]] = []
+    texts = []
+    for member in members:
+        rules = _reading(member)
+        text = next((one for key, one in made if key == rules), None)
+        if text is None:
+            text = MemberText(member)
+            made.append((rules, text))
+        texts.append(text)
+    return texts
+
+
+def _reading(member: Member) -> tuple[object, ...]:
+    """Returns what decides the ids and the problems of a line."""
+    data, tables = member.data, member.vocabularies
+    source = tables.source, data.source.tokens, text_form(data.source, data), data.max_source_length
+    if tables.features is None:
+        return source
+    return *source, tables.features, data.features.separator, data.normalization
 
 
 class ComputedRows:

@@ -17,8 +17,8 @@ import tensorflow as tf
 from seq2seq.config.schema import DecodingConfig
 from seq2seq.deploy.request_ops import (
     ComputedRows,
-    MemberText,
     first_problem,
+    member_texts,
     not_utf8,
     text_form,
     without,
@@ -76,13 +76,13 @@ class Signatures:
         self._totals = tf.function(self._sum_log_probs, autograph=False)
         self._decoding, self._temperature = decoding, temperature or 1.0
         self._has_features = members.has_features
-        self._texts = [MemberText(member) for member in members.all]
+        self._texts = member_texts(members.all)
         first = members.all[0]
         tables, side = first.vocabularies, first.data.target
         self._target = Reader(tables.target, side.tokens, text_form(side, first.data))
         self._write = Writer(tables.target, side.tokens, tables.reverse_target)
         self._is_reversed = tables.reverse_target
-        readers = [reader for text in self._texts for reader in text.readers]
+        readers = [reader for text in dict.fromkeys(self._texts) for reader in text.readers]
         self.tables = [reader.table for reader in (*readers, self._target)]
 
     def all(self) -> dict[str, Signature]:
@@ -183,14 +183,15 @@ class Signatures:
         for name, lines in given.items():
             message = f"{name} and source need as many lines"
             tf.debugging.assert_equal(tf.size(lines), tf.size(given["source"]), message)
-        read = [text(given) for text in self._texts]
-        problem = first_problem(*(own for _, own in read), *further)
-        kept = [without(ids, problem != "") for ids, _ in read]
+        read = {text: text(given) for text in dict.fromkeys(self._texts)}  # Members may share one.
+        problem = first_problem(*(own for _, own in read.values()), *further)
+        kept = {text: without(ids, problem != "") for text, (ids, _) in read.items()}
         # At least 1, also where there is no line at all: layers need a step.
-        longest = tf.reduce_max([1, *(tf.cast(ids.bounding_shape()[1], tf.int32) for ids in kept)])
-        padded = [ids.to_tensor(PAD, shape=tf.stack([-1, longest])) for ids in kept]
+        lengths = [tf.cast(ids.bounding_shape()[1], tf.int32) for ids in kept.values()]
+        shape = tf.stack([-1, tf.reduce_max([1, *lengths])])
+        padded = {text: ids.to_tensor(PAD, shape=shape) for text, ids in kept.items()}
         rows = ComputedRows(problem == "")
-        return rows.take(tf.concat(padded, axis=1)), problem, rows
+        return rows.take(tf.concat([padded[one] for one in self._texts], axis=1)), problem, rows
 
     def _encode_ids(self, ids: tf.Tensor) -> tuple[Any, Any]:
         return self._model.encode(ids, training=False)

@@ -26,7 +26,13 @@ from seq2seq.data.line_reader import is_compressed
 from seq2seq.errors import UserError
 from seq2seq.files import DiskError, local_path, locked, writing
 from seq2seq.inference.answers import Prediction
-from seq2seq.inference.chunks import answer, input_paths, open_table, read_chunks
+from seq2seq.inference.chunks import (
+    answer,
+    check_inputs,
+    input_paths,
+    open_table,
+    read_chunks,
+)
 from seq2seq.inference.formats import Line, write_all
 from seq2seq.inference.notices import Notices
 from seq2seq.inference.parts import copy_answers, fingerprint, name_of, write_part
@@ -84,7 +90,8 @@ def _inputs(config: InferConfig) -> list[Input]:
     """Returns the inputs with the files for their answers.
 
     Raises:
-        UserError: An output would be written over an input or another output, or is not a file.
+        UserError: An output would be written over an input or another output, or is not a file; or
+            an input cannot be opened.
     """
     paths = input_paths(config)
     if config.output == "-":
@@ -103,6 +110,7 @@ def _inputs(config: InferConfig) -> list[Input]:
             raise UserError(f"output={output}: is an input; choose another folder")
         if _is_folder(config.output) and (other := taken.setdefault(output, path)) != path:
             raise UserError(f"{other} and {path} would have one output, {output}")
+    check_inputs(paths)
     return inputs
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from seq2seq.config.choices import OutputFormat
 from seq2seq.config.commands import InferConfig
 from seq2seq.config.data_files import named_files
-from seq2seq.data.line_reader import LineReader
+from seq2seq.data.line_reader import LineReader, check_opens
 from seq2seq.data.records import Column, Table
 from seq2seq.errors import UserError
 from seq2seq.inference.answers import Prediction
@@ -33,6 +33,16 @@ def input_paths(config: InferConfig) -> list[str]:
     if isinstance(config.input, dict) or not config.input:
         raise UserError(f"input={config.input}: name a file, [A,B], or - for standard input")
     return [file.path for file in named_files(config.input)]
+
+
+def check_inputs(paths: Sequence[str]) -> None:
+    """Checks that inputs of `infer.py` are there, before anything is loaded.
+
+    Raises:
+        UserError: One cannot be opened.
+    """
+    for path in paths:
+        check_opens(path, _name(path))
 
 
 def read_chunks(
@@ -81,8 +91,13 @@ def open_table(path: str, config: InferConfig, has_features: bool) -> Table:
     Raises:
         UserError: JSON Lines is asked for columns by number.
     """
-    reader = LineReader(path, f"input={path}", config.max_line_bytes)
+    reader = LineReader(path, _name(path), config.max_line_bytes)
     return Table(reader, _columns(config, has_features))
+
+
+def _name(path: str) -> str:
+    """Returns the name of an input in messages."""
+    return f"input={path}"
 
 
 def _columns(config: InferConfig, has_features: bool) -> dict[str, Column]:

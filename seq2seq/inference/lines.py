@@ -24,7 +24,14 @@ from seq2seq.config.schema import DecodingConfig
 from seq2seq.data.line_reader import LineReader
 from seq2seq.errors import UserError, printable
 from seq2seq.inference.answers import Prediction
-from seq2seq.inference.chunks import answer, input_paths, open_table, parse, read_chunks
+from seq2seq.inference.chunks import (
+    answer,
+    check_inputs,
+    input_paths,
+    open_table,
+    parse,
+    read_chunks,
+)
 from seq2seq.inference.formats import WRITERS, write_all
 from seq2seq.inference.notices import Notices
 from seq2seq.inference.output_file import opening_output, write_visibly
@@ -71,6 +78,7 @@ def infer(config: InferConfig, opening: AbstractContextManager[Answering]) -> No
             its end.
     """
     paths = input_paths(config)
+    check_inputs(paths)
     with opening as predictor:
         if paths == ["-"] and sys.stdin is not None and sys.stdin.isatty():
             _converse(predictor, config)

@@ -152,6 +152,27 @@ def test_out_of_range(override):
         compose_config(override)
 
 
+@pytest.mark.parametrize("name", ["source.tokens", "target.tokens", "features.separator"])
+@pytest.mark.parametrize("word", ["words", "chars", "Word", "white space", "white-space", "none"])
+def test_a_word_is_not_a_separator(name, word):
+    with pytest.raises(UserError, match=rf"^data\.{name}={word}: .*write char .*, word .*';'$"):
+        compose_config(f"data.{name}='{word}'")
+
+
+@pytest.mark.parametrize("separator", ["char", "word", "x", " and ", "_SEP_", "<s>", "で", "12"])
+def test_other_texts_are_separators(separator):
+    config = compose_config(f"data.target.tokens='{separator}'")
+    assert config.data.target.tokens == separator
+
+
+def test_a_word_stays_the_separator_of_an_earlier_run():
+    config = compose_config("training.epochs=3")
+    config.data.source.tokens = "words"
+    saved = settings.from_yaml(settings.to_yaml(config), schemas.RunConfig)
+    assert saved.data.source.tokens == "words"
+    assert settings.override(saved, ["training.epochs=9"]).training.epochs == 9
+
+
 def test_a_config_survives_yaml():
     for overrides in (
         ["experiment=inflection", *FILES, "data.source.tokens='é\\n'"],

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from seq2seq.data.line_reader import Line, LineReader
+from seq2seq.data.line_reader import Line, LineReader, check_opens
+from seq2seq.errors import UserError
 
 MARK = b"\xef\xbb\xbf"
 pieces = st.lists(st.sampled_from([b"a", b"\r", b"\n", b"\n", b"\t", MARK, b"\xff", b"bb"]))
@@ -75,3 +76,36 @@ def test_a_pipe_tells_which_lines_have_arrived(begin, rest, max_bytes):
         patch.setattr(sys, "stdin", types.SimpleNamespace(buffer=io.BytesIO(begin + rest)))
         whole = read("-", max_bytes)
     assert [line._replace(place=0) for line in found] == [line._replace(place=0) for line in whole]
+
+
+@pytest.mark.parametrize("name", ["missing", "missing.gz", "folder", "file/below", "a\0b", "loop"])
+def test_what_cannot_be_opened_is_told_as_by_reading_it(tmp_path, name):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").touch()
+    (tmp_path / "loop").symlink_to("loop")
+    path = str(tmp_path / name)
+    with pytest.raises(UserError) as of_reading:
+        read(path)
+    with pytest.raises(UserError) as of_check:
+        check_opens(path, "it")
+    assert str(of_check.value) == str(of_reading.value)
+
+
+def test_a_check_takes_nothing_from_a_pipe(tmp_path):
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    check_opens(str(path), "it")  # Nobody writes to it yet.
+    pipe = os.open(path, os.O_RDWR)
+    os.write(pipe, b"a\n")
+    check_opens(str(path), "it")
+    check_opens(f"/dev/fd/{pipe}", "it")
+    assert os.read(pipe, 9) == b"a\n"
+    os.close(pipe)
+    check_opens("-", "it")
+
+
+def test_files_of_any_kind_open(tmp_path):
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to("file")
+    for path in (tmp_path / "file", tmp_path / "link", "/dev/null"):
+        check_opens(str(path), "it")

@@ -121,3 +121,36 @@ def test_mistakes_name_the_line(
     with pytest.raises(UserError) as error:
         read_or_index(name, make_config(in_memory_mib=mebibytes, **columns))
     assert str(error.value).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "separator", "way_out"),
+    [
+        ("a.csv", "in;out\na;b\n", "semicolons", r"tr ';' '\t' < OLD > NEW.tsv"),
+        ("a.csv", "in;out\na, b;c\n", "semicolons", r"tr ';' '\t' < OLD > NEW.tsv"),
+        ("a.csv", '"in";"out"\n"a";"b"\n', "semicolons", r"tr ';' '\t' < OLD > NEW.tsv"),
+        ("a.csv", "in\tout\na\tb\n", "tabs", "end the file's name in .tsv"),
+        ("a.tsv", "in;out\na, b;c\n", "semicolons", r"tr ';' '\t' < OLD > NEW.tsv"),
+        ("a.tsv", "in,out\na,b\n", "commas", "give the file a header and a name in .csv"),
+    ],
+)
+@pytest.mark.parametrize("columns", [{}, NAMED])
+def test_another_separator_is_named_at_the_header(
+    tmp_path, monkeypatch, make_config, name, content, columns, separator, way_out
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / name).write_text(content)
+    with pytest.raises(UserError) as error:
+        read_examples(name, make_config(**columns))
+    text = str(error.value)
+    assert text.startswith(f"{name}:1: ")
+    assert f"; if {separator} separate the columns, " in text
+    assert way_out in text
+
+
+def test_a_header_of_one_column_may_have_semicolons(tmp_path, make_config):
+    path = tmp_path / "sources.csv"
+    path.write_text("a;b\nx;y\n")
+    assert read_sources(str(path), make_config()) == [(("x;y",), ())]
+    path.write_text('"a;b",c\n"x;y",z\n')
+    assert read_examples(str(path), make_config()) == [Example(("x;y",), ("z",))]

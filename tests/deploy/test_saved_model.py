@@ -269,6 +269,16 @@ def test_an_ensemble_answers_as_one():
     check_functions(predictor, functions_of(predictor))
 
 
+def test_members_that_read_alike_share_their_tables():
+    words = {**MEMBERS, "features": True, "data.normalization": "NFC"}
+    alike = make_predictor(words, seed=2)
+    different = make_predictor({**words, "data.normalization": "NFKD"}, seed=3)
+    predictor = make_predictor(words, others=[different, alike])
+    made = Signatures(predictor.members, predictor.decoding, TEMPERATURE)
+    assert len(made.tables) == 2 + 2 + 1  # source and features by both rules, target
+    check_functions(predictor, {name: one.function for name, one in made.all().items()})
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("number", range(12))
 def test_drawn_models_answer_like_the_predictor(number):

@@ -8,14 +8,18 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import httpx
 import pytest
 from project import ROOT, compose_config
 from server_in_thread import PATIENCE, Scripted, wait_until
 from test_server_process import is_ready, start
 
+from seq2seq.deploy.server.app import make_app
+from seq2seq.deploy.server.lanes import Lane
 from seq2seq.deploy.server.schemas import DecodeBody
-from seq2seq.deploy.server.served import RefusedError
+from seq2seq.deploy.server.served import RefusedError, States
 from seq2seq.deploy.server.service import Service
+from seq2seq.inference.answers import Hypothesis, Prediction
 
 RUN = ROOT / "tests" / "fixtures" / "run_0_1"
 ANSWERS = {
@@ -58,6 +62,104 @@ def test_a_burst_does_not_pass_the_limit_of_the_queue():
     found = asyncio.run(burst())
     assert [isinstance(one, dict) for one in found] == [True] * 2 + [False] * 48
     assert all(isinstance(one, RefusedError) and one.status == 503 for one in found[2:])
+
+
+class Turns:
+    """Counts the turns of an event loop: how often others could have run."""
+
+    def __init__(self):
+        self.count = 0
+
+    async def run(self):
+        while True:
+            self.count += 1
+            await asyncio.sleep(0)
+
+
+def ask_in_turns(model, turns, path, body):
+    """Returns the response of a server that runs with `turns` in one event loop."""
+
+    async def ask_once():
+        config = compose_config("limits.sources=200", name="serve")
+        service = Service({"default": model}, config)
+        app = make_app(service, config)
+        tasks = [asyncio.create_task(one) for one in (service.run(), turns.run())]
+        async with asyncio.timeout(PATIENCE):
+            while not service.is_ready:
+                await asyncio.sleep(0)
+            transport = httpx.ASGITransport(app)
+            async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as asks:
+                response = await asks.post(path, json=body)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        return response
+
+    response = asyncio.run(ask_once())
+    assert response.status_code == 200, response.text
+    assert response.text == json.dumps(response.json())
+    return response.json()
+
+
+def test_others_have_their_turns_while_many_answers_are_written():
+    turns, described = Turns(), []
+
+    class Noted(list):
+        def __iter__(self):
+            described.append(turns.count)
+            return super().__iter__()
+
+    class Detailed(Scripted):
+        def answer(self, lines):
+            return [
+                Prediction(Noted([Hypothesis(("a",), line.source, -1.0, (0.5, 0.5))]))
+                for line in lines
+            ]
+
+    sources = [f"x{i}" for i in range(200)]
+    body = {"sources": sources, "with_probabilities": True}
+    answers = ask_in_turns(Detailed(), turns, "/v1/decode", body)["answers"]
+    assert [one["predictions"][0]["text"] for one in answers] == sources
+    assert len({*described}) == len(sources)  # No two answers are made in one turn,
+    assert turns.count - described[-1] > len(sources)  # or written in one.
+
+
+def test_others_have_their_turns_while_many_states_are_written():
+    turns, written = Turns(), []
+
+    class Noted(dict):
+        def items(self):
+            written.append(turns.count)
+            return super().items()
+
+    layer = {"side": "encoder", "layer": "1", "name": "h", "values": [[0.25, -1e-9]] * 200}
+    found = States(["a"], ["b", "<eos>"], [[1.0], [0.0]], [Noted(layer), Noted(layer)])
+
+    class Shown(Scripted):
+        def full_states(self, source, features, target):
+            return found
+
+    shown = ask_in_turns(Shown(), turns, "/v1/states", {"source": "a"})
+    assert shown == {"model": "default", **found._asdict()}
+    assert written[1] - written[0] >= 200
+
+
+def test_the_lines_of_a_finished_request_are_not_spelled_out():
+    spelled = []
+
+    class Noted(str):
+        def __repr__(self):
+            spelled.append(self)
+            return "..."
+
+    async def ask_lane():
+        lane = Lane([4], 0.0, lambda *_: None)
+        running = asyncio.create_task(lane.run())
+        assert await lane.answer(list, None, [Noted("a"), Noted("b")]) == ["a", "b"]
+        running.cancel()
+
+    asyncio.run(ask_lane())
+    assert spelled == []
 
 
 @pytest.mark.slow

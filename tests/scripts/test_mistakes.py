@@ -8,6 +8,7 @@ import pytest
 from project import ROOT, compose_config, run_process
 
 from seq2seq import cli, compose
+from seq2seq.config.mistakes import refuse_cut_braces
 from seq2seq.errors import UserError
 from seq2seq.training.run import train
 
@@ -45,6 +46,19 @@ def refused(result, *words):
             ["data.train=~/x"],
             ["data.train=~/x: cannot be read", """try to quote it: data.train="'~/x'\""""],
         ),
+        (
+            ["data=tsv", "data.train=de:A", "data.train=fr:B", "data.dev=x"],
+            ["data.train=de:A data.train=fr:B: the shell has", ": 'data.train={de: A, fr: B}'\n"],
+        ),
+        (
+            ["data=tsv", "data.train=de:A", "data.train=fr:[B", "data.train=C]", "data.dev=x"],
+            ["the shell has taken braces", "quote all of it: 'data.train={de: A, fr: [B, C]}'\n"],
+        ),
+        (
+            ["data.dev=x", "data.train={de:", "A,", "fr:", "[B,", "C]}", "data=tsv"],
+            ["data.train={de:: the shell", "quote all of it: 'data.train={de: A, fr: [B, C]}'\n"],
+        ),
+        (["data.train=[A,", "B]"], ["quote all of it: 'data.train=[A, B]'\n"]),
         (["resume"], ["resume: is not of the form KEY=VALUE"]),
         (["decoding=as_trained"], ["decoding.batch_size is not set"]),
         (["model.layers=null"], ["model.layers: cannot be null"]),
@@ -60,6 +74,23 @@ def refused(result, *words):
 def test_refused_at_once(arguments, words, tmp_path):
     refused(run_process(TRAIN, *arguments, cwd=tmp_path), *words)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "is_file"),
+    [
+        (["data.train=x.tsv", "data.train=fr:B"], False),
+        (["data.train=de:A", "data.train=fr:B"], True),
+        (["data.train=ftp://A", "data.train=ftp://B"], False),
+        (["data.train=fr:B"], False),
+        (["name=de:A", "name=fr:B"], False),
+    ],
+)
+def test_an_override_may_follow_another(words, is_file, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    if is_file:
+        (tmp_path / "fr:B").touch()
+    refuse_cut_braces(words)
 
 
 # The same in Python, which is quicker to test.
@@ -160,6 +191,43 @@ def files(tmp_path):
 def test_refused_by_training(arguments, words, files):
     before = sorted(files.iterdir())
     refused(run_process(TRAIN, *arguments, "run_dir=run", cwd=files), *words)
+    assert sorted(files.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([TRAIN, "data=tsv", "data.train=no.tsv", "data.dev=good.tsv"], "no.tsv: no such file"),
+        ([TRAIN, "data=tsv", "data.train=good.tsv", "data.dev=no.tsv"], "no.tsv: no such file"),
+        (
+            [TRAIN, "data=tsv", "data.train=[good.tsv,no.tsv]", "data.dev=good.tsv", "workers=2"],
+            "no.tsv: no such file",
+        ),
+        (
+            [TRAIN, "data=tsv", "data.train={a: good.tsv}", "data.dev={a: no.tsv}", "ensemble=2"],
+            "no.tsv: no such file",
+        ),
+        (
+            [TRAIN, "data=tsv", "data.train=good.tsv", "data.dev=good.tsv", "data.test='*.x'"],
+            "*.x: no file matches this pattern",
+        ),
+        ([TRAIN, "data.unlabelled=no.tsv", "distill_from=x"], "no.tsv: no such file"),
+        ([TRAIN, "data=tsv", "data.train=good.tsv"], "data=tsv needs a file of examples: add d"),
+        ([TRAIN, "data.train=good.tsv"], "data.train is for data=tsv, but data.task=reverse gene"),
+        ([INFER, "run=x", "input=no.tsv"], "input=no.tsv: no such file"),
+        ([INFER, "run=x", "input=[good.tsv,.]", "output=y"], "input=.: is a directory, not a file"),
+        (["-m", "seq2seq.evaluate", "run=x", "data.test=no.tsv"], "no.tsv: no such file"),
+        (["-m", "seq2seq.score", "run=x", "data.test=no.tsv"], "no.tsv: no such file"),
+        (["-m", "seq2seq.compare", "runs=[x,y]", "data.test=no.tsv"], "no.tsv: no such file"),
+    ],
+)
+def test_a_missing_file_is_told_before_tensorflow_is_loaded(arguments, message, files):
+    for name in ("tensorflow", "keras"):
+        (files / f"{name}.py").write_text("raise SystemExit('loaded ' + __name__)")
+    before = sorted(files.iterdir())
+    result = run_process(*arguments, cwd=files, PYTHONPATH=f"{files}:{ROOT}")
+    refused(result)
+    assert result.stderr.decode().startswith(f"error: {message}")
     assert sorted(files.iterdir()) == before
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -81,11 +83,11 @@ def _add_answers(app: FastAPI, service: Service, limits: LimitsConfig) -> None:
     # Responses are made here: FastAPI would check and convert every number once more.
     async def decode(body: Any) -> Response:
         """Answers sources, each with the n best answers."""
-        return _json(await service.decode(body))
+        return await _json_in_turns(await service.decode(body), depth=2)  # answer by answer
 
     async def states(body: Any) -> Response:
         """Returns attention and states of writing one target."""
-        return _json(await service.states(body))
+        return await _json_in_turns(await service.states(body), depth=4)  # row by row of numbers
 
     decode.__annotations__["body"] = decode_body
     states.__annotations__["body"] = states_body
@@ -147,7 +149,46 @@ def content_security_policy(html: str) -> str:
 
 
 def _json(content: Any) -> Response:
-    return Response(json.dumps(content, allow_nan=False), media_type="application/json")
+    return _response(_text(content))
+
+
+async def _json_in_turns(content: Any, depth: int) -> Response:
+    """Returns a response of which the text is made piece by piece, in turns with other requests.
+
+    A thread would not do: the encoder in C lets no other one run before its end.
+    """
+    pieces = []
+    for piece in _pieces(content, depth):
+        pieces.append(piece)
+        await asyncio.sleep(0)
+    return _response("".join(pieces))
+
+
+def _pieces(content: Any, depth: int) -> Iterator[str]:
+    """Yields the pieces of a JSON text, which are the entries of the first `depth` levels.
+
+    Lists whose first item is neither a list nor a dictionary are a piece each.
+    """
+    if depth and isinstance(content, dict):
+        for i, (name, value) in enumerate(content.items()):
+            yield f"{', ' if i else '{'}{_text(name)}: "
+            yield from _pieces(value, depth - 1)
+        yield "}" if content else "{}"
+    elif depth and isinstance(content, list) and content and isinstance(content[0], list | dict):
+        for i, item in enumerate(content):
+            yield ", " if i else "["
+            yield from _pieces(item, depth - 1)
+        yield "]"
+    else:
+        yield _text(content)
+
+
+def _text(content: Any) -> str:
+    return json.dumps(content, allow_nan=False)
+
+
+def _response(text: str) -> Response:
+    return Response(text, media_type="application/json")
 
 
 def _problem(status: int, message: str, headers: Any = None) -> JSONResponse:

@@ -89,7 +89,8 @@ class Lane:
         return job.answered
 
     def _drop(self, job: _Job) -> None:
-        with contextlib.suppress(ValueError):
+        # `remove` of what is not there would write all lines and results into its error.
+        if job in self._jobs:
             self._jobs.remove(job)
 
     async def run(self) -> None:
