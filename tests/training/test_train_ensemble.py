@@ -68,7 +68,8 @@ def test_a_finished_ensemble_has_nothing_left(folder, train_command):
 @pytest.mark.parametrize(
     ("words", "problem"),
     [
-        (["data=tsv", "data.train=F"], "member [12]: data=tsv needs a file .*: add data.dev=FILE"),
+        (["data=tsv", "data.train=F"], "^error: data=tsv needs a file .*: add data.dev=FILE"),
+        (["model.copy=true"], r"member [12]: model\.copy=true"),
         (["init_from=latest"], "name a run"),
         (["training.seed=1,2", "-m"], "without -m"),
     ],
