@@ -14,7 +14,7 @@ from project import ROOT, compose_config
 from server_in_thread import PATIENCE, Scripted, wait_until
 from test_server_process import is_ready, start
 
-from seq2seq.deploy.server.app import make_app
+from seq2seq.deploy.server import app as server_app
 from seq2seq.deploy.server.lanes import Lane
 from seq2seq.deploy.server.schemas import DecodeBody
 from seq2seq.deploy.server.served import RefusedError, States
@@ -82,7 +82,7 @@ def ask_in_turns(model, turns, path, body):
     async def ask_once():
         config = compose_config("limits.sources=200", name="serve")
         service = Service({"default": model}, config)
-        app = make_app(service, config)
+        app = server_app.make_app(service, config)
         tasks = [asyncio.create_task(one) for one in (service.run(), turns.run())]
         async with asyncio.timeout(PATIENCE):
             while not service.is_ready:
@@ -101,7 +101,8 @@ def ask_in_turns(model, turns, path, body):
     return response.json()
 
 
-def test_others_have_their_turns_while_many_answers_are_written():
+def test_others_have_their_turns_while_many_answers_are_written(monkeypatch):
+    monkeypatch.setattr(server_app, "CHARACTERS_A_TURN", 1)
     turns, described = Turns(), []
 
     class Noted(list):
@@ -124,7 +125,23 @@ def test_others_have_their_turns_while_many_answers_are_written():
     assert turns.count - described[-1] > len(sources)  # or written in one.
 
 
-def test_others_have_their_turns_while_many_states_are_written():
+def test_a_long_answer_is_written_in_several_turns_and_a_short_one_in_one():
+    pieces = ["x" * server_app.CHARACTERS_A_TURN] * 5
+    for content, expected in ((pieces[:1], 1), (pieces, 1), ([["a"]] * 9, 0), ([pieces] * 3, 3)):
+        turns = Turns()
+
+        async def write(turns=turns, content=content):
+            counting = asyncio.create_task(turns.run())
+            response = await server_app.json_in_turns(content, depth=2)
+            counting.cancel()
+            return response
+
+        assert json.loads(asyncio.run(write()).body) == content
+        assert turns.count == expected
+
+
+def test_others_have_their_turns_while_many_states_are_written(monkeypatch):
+    monkeypatch.setattr(server_app, "CHARACTERS_A_TURN", 1)
     turns, written = Turns(), []
 
     class Noted(dict):

@@ -26,6 +26,9 @@ from seq2seq.errors import visible
 
 _MAX_SHOWN = 200  # characters of a message
 
+# Of the text of a response, before other requests have their turn: some tens of microseconds.
+CHARACTERS_A_TURN = 4096
+
 _MEANINGS = {
     400: "The body is not JSON.",
     404: "There is no such model.",
@@ -83,11 +86,11 @@ def _add_answers(app: FastAPI, service: Service, limits: LimitsConfig) -> None:
     # Responses are made here: FastAPI would check and convert every number once more.
     async def decode(body: Any) -> Response:
         """Answers sources, each with the n best answers."""
-        return await _json_in_turns(await service.decode(body), depth=2)  # answer by answer
+        return await json_in_turns(await service.decode(body), depth=2)  # answer by answer
 
     async def states(body: Any) -> Response:
         """Returns attention and states of writing one target."""
-        return await _json_in_turns(await service.states(body), depth=4)  # row by row of numbers
+        return await json_in_turns(await service.states(body), depth=4)  # row by row of numbers
 
     decode.__annotations__["body"] = decode_body
     states.__annotations__["body"] = states_body
@@ -152,15 +155,18 @@ def _json(content: Any) -> Response:
     return _response(_text(content))
 
 
-async def _json_in_turns(content: Any, depth: int) -> Response:
-    """Returns a response of which the text is made piece by piece, in turns with other requests.
+async def json_in_turns(content: Any, depth: int) -> Response:
+    """Returns a response of which a long text is made piece by piece, in turns with other requests.
 
     A thread would not do: the encoder in C lets no other one run before its end.
     """
-    pieces = []
+    pieces, length = [], 0  # of what was made in this turn
     for piece in _pieces(content, depth):
         pieces.append(piece)
-        await asyncio.sleep(0)
+        length += len(piece)
+        if length >= CHARACTERS_A_TURN:
+            await asyncio.sleep(0)
+            length = 0
     return _response("".join(pieces))
 
 
