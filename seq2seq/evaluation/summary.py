@@ -8,7 +8,8 @@ from typing import Any
 from seq2seq.data.examples import Splits
 from seq2seq.evaluation.evaluate_model import Evaluation, ScoredExample
 from seq2seq.evaluation.intervals import bootstrap_interval, format_interval
-from seq2seq.evaluation.metrics import METRICS, Join, format_metric
+from seq2seq.evaluation.metrics import METRICS, format_metric
+from seq2seq.evaluation.text_scores import Join
 
 SUMMARY_CAPTION = "in brackets: 95 % interval; gap: right tokens, teacher-forced → decoded"
 

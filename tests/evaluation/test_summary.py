@@ -7,8 +7,8 @@ import pytest
 
 from seq2seq.evaluation.evaluate_model import ScoredExample
 from seq2seq.evaluation.intervals import bootstrap_interval
-from seq2seq.evaluation.metrics import bleu
 from seq2seq.evaluation.summary import summarize, summary_rows
+from seq2seq.evaluation.text_scores import bleu
 from seq2seq.inference.answers import Hypothesis, Prediction
 
 
