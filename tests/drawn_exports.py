@@ -35,6 +35,8 @@ def draw(seed, count):
             words["decoding.kind"] = "beam"
         if words["model.attention.kind"] == "monotonic":
             words["data.reverse_target"] = False
+        if words["model.decoder.kind"] == "with_features":
+            words["features"] = True
         yield words
 
 
@@ -53,7 +55,8 @@ def make_predictor(words, seed=0, others=()):
     vocabularies = Vocabularies.build(examples, 1, config.data.reverse_target)
     sizes = vocabularies.source_size, len(vocabularies.target)
     keras.utils.set_random_seed(1)
-    model = build_model(config.model, *sizes, copies=vocabularies.copies)
+    features = vocabularies.feature_size
+    model = build_model(config.model, *sizes, copies=vocabularies.copies, feature_size=features)
     rng = np.random.default_rng(seed)
     for weight in model.trainable_weights:
         weight.assign(rng.normal(size=weight.shape) * 0.7)

@@ -16,7 +16,7 @@ import keras
 from callback_settings import MEAN, RESTORED, as_options, settings_of
 from project import compose_config
 
-from seq2seq.config.choices import AttentionKind, Monitor, SearchKind, Task
+from seq2seq.config.choices import AttentionKind, DecoderKind, Monitor, SearchKind, Task
 from seq2seq.config.resolve import resolve_model
 from seq2seq.config.schema import CallbacksConfig, DecodingConfig, ModelConfig, TrainingConfig
 from seq2seq.model.bridge import legal_bridges
@@ -158,7 +158,7 @@ def _draw_training(decks, folder):
     _remove_contradictions(drawn)
     _fit_state(drawn)
     yield "run_dir=x"
-    yield from _draw_data(decks, folder)
+    yield from _draw_data(decks, folder, drawn["model.decoder.kind"])
     yield from (f"{key}={_word(value)}" for key, value in drawn.items())
     callbacks = [decks.deal("callback", _callbacks()) for _ in range(CALLBACKS)]
     names = {name for name, _ in callbacks}
@@ -229,14 +229,16 @@ def _fit_state(drawn):
             drawn[key] = None
 
 
-def _draw_data(decks, folder):
-    task = decks.deal("task", list(Task))
+def _draw_data(decks, folder, decoder):
+    needs_features = decoder == DecoderKind.with_features
+    task = Task.tsv if needs_features else decks.deal("task", list(Task))
     yield from (f"data={task}", f"data.buckets={decks.deal('buckets', [1, 2])}", *EXAMPLES)
     if task is Task.tsv:
         yield from (f"data.train={folder}/train.tsv", f"data.dev={folder}/dev.tsv")
         yield f"data.test={folder}/dev.tsv"
         yield f"data.in_memory_mib={decks.deal('memory', [0, 8])}"
-        yield f"data.features.column={decks.deal('features', ['null', 3])}"
+        column = 3 if needs_features else decks.deal("features", ["null", 3])
+        yield f"data.features.column={column}"
     elif task in (Task.reverse, Task.copy, Task.sort):
         yield from ("data.min_length=2", "data.max_length=5")
 

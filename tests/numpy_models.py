@@ -131,13 +131,27 @@ def mix(head, kind, query, memory, mask, target_in, copies):
     return np.log(np.einsum("bts,btsv->btv", alignment, tokens)), alignment
 
 
+def read_features(model, source):
+    """Returns the vector of each row's features, which are the last source ids."""
+    kernel, bias = model.decoder.features.get_weights()
+    first = model.source_size - model.feature_size
+    sums = [sum((kernel[i - first] for i in row if i >= first), start=bias) for row in source]
+    return np.maximum(sums, 0.0)
+
+
 def decode(model, config, target_in, state, memory=None, mask=None, vector=None, copies=None):
-    """Returns logits, the final states per layer, and the attention weights or None."""
+    """Returns logits, the final states per layer, and the attention weights or None.
+
+    `vector` is what the decoder reads at every step, beside or in place of the previous token.
+    """
     decoder, cell = model.decoder, config.decoder.cell or config.cell
     if config.decoder.kind == "repeat_vector":
         sequence = np.repeat(vector[:, None], target_in.shape[1], axis=1)
     else:
         sequence = read(decoder.reader, target_in)
+    if config.decoder.kind == "with_features":
+        features = np.repeat(vector[:, None], target_in.shape[1], axis=1)
+        sequence = np.concatenate([sequence, features], axis=-1)
     final, attention = [], None
     for layer, layer_state in zip(decoder.recurrent_layers, state, strict=True):
         sequence, *after = reference.CELLS[cell](sequence, *layer_state, *layer.get_weights())
@@ -163,6 +177,8 @@ def forward(model, config, source, target_in):
     memory, states = encode(model, config, source)
     n = len(reference.STATES[config.encoder.cell or config.cell])
     vector = np.concatenate(states[-1][::n], axis=-1)
+    if config.decoder.kind == "with_features":
+        vector = read_features(model, source)
     initial = bridge(model, config, states)
     copies = copies_of(model, source)
     return decode(model, config, target_in, initial, memory, source != PAD, vector, copies)[:2]

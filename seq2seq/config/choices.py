@@ -81,6 +81,7 @@ class DecoderKind(StrEnum):
 
     state_seeded = auto()
     repeat_vector = auto()
+    with_features = auto()
 
 
 class BridgeKind(StrEnum):

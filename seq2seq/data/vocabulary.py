@@ -207,7 +207,12 @@ class Vocabularies:
     @property
     def source_size(self) -> int:
         """The number of different ids of the encoder's input."""
-        return len(self.source) + (len(self.features) if self.features else 0)
+        return len(self.source) + self.feature_size
+
+    @property
+    def feature_size(self) -> int:
+        """The number of ids of features, the last ones of the encoder's input."""
+        return len(self.features) if self.features else 0
 
     @property
     def copies(self) -> list[int]:

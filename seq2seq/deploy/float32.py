@@ -26,6 +26,12 @@ def _member_in_float32(member: Member) -> Member:
     model = member.model
     if model.compute_dtype == "float32":
         return member
-    copy = build_model(model.settings, model.source_size, model.target_size, copies=model.copies)
+    copy = build_model(
+        model.settings,
+        model.source_size,
+        model.target_size,
+        copies=model.copies,
+        feature_size=model.feature_size,
+    )
     copy.set_weights(model.get_weights())
     return dataclasses.replace(member, model=copy)

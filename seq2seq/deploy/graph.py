@@ -18,7 +18,7 @@ from seq2seq.config.schema import DataConfig, DecodingConfig, SideConfig
 from seq2seq.data.vocabulary import Vocabularies, Vocabulary
 from seq2seq.errors import UserError
 from seq2seq.inference.members import Member
-from seq2seq.model.decoder import head_kind
+from seq2seq.model.decoder import FeatureDecoder, head_kind
 from seq2seq.model.seq2seq import Seq2Seq
 from seq2seq.special_ids import BOS, EOS, PAD, UNK
 
@@ -110,6 +110,8 @@ def _network(model: Seq2Seq, vocabularies: Vocabularies) -> dict[str, Any]:
             "units": decoder.units,
             "layers": decoder.layers,
             "input": str(settings.input) if model.decoder.reader else "none",
+            # The first source id that is a feature.
+            "features": model.source_size - model.feature_size,
         },
         "attention": {"kind": str(settings.attention.kind)},
         "head": {
@@ -176,6 +178,8 @@ def _weights(model: Seq2Seq) -> Weights:
         found[f"bridge.{slot}"] = _array(vector)
     for slot, layer in bridge.dense_layers.items():
         _add(found, f"bridge.{slot}", layer.weights, layer.name)
+    if isinstance(decoder, FeatureDecoder):
+        _add(found, "decoder.features", decoder.features.weights, decoder.features.name)
     if decoder.attention is not None:
         _add(found, "attention", decoder.attention.weights, decoder.attention.name)
     _add(found, "head", decoder.logits.weights, decoder.logits.name)

@@ -192,11 +192,18 @@ def load_model(run: RunDir, config: RunConfig, vocabularies: Vocabularies) -> Se
     if not run.best_weights.is_file():
         raise UserError(f"{run.path}: no best.weights.h5; has the run finished an epoch?")
     # Before anything is built: the settings may ask for more than there is memory.
-    needed, there = count_weights(config.model, *sizes), count_numbers(run.best_weights)
+    needed = count_weights(config.model, *sizes, vocabularies.feature_size)
+    there = count_numbers(run.best_weights)
     if needed > there:
         reason = f"{needed} numbers are needed, {there} are there"
         raise misfit(run.best_weights, reason)
-    model = build_model(config.model, *sizes, config.training.precision, vocabularies.copies)
+    model = build_model(
+        config.model,
+        *sizes,
+        config.training.precision,
+        vocabularies.copies,
+        vocabularies.feature_size,
+    )
     read_weights(run.best_weights, model)
     return model
 

@@ -51,6 +51,7 @@ class Seq2Seq(Exportable, CompositeLayer, keras.Model):
         source_size: int,
         target_size: int,
         copies: Sequence[int] | None = None,
+        feature_size: int = 0,
         **model_arguments: Any,
     ) -> None:
         """Creates the layers.
@@ -61,21 +62,27 @@ class Seq2Seq(Exportable, CompositeLayer, keras.Model):
             target_size: Number of target ids, V.
             copies: The target id that a source id is copied as, V: none; for `model.copy=true`.
                 `None`: the same id, as for a vocabulary that both sides share.
+            feature_size: How many of the source ids, the last ones, are features.
             **model_arguments: Arguments of `keras.Model`.
 
         Raises:
-            UserError: The settings contradict each other.
+            UserError: The settings contradict each other, or need features.
         """
         super().__init__(**model_arguments)
         refuse_contradictions(config)
         self.settings = config = resolve_model(config)
         self.source_size, self.target_size = source_size, target_size
+        self.feature_size = feature_size
         self.copies = same_ids(source_size, target_size) if copies is None else [*copies]
         encoder, decoder = StateShape.of_encoder(config), StateShape.of_decoder(config)
         self.encoder = Encoder(config, source_size, name="encoder")
         self.bridge = Bridge(config.bridge, encoder, decoder, name="bridge")
         self.decoder = DECODERS[config.decoder.kind](
-            config, target_size, encoder.units * encoder.directions, name="decoder"
+            config,
+            target_size,
+            encoder.units * encoder.directions,
+            range(source_size - feature_size, source_size),
+            name="decoder",
         )
 
     def call(self, inputs: dict[str, Tensor], training: bool | None = None) -> Tensor:
@@ -112,6 +119,7 @@ class Seq2Seq(Exportable, CompositeLayer, keras.Model):
             "config": json.loads(json.dumps(dataclasses.asdict(self.settings))),
             "source_size": self.source_size,
             "target_size": self.target_size,
+            "feature_size": self.feature_size,
             **({"copies": [*self.copies]} if self.settings.copy else {}),
             # An optimizer is saved without the variables of frozen parts and restored in order.
             "frozen": [name for name in _PARTS if not getattr(self, name).trainable],
@@ -126,7 +134,8 @@ class Seq2Seq(Exportable, CompositeLayer, keras.Model):
         """
         # JSON is YAML: the settings of a saved model are checked like those of a run folder.
         settings = from_yaml(json.dumps(config["config"]), ModelConfig, "model.")
-        given = {name: config[name] for name in ("name", "trainable", "copies") if name in config}
+        optional = ("name", "trainable", "copies", "feature_size")
+        given = {name: config[name] for name in optional if name in config}
         with dtype_policy(keras.dtype_policies.get(config["dtype"])):
             model = cls(settings, config["source_size"], config["target_size"], **given)
             # `load_model` fills in weights that exist, and `build` creates none.
@@ -213,14 +222,15 @@ def build_model(
     target_size: int,
     precision: Precision = Precision.float32,
     copies: Sequence[int] | None = None,
+    feature_size: int = 0,
 ) -> Seq2Seq:
     """Creates a model with all its weights, ready for `load_weights`; arguments as for `Seq2Seq`.
 
     Raises:
-        UserError: The settings contradict each other.
+        UserError: The settings contradict each other, or need features.
     """
     with dtype_policy(str(precision)):
-        model = Seq2Seq(config, source_size, target_size, copies, name="seq2seq")
+        model = Seq2Seq(config, source_size, target_size, copies, feature_size, name="seq2seq")
         model.create_weights()
     return model
 

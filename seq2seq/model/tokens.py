@@ -64,4 +64,10 @@ class InputReader(CompositeLayer):
         """Returns integers `[B, T, 1]`; embeddings `[B, T, E]` with dropout in training."""
         if self.embedding is None or not training:
             return ops.expand_dims(ids, axis=-1)
+        return self.vectors(ids, training)
+
+    def vectors(self, ids: Tensor, training: bool | None = None) -> Tensor:
+        """Returns what `call` stands for: one-hot vectors or embeddings `[B, T, I]`."""
+        if self.embedding is None:
+            return ops.one_hot(ids, self.one_hot_depth, dtype=self.compute_dtype)
         return self.dropout(self.embedding(ids), training=training)

@@ -16,19 +16,21 @@ from seq2seq.model.seq2seq import Seq2Seq
 from seq2seq.model.types import Tensor
 
 
-def count_weights(config: ModelConfig, source_size: int, target_size: int) -> int:
+def count_weights(
+    config: ModelConfig, source_size: int, target_size: int, feature_size: int = 0
+) -> int:
     """Returns the number of trained weights of a model, without memory for any of them.
 
     A model is created of shapes only: Keras makes no values inside a stateless scope, nothing in a
     `tf.Graph` is computed, and recurrent layers are built but not run.
 
     Raises:
-        UserError: The settings contradict each other.
+        UserError: The settings contradict each other, or need features.
     """
     random_state, waiting = random.getstate(), [*_waiting_variables()]
     try:
         with tf.Graph().as_default(), keras.StatelessScope(initialize_variables=False):
-            model = Seq2Seq(config, source_size, target_size)
+            model = Seq2Seq(config, source_size, target_size, feature_size=feature_size)
             tokens = ops.ones((1, 2), dtype="int32")
             memory, state = model.encode(tokens, tap=_build_only)
             model.decoder(tokens, state, memory, tap=_build_only)

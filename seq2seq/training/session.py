@@ -192,7 +192,13 @@ def build_session(
     refuse_too_much(config, plan, vocabularies)
     sizes = vocabularies.source_size, len(vocabularies.target)
     with replicas.scope():
-        model = build_model(config.model, *sizes, config.training.precision, vocabularies.copies)
+        model = build_model(
+            config.model,
+            *sizes,
+            config.training.precision,
+            vocabularies.copies,
+            vocabularies.feature_size,
+        )
     facts = facts_of(model, plan, replicas)
     config = resolve(config, facts)
     # Machines may differ; the arithmetic must not.

@@ -22,6 +22,7 @@ from seq2seq.data.tsv import has_features
 from seq2seq.data.vocabulary import Vocabularies
 from seq2seq.errors import UserError
 from seq2seq.inference.members import load_model
+from seq2seq.model.decoder import FeatureDecoder
 from seq2seq.model.seq2seq import Seq2Seq
 from seq2seq.runs.run_dir import RunDir
 from seq2seq.training.state import Weights, copy_weights
@@ -112,12 +113,15 @@ class Base:
         """
         old = self.vocabularies
         # Feature ids follow source ids, and so move up if there are new source tokens.
-        features = np.arange(old.source_size - len(old.source)) + len(vocabularies.source)
+        features = np.arange(old.feature_size) + len(vocabularies.source)
         source_ids = np.concatenate([np.arange(len(old.source)), features])
-        target_ids = np.arange(len(old.target))
-        of_encoder = {id(weight) for weight in model.encoder.weights}
+        ids_of = dict.fromkeys(map(id, model.weights), np.arange(len(old.target)))
+        ids_of |= dict.fromkeys(map(id, model.encoder.weights), source_ids)
+        if isinstance(model.decoder, FeatureDecoder):
+            feature_ids = np.arange(old.feature_size)
+            ids_of |= dict.fromkeys(map(id, model.decoder.features.weights), feature_ids)
         for weight, before in zip(model.weights, self.weights, strict=True):
-            ids = source_ids if id(weight) in of_encoder else target_ids
+            ids = ids_of[id(weight)]
             weight.assign(_with_rows(weight.numpy(), before, ids))
         log.info(
             "starts from %s: %d new source and %d new target tokens",

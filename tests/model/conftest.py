@@ -5,7 +5,7 @@ import pytest
 
 from seq2seq.model.seq2seq import build_model
 
-V_SOURCE, V_TARGET = 9, 8
+V_SOURCE, V_TARGET, FEATURES = 9, 8, 3
 
 
 @pytest.fixture(scope="session")
@@ -27,7 +27,7 @@ def make(compose):
     def make(*overrides):
         small = ["model.units=6", "model.embedding_size=5"]
         config = compose("run_dir=x", *small, *overrides).model
-        model = build_model(config, V_SOURCE, V_TARGET)
+        model = build_model(config, V_SOURCE, V_TARGET, feature_size=FEATURES)
         rng = np.random.default_rng(0)
         for weight in model.trainable_weights:
             weight.assign(rng.normal(size=weight.shape) * 0.7)

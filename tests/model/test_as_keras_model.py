@@ -21,6 +21,7 @@ KINDS = {
     "attention": ["model.attention.kind=general", "model.input=embedding", "model.layers=2"],
     "gru": ["model.cell=gru", "model.encoder.bidirectional=true", "model.bridge.kind=dense"],
     "repeat_vector": ["model.decoder.kind=repeat_vector", "model.cell=rwa"],
+    "with_features": ["model.decoder.kind=with_features", "model.attention.kind=dot"],
     "monotonic": ["model.attention.kind=monotonic", "model.input=embedding"],
     "copying": ["model.attention.kind=monotonic", "model.copy=true"],
     "pointer": ["model.attention.kind=additive", "model.copy=true", "model.input=embedding",

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from project import ROOT, run_process
 
-from seq2seq.config.choices import AttentionKind, Cell
+from seq2seq.config.choices import AttentionKind, Cell, DecoderKind
 from seq2seq.errors import UserError
 from seq2seq.model.seq2seq import build_model, count_parameters
 from seq2seq.model.weight_count import count_weights
@@ -22,7 +22,7 @@ CHOICES = {
     "model.input": ["one_hot", "embedding"],
     "model.embedding_size": [1, 200],
     "model.encoder.bidirectional": ["true", "false"],
-    "model.decoder.kind": ["state_seeded", "repeat_vector"],
+    "model.decoder.kind": list(DecoderKind),
     "model.decoder.units": ["null", 200],
     "model.bridge.kind": ["dense", "zero", "learned"],
     "model.attention.kind": [kind for kind in AttentionKind if kind != "dot"],
@@ -36,17 +36,18 @@ CHOICES = {
     st.fixed_dictionaries({key: st.sampled_from(values) for key, values in CHOICES.items()}),
     st.booleans(),
     st.sampled_from([(5, 6), (900, 5), (5, 900)]),
+    st.sampled_from([0, 1, 4]),
 )
-def test_is_that_of_the_model(compose, choices, is_tied, sizes):
+def test_is_that_of_the_model(compose, choices, is_tied, sizes, features):
     overrides = [f"{key}={value}" for key, value in choices.items()]
     config = compose("run_dir=x", *overrides, f"model.tied_output={is_tied}").model
     try:
-        expected = count_parameters(build_model(config, *sizes))
+        expected = count_parameters(build_model(config, *sizes, feature_size=features))
     except UserError:
         with pytest.raises(UserError):
-            count_weights(config, *sizes)
+            count_weights(config, *sizes, features)
         return
-    assert count_weights(config, *sizes) == expected
+    assert count_weights(config, *sizes, features) == expected
 
 
 @pytest.mark.parametrize("dropout", [0.0, 0.3])

@@ -5,6 +5,8 @@ import numpy_models
 import pytest
 import tensorflow as tf
 
+from seq2seq.errors import UserError
+from seq2seq.model.seq2seq import build_model
 from seq2seq.model.types import DecoderState
 from seq2seq.special_ids import PAD
 
@@ -17,6 +19,8 @@ VARIANTS = [
     ["model.cell=simple_rnn", "model.attention.kind=additive", "model.bridge.kind=learned"],
     ["model.decoder.kind=repeat_vector", "model.attention.kind=dot"],
     ["model.decoder.kind=repeat_vector"],
+    ["model.decoder.kind=with_features", "model.input=embedding", "model.layers=2"],
+    ["model.decoder.kind=with_features", "model.attention.kind=dot", "model.dropout=0.3"],
     ["model.input=embedding", "model.tied_output=true"],
 ]
 
@@ -116,3 +120,39 @@ def test_repeat_vector_reads_the_encoders_final_vector(make, source, target_in):
     logits, _ = numpy_models.forward(model, config, source, target_in)
     ours = model({"source": tf.constant(source), "target_in": tf.constant(target_in)})
     np.testing.assert_allclose(ours, logits, atol=1e-5)
+
+
+@pytest.mark.parametrize("cell", STATES)
+@pytest.mark.parametrize("reading", ["one_hot", "embedding"])
+def test_with_features_reads_them_at_every_step(make, source, target_in, cell, reading):
+    """The last three ids are features; a row has three of them, none, or one."""
+    model, config = make(
+        "model.decoder.kind=with_features", f"model.cell={cell}", f"model.input={reading}"
+    )
+    model.decoder.features.bias.assign([2.0] * 5)  # or nearly all would be 0
+    memory, _ = model.encode(tf.constant(source))
+    features = numpy_models.read_features(model, source)
+    assert (features > 0).any(axis=1).all()
+    np.testing.assert_allclose(memory["features"], features, atol=1e-5)
+    logits, _ = numpy_models.forward(model, config, source, target_in)
+    ours = model({"source": tf.constant(source), "target_in": tf.constant(target_in)})
+    np.testing.assert_allclose(ours, logits, atol=1e-5)
+
+
+def test_the_order_of_features_is_nothing_to_their_vector(make):
+    model, _ = make("model.decoder.kind=with_features")
+    one, other = (
+        model.encode(tf.constant([ids]))[0]["features"] for ids in ([6, 8, 4, 5], [8, 6, 5, 7])
+    )
+    assert not np.allclose(one, other)
+    other, padded = (
+        model.encode(tf.constant([ids]))[0]["features"] for ids in ([8, 6, 5, 4], [8, 5, 6, PAD])
+    )
+    np.testing.assert_allclose(one, other, atol=1e-6)
+    np.testing.assert_allclose(one, padded, atol=1e-6)
+
+
+def test_with_features_needs_features(compose):
+    config = compose("run_dir=x", "model.decoder.kind=with_features").model
+    with pytest.raises(UserError, match=r"^model\.decoder\.kind=with_features .* data\.features"):
+        build_model(config, 9, 8)

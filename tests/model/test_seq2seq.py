@@ -13,7 +13,7 @@ from seq2seq.inference.search import greedy
 from seq2seq.model.seq2seq import Seq2Seq, build_model, count_parameters
 from seq2seq.special_ids import BOS, PAD
 
-V_SOURCE, V_TARGET = 9, 8
+V_SOURCE, V_TARGET, FEATURES = 9, 8, 3
 SOURCE = np.array([[4, 5, 6, 7, 8], [5, 4, 4, 0, 0], [8, 0, 0, 0, 0]], np.int32)
 TARGET_IN = np.array([[2, 4, 5, 6], [2, 7, 7, 0], [2, 5, 0, 0]], np.int32)
 SMALL = ["model.units=6", "model.embedding_size=5"]
@@ -21,7 +21,8 @@ BIDIRECTIONAL = ["model.encoder.bidirectional=true", "model.encoder.units=3"]
 
 
 def random_model(compose, *overrides, seed=0):
-    model = build_model(compose("run_dir=x", *SMALL, *overrides).model, V_SOURCE, V_TARGET)
+    config = compose("run_dir=x", *SMALL, *overrides).model
+    model = build_model(config, V_SOURCE, V_TARGET, feature_size=FEATURES)
     rng = np.random.default_rng(seed)
     for weight in model.weights:
         if weight.dtype == "float32":
@@ -98,6 +99,7 @@ VARIANTS = [
     ["model.cell=gru", "model.layers=2", *BIDIRECTIONAL, "model.bridge.kind=dense"],
     ["model.attention.kind=additive", "model.encoder.cell=gru", "model.encoder.layers=2"],
     ["model.decoder.kind=repeat_vector", "model.attention.kind=dot"],
+    ["model.decoder.kind=with_features", "model=monotonic", "model.decoder.layers=2"],
     ["model.input=embedding", "model.tied_output=true"],
     ["model.cell=rwa", "model.encoder.cell=peephole_lstm", "model.layers=2"],
     ["model.cell=peephole_lstm", "model.encoder.cell=rwa", *BIDIRECTIONAL, "model.bridge.kind=sum",

@@ -42,7 +42,8 @@ def make_run(compose, tmp_path):
         run.save_record({})
         vocabularies.save(*run.vocabularies)
         sizes = vocabularies.source_size, len(vocabularies.target)
-        write_weights(run.best_weights, build_model(config.model, *sizes))
+        model = build_model(config.model, *sizes, feature_size=vocabularies.feature_size)
+        write_weights(run.best_weights, model)
         return run
 
     return make
@@ -69,6 +70,7 @@ def logits(model, vocabularies):
         [*EMBEDDED, "model.attention.kind=additive", "model.dropout=0.2"],
         [*EMBEDDED, "model.tied_output=true"],
         ["model.decoder.kind=repeat_vector", "model.layers=2", "model.bridge.kind=learned"],
+        ["model.decoder.kind=with_features", *EMBEDDED],
     ],
 )
 def test_the_model_answers_as_before_for_old_tokens(make_run, overrides):
@@ -83,7 +85,8 @@ def test_the_model_answers_as_before_for_old_tokens(make_run, overrides):
     assert extended.source.tokens[7:] == ("d",)
     assert extended.target.tokens[6:] == ("w", "z")
     assert extended.features.tokens[6:] == ("FUT",)
-    model = build_model(base.config.model, extended.source_size, len(extended.target))
+    sizes = extended.source_size, len(extended.target)
+    model = build_model(base.config.model, *sizes, feature_size=extended.feature_size)
     fresh = [weight.numpy() for weight in model.weights]
     base.initialize(model, extended)
     np.testing.assert_allclose(logits(model, extended), expected, atol=1e-5)

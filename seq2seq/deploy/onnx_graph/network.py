@@ -9,14 +9,14 @@ import numpy as np
 
 from seq2seq.deploy.onnx_graph.arithmetic import NEVER, repeat
 from seq2seq.deploy.onnx_graph.attention import ATTENTIONS, Memory
-from seq2seq.deploy.onnx_graph.builder import INT32, Array, Builder, Values
+from seq2seq.deploy.onnx_graph.builder import FLOAT, INT32, Array, Builder, Values
 from seq2seq.deploy.onnx_graph.cells import CELLS, States
 from seq2seq.deploy.onnx_graph.heads import HEADS, Step
 from seq2seq.deploy.onnx_graph.recurrent import Recurrent, Sources, encode_layer
 from seq2seq.special_ids import BOS, PAD, UNK
 
 BRIDGES = ("copy", "sum", "concat", "dense", "zero", "learned")
-DECODERS = ("state_seeded", "repeat_vector")
+DECODERS = ("state_seeded", "repeat_vector", "with_features")
 
 HEAD = "head"
 """The state of the decoder that its head carries; the others are such as `decoder.0.state_h`."""
@@ -43,6 +43,12 @@ class Network:
             self._recurrent(f"decoder.{i}", decoder["cell"], None if i else target)
             for i in range(decoder["layers"])
         ]
+        self.features = self._below("decoder.features")
+        if self.features:
+            # The lowest layer reads tokens and features side by side.
+            size = self.features["kernel"].shape[1]
+            lowest = self.decoder[0]
+            lowest.kernel, self.of_features = lowest.kernel[:-size], lowest.kernel[-size:]
         kind = model["attention"]["kind"]
         self.attention = ATTENTIONS[kind](self._below("attention")) if kind in ATTENTIONS else None
         table = target if head["is_tied"] else None
@@ -86,11 +92,23 @@ class Network:
         if self.model["decoder"]["kind"] == "repeat_vector":
             vector = self._joined(g, [own[0] for own in finals[-1]])
             memory.extra["input"] = repeat(g, self.decoder[0].project(g, vector), beams)
+        if self.features:
+            with g.scope("decoder.features"):
+                memory.extra["input"] = repeat(g, self._features_input(g, source), beams)
         with g.scope("head.memory"):
             memory.extra.update(self.head.memory(g, memory))
             carried = self.head.start(g, source)
         state = self.hand_over(g, finals, batch) | ({HEAD: carried} if carried else {})
         return memory, {name: repeat(g, value, beams) for name, value in state.items()}
+
+    def _features_input(self, g: Builder, source: str) -> str:
+        """Returns what the features among source ids `[B, S]` add to the lowest layer `[B, G]`."""
+        kernel, bias = self.features["kernel"], self.features["bias"]
+        ids = np.arange(len(kernel)) + self.model["decoder"]["features"]
+        is_one = g.Cast(g.Equal(g.Unsqueeze(source, [2]), ids), to=FLOAT)
+        counts = g.ReduceSum(is_one, [1], keepdims=0)  # [B, S, F] -> [B, F]
+        vector = g.Relu(g.Gemm(counts, g.weight("decoder.features.kernel", kernel), bias))
+        return g.MatMul(vector, g.weight("decoder.0.features", self.of_features))
 
     def hand_over(self, g: Builder, finals: list[list[States]], batch: str) -> Values:
         """Returns the decoder's state `[B, U]` of the encoder's, by layer and direction."""
@@ -156,10 +174,12 @@ class Network:
 
     def _input(self, g: Builder, i: int, vectors: str, memory: Memory) -> str:
         """Returns the projected input `[N, G]` of a layer of the decoder."""
-        layer = self.decoder[i]
+        layer, constant = self.decoder[i], memory.extra.get("input")
         if i > 0:
             return layer.project(g, vectors)
-        return memory.extra.get("input") or layer.project_ids(g, vectors)
+        if constant is None:
+            return layer.project_ids(g, vectors)
+        return g.Add(constant, layer.project_ids(g, vectors)) if self.features else constant
 
     def follow(self, g: Builder, after: Values, memory: Memory, rows: str, tokens: str) -> Values:
         """Returns the state of hypotheses that go on from `rows` `[N]` of it with tokens `[N]`."""

@@ -12,7 +12,7 @@ from seq2seq.deploy.standalone.heads import HEADS, Step
 from seq2seq.deploy.standalone.recurrent import CELLS, Recurrent
 from seq2seq.deploy.standalone.request import BOS, PAD, UNK
 
-DECODERS = ("state_seeded", "repeat_vector")
+DECODERS = ("state_seeded", "repeat_vector", "with_features")
 BRIDGES = ("copy", "sum", "concat", "dense", "zero", "learned")
 
 
@@ -53,6 +53,12 @@ class Network:
             Recurrent(decoder["cell"], below(tensors, f"decoder.{i}."), None if i else target)
             for i in range(decoder["layers"])
         ]
+        self.features = below(tensors, "decoder.features.")
+        if self.features:
+            # The lowest layer reads tokens and features side by side.
+            size = self.features["kernel"].shape[1]
+            lowest = self.decoder[0]
+            lowest.kernel, self.of_features = lowest.kernel[:-size], lowest.kernel[-size:]
         kind, head = description["attention"]["kind"], description["head"]
         self.attention = (
             Attention(kind, below(tensors, "attention.")) if kind in ATTENTIONS else None
@@ -79,8 +85,17 @@ class Network:
         if self.description["decoder"]["kind"] == "repeat_vector":
             vector = np.concatenate([own[0] for own in states[-1]], axis=-1)
             memory["input"] = self.decoder[0].project(vector)  # [B, G]
+        if self.features:
+            memory["input"] = self._read_features(source) @ self.of_features  # [B, G]
         memory |= self.head.memory(memory)
         return memory, DecoderState(self.hand_over(states), self.head.start(mask))
+
+    def _read_features(self, source: np.ndarray) -> np.ndarray:
+        """Returns the vectors `[B, E]` of the features among source ids `[B, S]`."""
+        kernel = self.features["kernel"]
+        places = source[..., None] - self.description["decoder"]["features"]
+        counts = np.sum(places == np.arange(len(kernel)), axis=1)  # [B, F]
+        return np.maximum(counts.astype(np.float32) @ kernel + self.features["bias"], 0.0)
 
     def hand_over(self, states: list[list[States]]) -> list[States]:
         """Returns the decoder's states of the encoder's, by layer and direction."""
@@ -116,12 +131,7 @@ class Network:
         """Returns the log-probabilities `[B, K, V]` of what follows tokens `[B, K]`."""
         vectors, layers = tokens.reshape(-1), []
         for i, (layer, before) in enumerate(zip(self.decoder, state.layers, strict=True)):
-            if i > 0:
-                x = layer.project(vectors)
-            elif "input" in memory:
-                x = np.repeat(memory["input"], tokens.shape[1], axis=0)
-            else:
-                x = layer.project_ids(vectors)
+            x = layer.project(vectors) if i > 0 else self._lowest_input(tokens, memory)
             layers.append(layer.step(x, before))
             vectors = layers[-1][0]
         vectors, attention = vectors.reshape(*tokens.shape, -1), None
@@ -130,3 +140,12 @@ class Network:
         logits, carried = self.head(Step(vectors, attention, tokens), memory, state.head)
         logits[..., [PAD, UNK, BOS]] += NEVER  # The others share their probability.
         return log_softmax(logits), DecoderState(layers, carried)
+
+    def _lowest_input(self, tokens: np.ndarray, memory: dict[str, np.ndarray]) -> np.ndarray:
+        """Returns the projected input `[B · K, G]` of the lowest layer for tokens `[B, K]`."""
+        if "input" not in memory:
+            return self.decoder[0].project_ids(tokens.reshape(-1))
+        constant = np.repeat(memory["input"], tokens.shape[1], axis=0)
+        if not self.features:
+            return constant
+        return constant + self.decoder[0].project_ids(tokens.reshape(-1))
