@@ -180,5 +180,5 @@ def forward(model, config, source, target_in):
     if config.decoder.kind == "with_features":
         vector = read_features(model, source)
     initial = bridge(model, config, states)
-    copies = copies_of(model, source)
+    copies = copies_of(model, source) if config.copy else None
     return decode(model, config, target_in, initial, memory, source != PAD, vector, copies)[:2]

@@ -18,7 +18,8 @@ from seq2seq.config.schema import DataConfig, DecodingConfig, SideConfig
 from seq2seq.data.vocabulary import Vocabularies, Vocabulary
 from seq2seq.errors import UserError
 from seq2seq.inference.members import Member
-from seq2seq.model.decoder import FeatureDecoder, head_kind
+from seq2seq.model.decoder import head_kind
+from seq2seq.model.decoder_kinds import FeatureDecoder
 from seq2seq.model.seq2seq import Seq2Seq
 from seq2seq.special_ids import BOS, EOS, PAD, UNK
 

@@ -15,8 +15,8 @@ from seq2seq.data.vocabulary import Tokenizer, Vocabularies
 from seq2seq.errors import UserError, visible
 from seq2seq.inference.answers import refusal
 from seq2seq.inference.ensemble import Ensemble
+from seq2seq.inference.weight_count import count_weights
 from seq2seq.model.seq2seq import Seq2Seq, build_model
-from seq2seq.model.weight_count import count_weights
 from seq2seq.runs.run_dir import RunDir
 from seq2seq.runs.weights import count_numbers, misfit, read_weights
 from seq2seq.special_ids import SPECIAL_TOKENS, UNK

@@ -19,7 +19,7 @@ from seq2seq.model.bridge import Bridge
 from seq2seq.model.composite import CompositeLayer
 from seq2seq.model.contradictions import refuse_contradictions
 from seq2seq.model.copying import same_ids
-from seq2seq.model.decoder import DECODERS
+from seq2seq.model.decoder_kinds import DECODERS
 from seq2seq.model.encoder import Encoder
 from seq2seq.model.losses import TokenSums
 from seq2seq.model.parts import DecoderModel, EncoderModel, Exportable
@@ -73,7 +73,9 @@ class Seq2Seq(Exportable, CompositeLayer, keras.Model):
         self.settings = config = resolve_model(config)
         self.source_size, self.target_size = source_size, target_size
         self.feature_size = feature_size
-        self.copies = same_ids(source_size, target_size) if copies is None else [*copies]
+        if copies is None and config.copy:
+            copies = same_ids(source_size, target_size)
+        self.copies = [*(copies or [])]
         encoder, decoder = StateShape.of_encoder(config), StateShape.of_decoder(config)
         self.encoder = Encoder(config, source_size, name="encoder")
         self.bridge = Bridge(config.bridge, encoder, decoder, name="bridge")

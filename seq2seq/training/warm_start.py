@@ -22,7 +22,7 @@ from seq2seq.data.tsv import has_features
 from seq2seq.data.vocabulary import Vocabularies
 from seq2seq.errors import UserError
 from seq2seq.inference.members import load_model
-from seq2seq.model.decoder import FeatureDecoder
+from seq2seq.model.decoder_kinds import FeatureDecoder
 from seq2seq.model.seq2seq import Seq2Seq
 from seq2seq.runs.run_dir import RunDir
 from seq2seq.training.state import Weights, copy_weights

@@ -135,7 +135,7 @@ def test_the_shown_alignment_is_that_before_each_token(compose, kind, copy):
     model, memory, state, hidden = read_targets(compose, kind, copy, seed=1)
     found, _, seen = model.decoder(tf.constant(TARGET_IN), state, memory)
     sequence = model.encoder(tf.constant(SOURCE)).sequence
-    copies = numpy_models.copies_of(model, SOURCE)
+    copies = numpy_models.copies_of(model, SOURCE) if copy else None
     arguments = (hidden.vectors.numpy(), sequence.numpy(), SOURCE != 0, TARGET_IN, copies)
     logits, alignment = numpy_models.mix(model.decoder.logits, kind, *arguments)
     np.testing.assert_allclose(found, logits, atol=1e-5)

@@ -12,8 +12,8 @@ from project import ROOT, run_process
 
 from seq2seq.config.choices import AttentionKind, Cell, DecoderKind
 from seq2seq.errors import UserError
+from seq2seq.inference.weight_count import count_weights
 from seq2seq.model.seq2seq import build_model, count_parameters
-from seq2seq.model.weight_count import count_weights
 
 CHOICES = {
     "model.cell": list(Cell),
@@ -68,20 +68,24 @@ def test_leaves_no_trace(compose, dropout):
 
 
 ABSURD = """
-import resource, sys
+import sys
 import keras
 sys.path.insert(0, sys.argv[1])
 from project import compose_config
-from seq2seq.model.weight_count import count_weights
+from seq2seq.inference.weight_count import count_weights
+
+def peak():  # not that of `resource`, which begins with the peak of the parent
+    with open("/proc/self/status") as status:
+        return int(status.read().split("VmHWM:")[1].split()[0])
 
 words = ["model=attention", "model.units=60000", "model.encoder.units=30000", "model.layers=5"]
 config = compose_config("run_dir=x", *words).model
 count_weights(compose_config("run_dir=x").model, 9, 9)
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+before = peak()
 print(count_weights(config, 10**7, 10**7))
 with keras.StatelessScope():
     pass
-print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024)
+print((peak() - before) * 1024)
 """
 
 
