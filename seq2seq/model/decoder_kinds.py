@@ -48,8 +48,12 @@ class FeatureDecoder(Decoder):
             )
         super().__init__(config, target_size, memory_size, features, **layer_arguments)
         self.feature_ids = features
+        # Its kernel has a row for every feature, which begins as an embedding does.
         self.features = keras.layers.Dense(
-            config.embedding_size, activation="relu", name="features"
+            config.embedding_size,
+            activation="relu",
+            kernel_initializer="uniform",
+            name="features",
         )
 
     def memory(self, encoded: Encoded) -> Memory:
