@@ -17,17 +17,22 @@ from seq2seq.states.experiments import AlteredScores
 _SIGNED, _SHARE = "RdBu_r", "viridis"
 _CHARACTER = 0.1  # width of a token's character in inches
 _MAX_WRITTEN_STEPS, _MAX_WRITTEN_UNITS = 6, 4  # of a map with numbers in its fields
+_MAX_NAMED_STEPS = 80  # a longer map is no wider, and numbers every tenth, hundredth, … step
 
 
 def trace_figure(one: Trace, tokens: Sequence[str], is_dark: bool = False) -> Figure:
     """Draws each state and gate of a trace's first row as a map; small maps show numbers."""
     maps = one.states | one.gates
-    names = [display_token(token) for token in tokens]
     steps, units = one.states["state_h"].shape[1:]
+    names = {i: display_token(token) for i, token in enumerate(tokens)}
+    every = 1
+    while len(names) > _MAX_NAMED_STEPS:
+        every *= 10
+        names = {i: str(i + 1) for i in range(every - 1, steps, every)}
     with surroundings(is_dark):
-        width = max(4.5, 1.6 + 0.38 * steps)
-        max_characters = max(map(len, names), default=1)
-        is_upright = max_characters * _CHARACTER > (width - 1.6) / steps
+        width = max(4.5, 1.6 + 0.38 * min(steps, _MAX_NAMED_STEPS))
+        max_characters = max(map(len, names.values()), default=1)
+        is_upright = max_characters * _CHARACTER > (width - 1.6) / max(1, len(names))
         each = min(1.45, 0.5 + 0.2 * units)
         height = 0.7 + each * len(maps) + 2 * max_characters * _CHARACTER * is_upright
         figure = Figure(figsize=(width, height), dpi=110, layout="constrained")
@@ -40,7 +45,7 @@ def trace_figure(one: Trace, tokens: Sequence[str], is_dark: bool = False) -> Fi
         # Tokens above the first map and below the last: a tall figure needs both.
         for axes, is_top in ((all_axes[0], True), (all_axes[-1], False)):
             axes.tick_params(axis="x", labeltop=is_top, labelbottom=not is_top, length=0)
-            axes.set_xticks(range(steps), names, rotation=90 if is_upright else 0)
+            axes.set_xticks([*names], [*names.values()], rotation=90 if is_upright else 0)
     return figure
 
 

@@ -12,7 +12,9 @@ from project import ROOT, compose_config, run_process
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from seq2seq.errors import UserError
-from seq2seq.states import output
+from seq2seq.model.rnn.tracing import trace
+from seq2seq.states import figures, output
+from seq2seq.states.calls import make_layer
 from seq2seq.states.layer_report import given_weights, read_input
 from seq2seq.states.report import show_states
 
@@ -150,6 +152,22 @@ def test_an_attention_map_that_cannot_be_read_is_left_out(
     assert [told in page for page in pages] == [not is_drawn] * 2
     with np.load(tmp_path / "page" / "states.npz", allow_pickle=False) as file:
         assert file["attention"].shape[1] == length
+
+
+@pytest.mark.parametrize(
+    ("steps", "named"),
+    [(80, "0 1 … 79"), (81, "10 20 … 80"), (800, "10 20 … 800"), (810, "100 200 … 800")],
+)
+def test_a_long_trace_is_no_wider_and_numbers_its_steps(steps, named):
+    def draw(length):
+        layer = make_layer("lstm", 2, 1, return_sequences=True, return_state=True)
+        [one] = trace(layer, np.zeros((1, length, 1), np.float32))
+        return figures.trace_figure(one, [str(i) for i in range(length)])
+
+    figure = draw(steps)
+    labels = [label.get_text() for label in figure.axes[0].get_xticklabels()]
+    assert f"{labels[0]} {labels[1]} … {labels[-1]}" == named
+    assert figure.get_figwidth() == draw(80).get_figwidth()
 
 
 def test_inputs():
