@@ -30,6 +30,10 @@ _SEPARATED_BY = {
         "; if semicolons separate the columns, convert the file to tab-separated columns, e.g. "
         r"with: tr ';' '\t' < OLD > NEW.tsv"
     ),
+    "|": (
+        "; if vertical bars separate the columns, convert the file to tab-separated columns, e.g. "
+        r"with: awk -F ' *[|]+ *' -v OFS='\t' '{$1=$1; print}' OLD > NEW.tsv"
+    ),
 }
 JUDGED_LINES = 20  # at the beginning of a file
 
@@ -51,7 +55,8 @@ def other_format(columns: Sequence[str] | Mapping[str, object], is_csv: bool = F
             "; it looks like JSON: end the file's name in .jsonl and name the columns, as in "
             "data.source.column=NAME"
         )
-    most = max("\t;" if is_csv else ",;", key=text.count)
+    # Bars are rare in text, which may well have more commas than the line has columns.
+    most = "|" if "|" in text else max("\t;" if is_csv else ",;", key=text.count)
     return _SEPARATED_BY[most] if most in text else ""
 
 

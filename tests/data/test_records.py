@@ -132,6 +132,7 @@ def test_mistakes_name_the_line(
         ("a.csv", "in\tout\na\tb\n", "tabs", "end the file's name in .tsv"),
         ("a.tsv", "in;out\na, b;c\n", "semicolons", r"tr ';' '\t' < OLD > NEW.tsv"),
         ("a.tsv", "in,out\na,b\n", "commas", "give the file a header and a name in .csv"),
+        ("a.tsv", "in ||| out\na ||| b\n", "vertical bars", "awk -F ' *[|]+ *'"),
     ],
 )
 @pytest.mark.parametrize("columns", [{}, NAMED])

@@ -115,6 +115,7 @@ def test_a_header_is_a_warning(
             r"if commas separate the columns, give the file a header and a name in \.csv",
         ),
         ('"a, b";"c"; "d"', "if semicolons separate the columns, convert"),
+        ("one, two, three|eins, zwei, drei", "if vertical bars separate the columns, convert"),
         ("a b", "asks for column 2$"),
         ("1 2", "asks for column 2$"),
         ("0.5", r"looks like measurements.*docs/questions\.md"),
