@@ -21,7 +21,10 @@ _MAX_NAMED_STEPS = 80  # a longer map is no wider, and numbers every tenth, hund
 
 
 def trace_figure(one: Trace, tokens: Sequence[str], is_dark: bool = False) -> Figure:
-    """Draws each state and gate of a trace's first row as a map; small maps show numbers."""
+    """Draws each state and gate of a trace's first row as a map.
+
+    Small maps show numbers. Those of many steps number their columns in place of naming the tokens.
+    """
     maps = one.states | one.gates
     steps, units = one.states["state_h"].shape[1:]
     names = {i: display_token(token) for i, token in enumerate(tokens)}
@@ -32,7 +35,7 @@ def trace_figure(one: Trace, tokens: Sequence[str], is_dark: bool = False) -> Fi
     with surroundings(is_dark):
         width = max(4.5, 1.6 + 0.38 * min(steps, _MAX_NAMED_STEPS))
         max_characters = max(map(len, names.values()), default=1)
-        is_upright = max_characters * _CHARACTER > (width - 1.6) / max(1, len(names))
+        is_upright = max_characters * _CHARACTER > (width - 1.6) / len(names)
         each = min(1.45, 0.5 + 0.2 * units)
         height = 0.7 + each * len(maps) + 2 * max_characters * _CHARACTER * is_upright
         figure = Figure(figsize=(width, height), dpi=110, layout="constrained")

@@ -159,10 +159,11 @@ def test_an_attention_map_that_cannot_be_read_is_left_out(
     [(80, "0 1 … 79"), (81, "10 20 … 80"), (800, "10 20 … 800"), (810, "100 200 … 800")],
 )
 def test_a_long_trace_is_no_wider_and_numbers_its_steps(steps, named):
+    layer = make_layer("lstm", 2, 1, return_sequences=True, return_state=True)
+    [step] = trace(layer, np.ones((1, 1, 1), np.float32))
+
     def draw(length):
-        layer = make_layer("lstm", 2, 1, return_sequences=True, return_state=True)
-        [one] = trace(layer, np.zeros((1, length, 1), np.float32))
-        return figures.trace_figure(one, [str(i) for i in range(length)])
+        return figures.trace_figure(step.at([0] * length), [str(i) for i in range(length)])
 
     figure = draw(steps)
     labels = [label.get_text() for label in figure.axes[0].get_xticklabels()]
